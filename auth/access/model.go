@@ -1,0 +1,168 @@
+// Package access makes the decision: may this principal have this record, for this purpose, now; why;
+// and under which obligations.
+//
+// Decide is a pure function: the caller supplies every fact and the time. Partition and Materialize
+// turn the same rules into a Filter a store compiles into SQL, so that what a query matches and what
+// Decide answers cannot drift apart. Zero values deny. The package knows no HTTP and no SQL.
+package access
+
+import (
+	"time"
+
+	"trellis/auth/consent"
+	"trellis/auth/label"
+)
+
+// PolicyVersion names the rules of this package in decisions and audit events.
+const PolicyVersion = "access-2026.1"
+
+// Class is the legal class of an organisation (reference classes of 42 CFR 2 and HIPAA).
+type Class string
+
+// The classes a deployment can declare. An unknown class is denied everything but its own records.
+const (
+	Part2ProgramCE       Class = "part2_program_ce"
+	Part2ProgramNonHIPAA Class = "part2_program_non_hipaa"
+	CoveredEntity        Class = "covered_entity"
+	BusinessAssociate    Class = "business_associate"
+	QSO                  Class = "qso"
+	LawfulHolderOther    Class = "lawful_holder_other"
+	Intermediary         Class = "intermediary"
+	OperatorClass        Class = "operator" // the deployment's own administrator
+)
+
+// KnownClass reports whether c is declared above.
+func KnownClass(c Class) bool {
+	switch c {
+	case Part2ProgramCE, Part2ProgramNonHIPAA, CoveredEntity, BusinessAssociate, QSO, LawfulHolderOther, Intermediary, OperatorClass:
+		return true
+	}
+	return false
+}
+
+// Organization is a registered actor.
+type Organization struct {
+	ID    string `json:"id"` // FHIR Organization id
+	Name  string `json:"name"`
+	Class Class  `json:"class"`
+	Payer bool   `json:"payer,omitempty"` // a health plan
+}
+
+// Part2 reports whether the organisation is itself a Part 2 program.
+func (o Organization) Part2() bool {
+	return o.Class == Part2ProgramCE || o.Class == Part2ProgramNonHIPAA
+}
+
+// hipaaProvider reports whether HIPAA lets records be disclosed to it for treatment (164.506(c)(2)).
+func (o Organization) hipaaProvider() bool {
+	return (o.Class == CoveredEntity && !o.Payer) || o.Class == Part2ProgramCE
+}
+
+// Principal is who asks: an organisation through one of its clients, for one purpose.
+type Principal struct {
+	Client       string
+	Organization Organization
+	Purpose      string
+}
+
+// Relationship is a recorded fact about a patient and an organisation.
+type Relationship struct {
+	Organization string
+	Kind         RelationshipKind
+	From, To     time.Time // From <= t < To; zero To is open
+	Source       string    // the resource that records it, "Type/id"
+}
+
+// RelationshipKind says what the organisation is to the patient.
+type RelationshipKind string
+
+// The relationships rules ask for.
+const (
+	Treating RelationshipKind = "treating"
+	Coverage RelationshipKind = "coverage"
+)
+
+// Facts is what is known about one patient at a point in time.
+type Facts struct {
+	Consents      []consent.Consent
+	Relationships []Relationship
+}
+
+// Request is one question to Decide.
+type Request struct {
+	Principal    Principal
+	Segment      label.Segment
+	ResourceType string
+	Period       consent.Period // clinical time of the record, open when unknown
+	Facts        Facts
+	Now          time.Time
+}
+
+// Effect is the outcome of a decision; the zero value denies.
+type Effect int
+
+// The two effects.
+const (
+	Deny Effect = iota
+	Permit
+)
+
+// String spells the effect as decisions print it.
+func (e Effect) String() string {
+	if e == Permit {
+		return "permit"
+	}
+	return "deny"
+}
+
+// MarshalText writes the effect into JSON.
+func (e Effect) MarshalText() ([]byte, error) { return []byte(e.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote; anything else denies.
+func (e *Effect) UnmarshalText(text []byte) error {
+	*e = Deny
+	if string(text) == "permit" {
+		*e = Permit
+	}
+	return nil
+}
+
+// Reason is one rule that was looked at, hit or missed.
+type Reason struct {
+	Rule    string `json:"rule"`
+	Section string `json:"section,omitempty"`
+	Hit     bool   `json:"hit"`
+	Code    string `json:"code"`
+	Consent string `json:"consent,omitempty"` // "Consent/id/_history/version"
+	SHA256  string `json:"consentSha256,omitempty"`
+}
+
+// Obligation is what must travel with, or be done about, a permitted release.
+type Obligation struct {
+	Code   string `json:"code"`
+	Detail string `json:"detail,omitempty"`
+}
+
+// The obligation codes a release must know; an unknown one denies.
+const (
+	ObligeNotice       = "part2-notice"  // attach the 2.32 statement
+	ObligeScope        = "consent-scope" // attach the consent or an explanation of its scope
+	ObligeLabels       = "persist-label" // keep the labels
+	ObligeRedisclosure = "redisclosure"  // stamp the redisclosure rule (Detail)
+)
+
+// Decision is the answer with its reasons. It is what the audit log keeps and `explain` prints.
+type Decision struct {
+	Effect       Effect       `json:"effect"`
+	Basis        string       `json:"basis,omitempty"`
+	Code         string       `json:"code"` // the deciding reason's code
+	Reasons      []Reason     `json:"reasons"`
+	Consents     []string     `json:"consents,omitempty"`
+	Obligations  []Obligation `json:"obligations,omitempty"`
+	Organization string       `json:"organization"`
+	Class        Class        `json:"class"`
+	Purpose      string       `json:"purpose"`
+	Policy       string       `json:"policy"`
+	Labels       string       `json:"labels"`
+	EvaluatedAt  time.Time    `json:"evaluatedAt"`
+}

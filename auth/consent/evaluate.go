@@ -1,0 +1,222 @@
+package consent
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"trellis/fhir"
+)
+
+// Query is one question: may this recipient have records like this, for this purpose, at this time.
+type Query struct {
+	Recipient       string // Organization id
+	Payer           bool   // the recipient is a health plan
+	Treating        bool   // the recipient has a treating relationship at At
+	Helping         bool   // the recipient helps to operate the discloser's program
+	Discloser       string // Organization id of the record's custodian
+	Purpose         string
+	ResourceType    string
+	Labels          []fhir.Coding
+	Confidentiality string
+	CounselingNote  bool
+	Period          Period // clinical time of the record
+	At              time.Time
+}
+
+// Finding is what one instrument said to a query.
+type Finding struct {
+	Consent string // "Consent/id/_history/version"
+	SHA256  string
+	Permit  bool
+	Deny    bool
+	Code    string // why it does not permit: a stable reason code
+	Section string // regulation section the reason rests on
+	Kind    Kind
+}
+
+// Evaluate asks every instrument. The caller combines findings; any Deny overrides any Permit.
+func Evaluate(consents []Consent, q Query) []Finding {
+	out := make([]Finding, 0, len(consents))
+	for i := range consents {
+		out = append(out, consents[i].ask(q))
+	}
+	return out
+}
+
+func (c *Consent) ask(q Query) Finding {
+	f := Finding{Consent: fmt.Sprintf("Consent/%s/_history/%d", c.ID, c.Version), SHA256: c.SHA256, Kind: c.Kind}
+	reject := func(code, section string) Finding {
+		f.Code, f.Section = code, section
+		return f
+	}
+	switch {
+	case c.Broken:
+		f.Deny = true
+		return reject("CONSENT_EVALUATION_ERROR", "2.31(c)")
+	case c.Status != "active" && c.Status != "inactive":
+		return reject("CONSENT_NOT_IN_FORCE", "2.31(c)")
+	case q.At.Before(c.From):
+		return reject("CONSENT_NOT_YET_IN_FORCE", "2.31(c)")
+	case !c.Revoked.IsZero() && !q.At.Before(c.Revoked):
+		return reject("CONSENT_REVOKED", "2.31(a)(6)")
+	case !c.To.IsZero() && !q.At.Before(c.To):
+		return reject("CONSENT_EXPIRED", "2.31(a)(7)")
+	}
+	permit, matched := c.Root.effect(q)
+	if matched && !permit {
+		f.Deny = true
+		return reject("CONSENT_DENIES", "2.26")
+	}
+	if missing := c.Validate(); len(missing) > 0 {
+		return reject("ELEMENT_MISSING("+missing[0].Section+")", missing[0].Section)
+	}
+	if code, section := c.outOfKind(q); code != "" {
+		return reject(code, section)
+	}
+	if !slices.Contains(c.Disclosers, q.Discloser) {
+		return reject("DISCLOSER_NOT_NAMED", "2.31(a)(2)")
+	}
+	if !matched {
+		return reject(c.Root.mismatch(q))
+	}
+	f.Permit, f.Code, f.Section = true, "CONSENT_PERMITS", "2.33(a)"
+	return f
+}
+
+// outOfKind keeps the kinds apart: notes and proceedings never ride on another consent, and a consent
+// for them reaches nothing else.
+func (c *Consent) outOfKind(q Query) (code, section string) {
+	switch {
+	case q.CounselingNote != (c.Kind == KindCounselingNotes):
+		return "COUNSELING_NOTES_SEPARATE", "2.31(b)"
+	case (q.Purpose == "HLEGAL") != (c.Kind == KindProceedings):
+		return "PROCEEDINGS_NOT_SEPARATE", "2.31(d)"
+	case c.Kind == KindTPO && !tpoPurpose(q.Purpose):
+		return "PURPOSE_NOT_COVERED", "2.31(a)(5)"
+	}
+	return "", ""
+}
+
+func tpoPurpose(p string) bool {
+	return slices.Contains(TreatmentPurposes(), p) || slices.Contains(PaymentPurposes(), p) || slices.Contains(OperationsPurposes(), p)
+}
+
+// effect walks the provision tree: a child overrides its parent where it matches, and among siblings
+// deny beats permit.
+func (p *Provision) effect(q Query) (permit, matched bool) {
+	if !p.matches(q) {
+		return false, false
+	}
+	permit = p.Permit
+	anyPermit, anyDeny := false, false
+	for i := range p.Nested {
+		if childPermits, childMatched := p.Nested[i].effect(q); childMatched {
+			anyPermit, anyDeny = anyPermit || childPermits, anyDeny || !childPermits
+		}
+	}
+	switch {
+	case anyDeny:
+		return false, true
+	case anyPermit:
+		return true, true
+	}
+	return permit, true
+}
+
+func (p *Provision) matches(q Query) bool {
+	if p.Inexpressible && p.Permit {
+		return false
+	}
+	code, _ := p.mismatch(q)
+	return code == ""
+}
+
+// mismatch names the first field that keeps a provision from matching; "" when it matches.
+func (p *Provision) mismatch(q Query) (code, section string) {
+	switch {
+	case !p.recipient(q):
+		return "RECIPIENT_NOT_DESIGNATED", "2.31(a)(4)"
+	case !p.purpose(q):
+		return "PURPOSE_NOT_COVERED", "2.31(a)(5)"
+	case len(p.Actions) > 0 && !slices.ContainsFunc(p.Actions, func(a string) bool { return a == "access" || a == "disclose" || a == "use" }):
+		return "ACTION_NOT_COVERED", "2.31(a)(3)"
+	case len(p.Types) > 0 && !slices.Contains(p.Types, q.ResourceType):
+		return "CONTENT_NOT_COVERED", "2.31(a)(3)"
+	case !p.labels(q):
+		return "CONTENT_NOT_COVERED", "2.31(a)(3)"
+	case !p.period(q):
+		return "PERIOD_NOT_COVERED", "2.31(a)(3)"
+	}
+	return "", ""
+}
+
+func (p *Provision) recipient(q Query) bool {
+	if len(p.Actors) == 0 && len(p.Classes) == 0 {
+		return true
+	}
+	if slices.Contains(p.Actors, q.Recipient) {
+		return true
+	}
+	for _, class := range p.Classes {
+		switch {
+		case class == ClassTreatingProviders && q.Treating,
+			class == ClassHealthPlans && q.Payer,
+			class == ClassOperations && q.Helping:
+			return true
+		}
+	}
+	return false
+}
+
+func (p *Provision) purpose(q Query) bool {
+	return len(p.Purposes) == 0 || slices.ContainsFunc(p.Purposes, func(w string) bool { return covers(w, q.Purpose) })
+}
+
+// labels follows the rule of our reading of R4 securityLabel: permit X reaches X or lower, deny X
+// reaches X or higher, and sensitivity codes reach their descendants.
+func (p *Provision) labels(q Query) bool {
+	if len(p.Labels) == 0 {
+		return true
+	}
+	for _, l := range p.Labels {
+		if l.System == fhir.SystemConfidentiality {
+			const order = "ULMNRV"
+			have, want := strings.Index(order, q.Confidentiality), strings.Index(order, l.Code)
+			if (p.Permit && have <= want) || (!p.Permit && have >= want) {
+				return true
+			}
+			continue
+		}
+		if slices.ContainsFunc(q.Labels, func(have fhir.Coding) bool { return have.System == l.System && subsumes(l.Code, have.Code) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// subsumes is the part of the ActCode sensitivity tree that labels use; ETH is not a parent of SUD.
+func subsumes(parent, code string) bool {
+	if parent == code {
+		return true
+	}
+	switch parent {
+	case "SUD":
+		return code == "ETHUD" || code == "OPIOIDUD"
+	case "SPI":
+		return slices.Contains([]string{"BH", "MH", "PSY", "PSYTHPN", "SUD", "ETHUD", "OPIOIDUD"}, code)
+	}
+	return false
+}
+
+// period: to be permitted a record must lie wholly inside; any overlap denies.
+func (p *Provision) period(q Query) bool {
+	if p.Period == nil {
+		return true
+	}
+	if p.Permit {
+		return q.Period.Lo >= p.Period.Lo && q.Period.Hi <= p.Period.Hi
+	}
+	return q.Period.Lo < p.Period.Hi && q.Period.Hi > p.Period.Lo
+}

