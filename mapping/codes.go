@@ -1,0 +1,255 @@
+package mapping
+
+import "strings"
+
+// codeNode translates a native value through a code table.
+type codeNode struct {
+	leaf
+	from  []*path // several make a composite native value, joined by |
+	via   *table
+	as    string // concept (the default), coding, code or display
+	text  *path  // concept.text, as the source words it
+	label string // concept.text, our own short label; else the table's column "text"
+	els   node   // what stands there when the value is absent or not in the table
+}
+
+func (n *codeNode) dynamic() bool { return true }
+
+func (n *codeNode) build(r *run) bool {
+	key, ok := n.native(r)
+	var row *tableRow
+	if ok {
+		row = n.via.rows[key]
+		if row == nil {
+			r.problem(n.from[len(n.from)-1], &n.leaf, "unmapped-value", "is not in the code table "+n.via.name+"; no code was made of it")
+		}
+	}
+	if row == nil && n.els != nil {
+		return n.els.build(r)
+	}
+	switch n.as {
+	case "code", "display":
+		if row == nil {
+			return false
+		}
+		text := row.code
+		if n.as == "display" {
+			text = row.display
+		}
+		r.buf = appendString(r.buf, text)
+	case "coding":
+		if row == nil {
+			return false
+		}
+		r.coding(row)
+	default:
+		if !n.concept(r, row) {
+			return false
+		}
+	}
+	r.made(&n.leaf, n.from...)
+	return true
+}
+
+// native is the table key of the record's value.
+func (n *codeNode) native(r *run) (string, bool) {
+	if len(n.from) == 1 {
+		return r.scalarAt(n.from[0])
+	}
+	parts := make([]string, len(n.from))
+	for i, p := range n.from {
+		s, ok := r.scalarAt(p)
+		if !ok {
+			return "", false
+		}
+		parts[i] = s
+	}
+	return strings.Join(parts, "|"), true
+}
+
+func (n *codeNode) concept(r *run, row *tableRow) bool {
+	text, has := n.label, n.label != ""
+	if !has && row != nil {
+		text = row.text
+		has = text != ""
+	}
+	if n.text != nil {
+		if s, ok := r.scalarAt(n.text); ok && isFHIRText(s) {
+			text, has = s, true
+		}
+	}
+	if row == nil && !has {
+		return false
+	}
+	r.buf = append(r.buf, '{')
+	if row != nil {
+		r.buf = append(r.buf, `"coding":[`...)
+		r.coding(row)
+		r.buf = append(r.buf, ']')
+	}
+	if has {
+		if row != nil {
+			r.buf = append(r.buf, ',')
+		}
+		r.buf = append(r.buf, `"text":`...)
+		r.buf = appendString(r.buf, text)
+	}
+	r.buf = append(r.buf, '}')
+	return true
+}
+
+// coding appends a table row as a Coding.
+func (r *run) coding(row *tableRow) {
+	r.buf = append(r.buf, `{"system":`...)
+	if row.local {
+		r.buf = appendString(r.buf, r.env.Base+"/CodeSystem/"+strings.TrimPrefix(row.system, localPrefix))
+	} else {
+		r.buf = appendString(r.buf, row.system)
+	}
+	r.buf = append(r.buf, `,"code":`...)
+	r.buf = appendString(r.buf, row.code)
+	if row.display != "" {
+		r.buf = append(r.buf, `,"display":`...)
+		r.buf = appendString(r.buf, row.display)
+	}
+	r.buf = append(r.buf, '}')
+}
+
+// refNode is a Reference to a resource of this record (by slot), to one of another record (by its key, whether or not
+// that record has been seen), or to the sending organisation.
+type refNode struct {
+	leaf
+	organization bool
+	slot         string
+	key          *path // picks among the resources of a slot
+	all          bool  // every resource of the slot, as list items
+
+	resource, record, otherSlot string // another record's resource
+	keys                        []*path
+
+	display *path
+}
+
+func (n *refNode) dynamic() bool { return true }
+
+func (n *refNode) build(r *run) bool {
+	if n.all {
+		return buildList(r, n)
+	}
+	switch {
+	case n.organization:
+		r.reference("Organization", r.env.Organization.ID, r.env.Organization.Name)
+	case n.resource != "":
+		key, ok := r.key(n.keys)
+		if !ok {
+			return false
+		}
+		r.reference(n.resource, r.env.id(n.resource, n.record, key, n.otherSlot), "")
+		r.made(&n.leaf, n.keys...)
+	default:
+		inst := n.pick(r)
+		if inst == nil {
+			return false
+		}
+		r.reference(inst.em.resource, inst.id, r.displayOf(n.display))
+		if n.key != nil {
+			r.made(&n.leaf, n.key)
+		}
+	}
+	return true
+}
+
+func (r *run) displayOf(p *path) string {
+	if p == nil {
+		return ""
+	}
+	s, ok := r.scalarAt(p)
+	if !ok || !isFHIRText(s) {
+		return ""
+	}
+	return s
+}
+
+// pick finds the resource a slot reference means: the one with the key, else the one that belongs to the same items.
+func (n *refNode) pick(r *run) *instance {
+	want := ""
+	if n.key != nil {
+		s, ok := r.scalarAt(n.key)
+		if !ok {
+			return nil
+		}
+		want = s
+	}
+	for i := range r.plan {
+		inst := &r.plan[i]
+		if inst.em.slot != n.slot {
+			continue
+		}
+		if n.key != nil {
+			if len(inst.keys) > 0 && inst.keys[len(inst.keys)-1] == want {
+				return inst
+			}
+			continue
+		}
+		if related(inst.keys, r.keys) {
+			return inst
+		}
+	}
+	if n.key != nil {
+		r.problem(n.key, &n.leaf, "no-such-item", "names an item that this record does not hold; the link was left out")
+	}
+	return nil
+}
+
+// related tells whether two loop positions lie on one branch: [core] and [core 71802-3] do, [core …] and [extra …] do not.
+func related(a, b []string) bool {
+	for i := 0; i < len(a) && i < len(b); i++ {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func (n *refNode) buildItems(r *run, count int) int {
+	if !n.all {
+		m := r.mark()
+		if count > 0 {
+			r.buf = append(r.buf, ',')
+		}
+		here := r.pushIndex(count)
+		ok := n.build(r)
+		r.pop(here)
+		if !ok {
+			r.reset(m)
+			return count
+		}
+		return count + 1
+	}
+	for i := range r.plan {
+		inst := &r.plan[i]
+		if inst.em.slot != n.slot || !related(inst.keys, r.keys) {
+			continue
+		}
+		if count > 0 {
+			r.buf = append(r.buf, ',')
+		}
+		r.reference(inst.em.resource, inst.id, "")
+		count++
+	}
+	return count
+}
+
+// reference appends a literal reference.
+func (r *run) reference(resource, id, display string) {
+	r.buf = append(r.buf, `{"reference":"`...)
+	r.buf = append(r.buf, resource...)
+	r.buf = append(r.buf, '/')
+	r.buf = appendEscaped(r.buf, id)
+	r.buf = append(r.buf, '"')
+	if display != "" {
+		r.buf = append(r.buf, `,"display":`...)
+		r.buf = appendString(r.buf, display)
+	}
+	r.buf = append(r.buf, '}')
+}

@@ -1,0 +1,396 @@
+package mapping
+
+import (
+	"strings"
+
+	"cel.dev/cel-go/cel"
+)
+
+// A recordMap is one compiled mapping file: how one kind of native record becomes resources.
+//
+//	map: peer-encounter          name of the record kind; ids are made under it
+//	version: 1.0.0
+//	key: session_id              field or fields that identify the record
+//	include: [client.map.yaml]   files of packs/shared with further check, emit and ignore entries
+//	check:      what to report or drop before anything is made        (checks.go)
+//	provenance: when it was recorded, who wrote it                    (provenance.go)
+//	label:      rules for every resource of the record                (labels.go)
+//	emit:       the resources, each in the shape of its FHIR JSON     (plan.go, values.go)
+//	ignore:     fields that are deliberately not carried, with reason
+type recordMap struct {
+	pack          *Pack
+	name, version string
+	file          string
+	key           []*path
+	tree          *fieldTree
+	varSlot       map[string]int
+	checks        []checkRule
+	labels        []labelRule
+	emissions     []emission
+	provenance    *provenanceRule
+	assembly      *assembly // how CSV rows become records; nil for JSON packs
+	schema        nativeSchema
+}
+
+// compiler turns the YAML of one mapping file into a recordMap, collecting faults.
+type compiler struct {
+	p     *Pack
+	m     *recordMap
+	file  string
+	f     *faults
+	scope []scopeVar
+	elem  []string
+	envs  map[string]*cel.Env
+	leafs int
+}
+
+// A scopeVar is a loop variable that may be named where we are.
+type scopeVar struct {
+	name string
+	slot int
+	tree *fieldTree
+}
+
+func (c *compiler) fault(line int, format string, args ...any) { c.f.add(c.file, line, format, args...) }
+
+// declare puts a loop variable into scope. Every name of a mapping has one slot; names may be used again where they
+// are not in scope.
+func (c *compiler) declare(name string, tree *fieldTree, line int) int {
+	if name == "" || name == "record" || name == "org" || c.lookup(name) != nil {
+		c.fault(line, "loop variable %q cannot be named so, or is in use already", name)
+	}
+	if c.m.tree != nil && c.m.tree.props[name] != nil {
+		c.fault(line, "loop variable %q hides the field of the same name", name)
+	}
+	slot, ok := c.m.varSlot[name]
+	if !ok {
+		slot = len(c.m.varSlot)
+		c.m.varSlot[name] = slot
+	}
+	c.scope = append(c.scope, scopeVar{name, slot, tree})
+	return slot
+}
+
+func (c *compiler) lookup(name string) *scopeVar {
+	for i := range c.scope {
+		if c.scope[i].name == name {
+			return &c.scope[i]
+		}
+	}
+	return nil
+}
+
+// celEnv is the CEL environment of the loop variables in scope.
+func (c *compiler) celEnv() (*cel.Env, error) {
+	names := make([]string, len(c.scope))
+	for i, v := range c.scope {
+		names[i] = v.name
+	}
+	key := strings.Join(names, " ")
+	if env := c.envs[key]; env != nil {
+		return env, nil
+	}
+	var opts []cel.EnvOption
+	for _, n := range names {
+		opts = append(opts, cel.Variable(n, cel.DynType))
+	}
+	env, err := c.p.cel.Extend(opts...)
+	if err != nil {
+		return nil, err
+	}
+	c.envs[key] = env
+	return env, nil
+}
+
+// path resolves a native path against the loop variables in scope, then the record.
+func (c *compiler) path(text string, line int) *path {
+	segs := strings.Split(text, ".")
+	p := &path{slot: -1, text: text, tree: c.m.tree}
+	if v := c.lookup(segs[0]); v != nil {
+		p.slot, p.tree, segs = v.slot, v.tree, segs[1:]
+	}
+	p.segs = segs
+	p.tree = p.tree.find(segs)
+	if p.tree == nil {
+		c.fault(line, "the schema has no field %q", text)
+		p.tree = &fieldTree{id: -1}
+	}
+	return p
+}
+
+func (c *compiler) paths(texts []string, line int) []*path {
+	out := make([]*path, len(texts))
+	for i, t := range texts {
+		out[i] = c.path(t, line)
+	}
+	return out
+}
+
+// leaf names a rule at line for the element being compiled.
+func (c *compiler) leaf(op string, line int, from ...*path) leaf {
+	l := leaf{rule: c.file + ":" + itoa(line) + " " + op, element: strings.Join(c.elem, ".")}
+	for _, p := range from {
+		if p != nil {
+			p.tree.walk(func(t *fieldTree) { l.fields = append(l.fields, t.id) })
+		}
+	}
+	for _, f := range l.fields {
+		c.p.uses[f] = true
+	}
+	return l
+}
+
+func (c *compiler) within(elem string, f func()) {
+	c.elem = append(c.elem, elem)
+	f()
+	c.elem = c.elem[:len(c.elem)-1]
+}
+
+// celLeaf is a leaf whose fields an expression reads.
+func (c *compiler) celLeaf(op string, line int, p *predicate) leaf {
+	l := c.leaf(op, line)
+	if p != nil {
+		l.fields = append(l.fields, p.fields...)
+		for _, f := range p.fields {
+			c.p.uses[f] = true
+		}
+	}
+	return l
+}
+
+// when compiles an optional predicate under key.
+func (c *compiler) when(s *section, key string) *predicate {
+	n := s.child(key)
+	if n == nil {
+		return nil
+	}
+	return c.predicate(n.text, n.line, true)
+}
+
+// loops reads `each`: one loop or a list of nested ones, outermost first. The variables stay in scope; the caller
+// takes them out.
+func (c *compiler) loops(n *yamlNode) []loop {
+	if n == nil {
+		return nil
+	}
+	list := []*yamlNode{n}
+	if n.kind == yamlList {
+		list = n.kids
+	}
+	var out []loop
+	for _, item := range list {
+		s := newSection(item, c.file, c.f)
+		out = append(out, c.loop(s, "from", true))
+		s.done()
+	}
+	return out
+}
+
+// loop reads from/as/group/key/where.
+func (c *compiler) loop(s *section, fromKey string, wantKey bool) loop {
+	line := 0
+	if s.node != nil {
+		line = s.node.line
+	}
+	l := loop{from: c.path(s.str(fromKey, true), line), group: s.str("group", false)}
+	tree := l.from.tree.items
+	if tree == nil {
+		c.fault(line, "%q is not a list", l.from.text)
+		tree = &fieldTree{id: -1}
+	}
+	if l.group != "" {
+		key := tree.props[l.group]
+		if key == nil {
+			c.fault(line, "items have no field %q to group by", l.group)
+			key = &fieldTree{id: -1}
+		}
+		tree = &fieldTree{id: -1, name: tree.name, props: map[string]*fieldTree{
+			groupKey: key, groupFirst: tree, groupItems: {id: -1, name: tree.name, items: tree},
+		}}
+	}
+	as := s.str("as", true)
+	l.slot = c.declare(as, tree, line)
+	l.where = c.when(s, "where")
+	keys := s.strs("key")
+	if l.group != "" && len(keys) == 0 {
+		keys = []string{as + "." + groupKey}
+	}
+	if wantKey && len(keys) == 0 {
+		c.fault(line, "each needs a key: the field that tells its items apart")
+	}
+	l.key = c.paths(keys, line)
+	return l
+}
+
+// compileMap reads a mapping file and its includes.
+func (c *compiler) compileMap(n *yamlNode) {
+	s := newSection(n, c.file, c.f)
+	c.m.name, c.m.version = s.str("map", true), s.str("version", true)
+	c.m.key = c.paths(s.strs("key"), n.line)
+	if len(c.m.key) == 0 {
+		c.fault(n.line, "key is missing: the field or fields that identify a record")
+	}
+	includes := s.strs("include")
+	for _, rule := range s.list("label") {
+		c.m.labels = append(c.m.labels, c.labelRule(rule))
+	}
+	c.entries(s)
+	own := c.file
+	for _, name := range includes {
+		c.file = sharedDir + "/" + name
+		if inc := readYAML(c.p.fsys, c.file, c.f); inc != nil {
+			is := newSection(inc, c.file, c.f)
+			c.entries(is)
+			is.done()
+		}
+	}
+	c.file = own
+	if prov := s.child("provenance"); prov != nil {
+		c.m.provenance = c.provenance(prov)
+	}
+	s.done()
+	c.checkSlots(n.line)
+}
+
+// entries reads the sections that included files may have too.
+func (c *compiler) entries(s *section) {
+	for _, n := range s.list("check") {
+		c.m.checks = append(c.m.checks, c.check(n))
+	}
+	for _, n := range s.list("emit") {
+		c.m.emissions = append(c.m.emissions, c.emission(n))
+	}
+	for _, n := range s.list("ignore") {
+		c.ignore(n)
+	}
+}
+
+func (c *compiler) ignore(n *yamlNode) {
+	s := newSection(n, c.file, c.f)
+	field, reason := s.str("field", true), s.str("reason", true)
+	s.done()
+	var segs []string
+	for _, seg := range strings.Split(field, ".") {
+		name, list := strings.CutSuffix(seg, "[]")
+		segs = append(segs, name)
+		if list {
+			segs = append(segs, "[]")
+		}
+	}
+	t := c.m.tree.find(segs)
+	if t == nil {
+		c.fault(n.line, "the schema has no field %q to ignore", field)
+		return
+	}
+	t.walk(func(leaf *fieldTree) { c.p.ignored[leaf.id] = reason })
+}
+
+func (c *compiler) check(n *yamlNode) checkRule {
+	s := newSection(n, c.file, c.f)
+	depth := len(c.scope)
+	out := checkRule{loops: c.checkLoops(s.child("each"))}
+	out.test = c.when(s, "when")
+	out.code, out.say = s.str("code", true), s.str("say", true)
+	if at := s.str("at", false); at != "" {
+		out.at = c.path(at, n.line)
+	}
+	out.drop = s.flag("drop")
+	out.leaf = c.celLeaf("check "+out.code, n.line, out.test)
+	s.done()
+	c.scope = c.scope[:depth]
+	return out
+}
+
+// checkLoops are loops that need no key.
+func (c *compiler) checkLoops(n *yamlNode) []loop {
+	if n == nil {
+		return nil
+	}
+	list := []*yamlNode{n}
+	if n.kind == yamlList {
+		list = n.kids
+	}
+	var out []loop
+	for _, item := range list {
+		s := newSection(item, c.file, c.f)
+		out = append(out, c.loop(s, "from", false))
+		s.done()
+	}
+	return out
+}
+
+func (c *compiler) labelRule(n *yamlNode) labelRule {
+	s := newSection(n, c.file, c.f)
+	out := labelRule{id: s.str("rule", true), test: c.when(s, "when"), add: s.strs("add"), from: s.strs("from")}
+	if codes := s.child("codes"); codes != nil {
+		out.codes = c.predicate(codes.text, codes.line, false)
+		c.celLeaf("label", n.line, out.codes)
+	}
+	out.leaf = c.celLeaf("label "+out.id, n.line, out.test)
+	for _, code := range out.add {
+		if !knownLabel(code) {
+			c.fault(n.line, "label %q is not one that packs may use", code)
+		}
+	}
+	if len(out.add) == 0 && out.codes == nil && len(out.from) == 0 {
+		c.fault(n.line, "a label rule needs add, codes or from")
+	}
+	s.done()
+	return out
+}
+
+func (c *compiler) provenance(n *yamlNode) *provenanceRule {
+	s := newSection(n, c.file, c.f)
+	out := &provenanceRule{}
+	c.within("Provenance", func() {
+		c.within("recorded", func() {
+			if rec := s.child("recorded"); rec != nil {
+				out.recorded = c.node(rec)
+			} else {
+				c.fault(n.line, "provenance needs recorded")
+			}
+		})
+		c.within("agent.who", func() {
+			if a := s.child("author"); a != nil {
+				out.author = c.node(a)
+			}
+		})
+		out.leaf = c.leaf("provenance", n.line)
+	})
+	s.done()
+	return out
+}
+
+// checkSlots faults references and unions that name a slot nobody fills.
+func (c *compiler) checkSlots(line int) {
+	slots := map[string]bool{}
+	for i := range c.m.emissions {
+		em := &c.m.emissions[i]
+		if slots[em.slot] {
+			c.fault(line, "slot %q stands twice", em.slot)
+		}
+		slots[em.slot] = true
+	}
+	for _, ref := range c.p.slotRefs {
+		if !slots[ref.slot] {
+			c.f.add(ref.file, ref.line, "no resource has the slot %q", ref.slot)
+		}
+	}
+	c.p.slotRefs = nil
+	for i := range c.m.emissions {
+		for _, l := range c.m.emissions[i].labels {
+			for _, from := range l.from {
+				if !slots[from] {
+					c.fault(line, "label rule %q takes from slot %q, which no resource has", l.id, from)
+				}
+			}
+		}
+	}
+}
+
+// slotRef is a use of a slot name, checked when all slots are known.
+type slotRef struct {
+	file string
+	line int
+	slot string
+}

@@ -1,0 +1,180 @@
+package mapping
+
+func (c *compiler) date(s *section, line int) node {
+	p := c.path(s.str("$date", true), line)
+	as := s.str("as", false)
+	switch as {
+	case "":
+		as = "dateTime"
+	case "date", "dateTime", "instant":
+	default:
+		c.fault(line, "as must be date, dateTime or instant")
+	}
+	return &dateNode{leaf: c.leaf("$date", line, p), from: p, as: as}
+}
+
+// ucum is the system of units, http://unitsofmeasure.org.
+const ucum = "http://unitsofmeasure.org"
+
+func (c *compiler) unit(s *section, line int) node {
+	p := c.path(s.str("$unit", true), line)
+	code, unit := s.str("code", true), s.str("unit", false)
+	if unit == "" {
+		unit = code
+	}
+	tail := appendString([]byte(`,"unit":`), unit)
+	tail = append(tail, `,"system":"`+ucum+`","code":`...)
+	tail = append(appendString(tail, code), '}')
+	return &unitNode{leaf: c.leaf("$unit", line, p), from: p, tail: tail}
+}
+
+func (c *compiler) code(s *section, line int) node {
+	ps := c.paths(s.strs("$code"), line)
+	if len(ps) == 0 {
+		c.fault(line, "$code needs a field")
+		return &constNode{}
+	}
+	out := &codeNode{from: ps, as: s.str("as", false), label: s.str("label", false)}
+	switch out.as {
+	case "":
+		out.as = "concept"
+	case "concept", "coding", "code", "display":
+	default:
+		c.fault(line, "as must be concept, coding, code or display")
+	}
+	via := s.str("via", true)
+	out.via = c.p.tables[via]
+	if out.via == nil {
+		c.fault(line, "there is no table %q", via)
+		out.via = &table{name: via}
+	} else if len(ps) == 1 {
+		c.checkEnum(ps[0], out.via, line)
+	}
+	c.p.usedTables[via] = true
+	from := ps
+	if text := s.str("text", false); text != "" {
+		out.text = c.path(text, line)
+		from = append(from[:len(from):len(from)], out.text)
+	}
+	out.leaf = c.leaf("$code", line, from...)
+	if els := s.child("else"); els != nil {
+		out.els = c.node(els)
+	}
+	return out
+}
+
+// checkEnum faults a value that the schema allows and the table does not know.
+func (c *compiler) checkEnum(p *path, t *table, line int) {
+	for _, v := range p.tree.enum {
+		if t.rows[v] == nil {
+			c.fault(line, "field %s may be %q, which table %s does not have", p.text, v, t.name)
+		}
+	}
+}
+
+func (c *compiler) ref(s *section, line int) node {
+	name := s.str("$ref", true)
+	out := &refNode{}
+	if name == "organization" {
+		out.organization = true
+		out.leaf = c.leaf("$ref", line)
+		return out
+	}
+	if keys := s.strs("key"); s.child("record") != nil {
+		out.resource, out.record, out.otherSlot = name, s.str("record", true), s.str("slot", true)
+		out.keys = c.paths(keys, line)
+		if len(keys) == 0 {
+			c.fault(line, "a reference to another record needs its key")
+		}
+		out.leaf = c.leaf("$ref", line, out.keys...)
+		return out
+	} else if len(keys) == 1 {
+		out.key = c.path(keys[0], line)
+	}
+	out.slot, out.all = name, s.flag("all")
+	c.p.slotRefs = append(c.p.slotRefs, slotRef{c.file, line, name})
+	from := []*path{out.key}
+	if d := s.str("display", false); d != "" {
+		out.display = c.path(d, line)
+		from = append(from, out.display)
+	}
+	out.leaf = c.leaf("$ref", line, from...)
+	return out
+}
+
+func (c *compiler) whenNode(s *section, line int) node {
+	test := c.when(s, "$when")
+	out := &whenNode{leaf: c.celLeaf("$when", line, test), test: test}
+	out.oneWay = true
+	if test == nil {
+		c.fault(line, "$when needs a predicate")
+	}
+	if then := s.child("then"); then != nil {
+		out.then = c.node(then)
+	} else {
+		c.fault(line, "$when needs then")
+	}
+	if els := s.child("else"); els != nil {
+		out.els = c.node(els)
+	}
+	return out
+}
+
+func (c *compiler) eachNode(s *section) node {
+	depth := len(c.scope)
+	out := &eachNode{loop: c.loop(s, "$each", false)}
+	if out.where != nil {
+		c.celLeaf("$each", s.node.line, out.where)
+	}
+	if item := s.child("item"); item != nil {
+		out.item = c.node(item)
+	} else {
+		c.fault(s.node.line, "$each needs item")
+		out.item = &constNode{}
+	}
+	c.scope = c.scope[:depth]
+	return out
+}
+
+func (c *compiler) split(s *section, line int) node {
+	p := c.path(s.str("$split", true), line)
+	depth := len(c.scope)
+	out := &splitNode{leaf: c.leaf("$split", line, p), from: p, by: s.str("by", true)}
+	out.slot = c.declare(s.str("as", true), &fieldTree{id: p.tree.id, name: p.tree.name}, line)
+	if item := s.child("item"); item != nil {
+		out.item = c.node(item)
+	} else {
+		c.fault(line, "$split needs item")
+		out.item = &constNode{}
+	}
+	c.scope = c.scope[:depth]
+	return out
+}
+
+func (c *compiler) text(s *section, line int) node {
+	out := &textNode{}
+	for _, n := range s.list("$text") {
+		ls := newSection(n, c.file, c.f)
+		depth := len(c.scope)
+		l := textLine{say: ls.str("say", true)}
+		if each := ls.child("each"); each != nil {
+			inner := newSection(each, c.file, c.f)
+			lp := c.loop(inner, "from", false)
+			inner.done()
+			l.loop = &lp
+		}
+		l.where = c.when(ls, "where")
+		if of := ls.str("of", l.loop != nil); of != "" {
+			l.of = c.path(of, n.line)
+		}
+		l.leaf = c.leaf("$text", n.line, l.of)
+		l.oneWay = true
+		ls.done()
+		c.scope = c.scope[:depth]
+		out.lines = append(out.lines, l)
+	}
+	if len(out.lines) == 0 {
+		c.fault(line, "$text needs lines")
+	}
+	return out
+}

@@ -1,0 +1,68 @@
+package mapping
+
+import (
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Env is what a deployment lends to a mapping run.
+type Env struct {
+	// Namespace is a secret of the deployment: all ids are UUIDv5 under it, so that an id made from a medical record
+	// number cannot be guessed.
+	Namespace uuid.UUID
+	// Organization is the custodian that sends the records.
+	Organization Organization
+	// Base is the canonical base of our own code systems, e.g. https://trellis.example/fhir.
+	Base string
+	// Now is the time of the run. It never reaches a resource; checks may compare with it.
+	Now time.Time
+}
+
+// Organization is the sending organisation, whose FHIR resource the gateway keeps.
+type Organization struct {
+	ID     string // logical id of its Organization resource
+	Name   string
+	System string // URI of the organisation's id space
+	Part2  bool   // its records are those of a 42 CFR Part 2 program
+}
+
+// envState is an Env prepared for one call: the namespace of the source and the tallies of the report.
+type envState struct {
+	Env
+	source string // id space: organisation system + "/" + source
+	ns     uuid.UUID
+	org    map[string]any
+	tally  *tally
+}
+
+func (p *Pack) prepare(env Env) *envState {
+	source := strings.TrimSuffix(env.Organization.System, "/") + "/" + p.source
+	return &envState{
+		Env: env, source: source, ns: uuid.NewSHA1(env.Namespace, []byte(source)),
+		org: map[string]any{
+			"id": env.Organization.ID, "name": env.Organization.Name, "system": env.Organization.System,
+			"part2": env.Organization.Part2,
+		},
+		tally: newTally(p),
+	}
+}
+
+// id is the logical id of a resource: UUIDv5 of type, record kind, record key and slot, joined by U+001F.
+func (e *envState) id(resource, record, key, slot string) string {
+	const sep = "\x1f"
+	name := make([]byte, 0, len(resource)+len(record)+len(key)+len(slot)+3)
+	name = append(append(name, resource...), sep...)
+	name = append(append(name, record...), sep...)
+	name = append(append(name, key...), sep...)
+	name = append(name, slot...)
+	return uuid.NewSHA1(e.ns, name).String()
+}
+
+// idSystem is the identifier system of a kind of record: never one system for two id spaces.
+func (e *envState) idSystem(record string) string { return e.source + "/" + record }
+
+// sourceURI is meta.source: the record in its source, as a URI.
+func (e *envState) sourceURI(key string) string { return e.source + "#" + url.PathEscape(key) }

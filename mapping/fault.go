@@ -1,0 +1,108 @@
+package mapping
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+)
+
+// A Fault is one mistake in a pack, at the place where its author can mend it. Line is 0 when the fault is the
+// file's as a whole.
+type Fault struct {
+	File string
+	Line int
+	Text string
+}
+
+// LoadError lists every fault found in a pack. Packs hold no patient data, so its text may quote them.
+type LoadError struct {
+	Pack   string
+	Faults []Fault
+}
+
+func (e *LoadError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "mapping: pack %s has %d fault(s)", e.Pack, len(e.Faults))
+	for _, f := range e.Faults {
+		if f.Line > 0 {
+			fmt.Fprintf(&b, "\n%s:%d: %s", f.File, f.Line, f.Text)
+			continue
+		}
+		fmt.Fprintf(&b, "\n%s: %s", f.File, f.Text)
+	}
+	return b.String()
+}
+
+// faults collects while loading goes on, so that an author sees everything in one run.
+type faults struct{ list []Fault }
+
+func (f *faults) add(file string, line int, format string, args ...any) {
+	f.list = append(f.list, Fault{File: file, Line: line, Text: fmt.Sprintf(format, args...)})
+}
+
+// err returns nil or a *LoadError with the faults in the order of files and lines.
+func (f *faults) err(pack string) error {
+	if len(f.list) == 0 {
+		return nil
+	}
+	sort.SliceStable(f.list, func(i, j int) bool {
+		if f.list[i].File != f.list[j].File {
+			return f.list[i].File < f.list[j].File
+		}
+		return f.list[i].Line < f.list[j].Line
+	})
+	return &LoadError{Pack: pack, Faults: f.list}
+}
+
+// A Problem names something in the input that could not be taken over, where it stands and why. It never holds the
+// value itself: problems are printed, logged and sent back.
+type Problem struct {
+	// Code is one of a closed set per pack and engine, e.g. "schema", "unmapped-value", "bad-date".
+	Code string `json:"code"`
+	// Pointer is the RFC 6901 JSON pointer of the value in a JSON record.
+	Pointer string `json:"pointer,omitempty"`
+	// File, Row and Column stand for a value of a CSV file; the header is row 1.
+	File   string `json:"file,omitempty"`
+	Row    int    `json:"row,omitempty"`
+	Column string `json:"column,omitempty"`
+	// Keyword is the JSON Schema keyword that failed.
+	Keyword string `json:"keyword,omitempty"`
+	// Rule is the file and line of the mapping rule that spoke up.
+	Rule string `json:"rule,omitempty"`
+	// Text says in plain words what is wrong and what was done.
+	Text string `json:"text"`
+	// Dropped tells that the thing at this place was not carried because of the problem.
+	Dropped bool `json:"dropped,omitempty"`
+}
+
+// place is where the problem stands, for people.
+func (p Problem) place() string {
+	switch {
+	case p.Row > 0 && p.Column != "":
+		return fmt.Sprintf("%s row %d column %s", p.File, p.Row, p.Column)
+	case p.Row > 0:
+		return fmt.Sprintf("%s row %d", p.File, p.Row)
+	case p.File != "" && p.Column != "":
+		return fmt.Sprintf("%s column %s", p.File, p.Column)
+	case p.File != "":
+		return p.File
+	case p.Pointer != "":
+		return p.Pointer
+	}
+	return "record"
+}
+
+// InvalidError says that a record or set of files cannot be mapped at all.
+type InvalidError struct{ Problems []Problem }
+
+func (e *InvalidError) Error() string {
+	if len(e.Problems) == 0 {
+		return "mapping: input cannot be mapped"
+	}
+	p := e.Problems[0]
+	s := fmt.Sprintf("mapping: input cannot be mapped: %s: %s", p.place(), p.Text)
+	if n := len(e.Problems) - 1; n > 0 {
+		s += fmt.Sprintf(" (and %d more)", n)
+	}
+	return s
+}

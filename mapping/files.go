@@ -1,0 +1,204 @@
+package mapping
+
+import (
+	"bytes"
+	"encoding/csv"
+	"errors"
+	"io"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+var errNotJSON = errors.New("mapping: a resource is not JSON")
+
+// File is one CSV file of the input. Its name serves the report only: files are recognised by their columns.
+type File struct {
+	Name string
+	Data []byte
+}
+
+// A fileKind is one kind of CSV file that a pack reads, described by the JSON Schema of its rows: properties are the
+// columns, required ones are what the file is recognised by.
+type fileKind struct {
+	name     string
+	schema   nativeSchema
+	tree     *fieldTree
+	required []string
+}
+
+// readFileKinds reads the `files` section of a CSV pack.
+func (p *Pack) readFileKinds(s *section, file string, f *faults) {
+	p.comma = ','
+	if sep := s.str("separator", false); sep != "" {
+		p.comma, _ = utf8.DecodeRuneInString(sep)
+	}
+	for _, n := range s.list("files") {
+		fsec := newSection(n, file, f)
+		name := fsec.str("name", true)
+		schema := readSchema(p.fsys, p.Name+"/"+fsec.str("schema", true), f)
+		fsec.done()
+		if schema == nil {
+			continue
+		}
+		p.files = append(p.files, &fileKind{
+			name: name, schema: nativeSchema{schema}, required: schema.Required, tree: p.fields.tree(schema, name, 0),
+		})
+	}
+}
+
+func (p *Pack) fileKind(name string) *fileKind {
+	for _, k := range p.files {
+		if k.name == name {
+			return k
+		}
+	}
+	return nil
+}
+
+// A row is one line of a CSV file: cells by column, and where it stood.
+type row struct {
+	cells  map[string]any // string values; empty cells are absent
+	file   string
+	number int // line number of the record, the header being row 1
+}
+
+// rowSet are the rows of one kind of file.
+type rowSet struct {
+	kind *fileKind
+	rows []row
+}
+
+// readCSV recognises a file and reads its rows. Problems name rows and columns.
+func (p *Pack) readCSV(file File, problems *[]Problem) *rowSet {
+	data := bytes.TrimPrefix(file.Data, []byte("\xef\xbb\xbf"))
+	r := csv.NewReader(bytes.NewReader(data))
+	r.Comma, r.FieldsPerRecord, r.LazyQuotes = p.comma, -1, true
+	head, err := r.Read()
+	if err != nil {
+		*problems = append(*problems, Problem{Code: "unknown-file", File: file.Name, Text: "has no header row", Dropped: true})
+		return nil
+	}
+	columns := p.header(file.Name, head, problems)
+	kind := p.recognise(columns)
+	if kind == nil {
+		*problems = append(*problems, Problem{
+			Code: "unknown-file", File: file.Name, Text: "has the columns of none of the files this pack reads", Dropped: true})
+		return nil
+	}
+	kind.unknown(file.Name, columns, problems)
+	set := &rowSet{kind: kind}
+	for n := 2; ; n++ {
+		cells, err := r.Read()
+		if err == io.EOF {
+			return set
+		}
+		if err != nil {
+			*problems = append(*problems, Problem{Code: "bad-row", File: file.Name, Row: n, Text: "cannot be read as CSV", Dropped: true})
+			if !errors.As(err, new(*csv.ParseError)) {
+				return set
+			}
+			continue
+		}
+		if got := kind.row(file.Name, n, columns, cells, problems); got != nil {
+			set.rows = append(set.rows, *got)
+		}
+	}
+}
+
+// header cleans the column names; a name with blanks inside is taken without them and reported.
+func (p *Pack) header(file string, head []string, problems *[]Problem) []string {
+	out := make([]string, len(head))
+	seen := map[string]bool{}
+	for i, h := range head {
+		clean := strings.Join(strings.Fields(h), "")
+		if clean != h && clean != "" && p.knownColumn(clean) {
+			*problems = append(*problems, Problem{
+				Code: "header-blanks", File: file, Row: 1, Column: clean, Text: "the column name has blanks in it; it was read without them"})
+		}
+		if seen[clean] {
+			*problems = append(*problems, Problem{
+				Code: "duplicate-column", File: file, Row: 1, Column: "#" + strconv.Itoa(i+1), Text: "the column stands twice; the first was taken", Dropped: true})
+			clean = ""
+		}
+		seen[clean] = clean != ""
+		out[i] = clean
+	}
+	return out
+}
+
+func (p *Pack) knownColumn(name string) bool {
+	for _, k := range p.files {
+		if k.tree.props[name] != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// recognise finds the kind of file that has the most required columns, all of them present.
+func (p *Pack) recognise(columns []string) *fileKind {
+	have := map[string]bool{}
+	for _, c := range columns {
+		have[c] = true
+	}
+	var best *fileKind
+	for _, k := range p.files {
+		all := true
+		for _, want := range k.required {
+			all = all && have[want]
+		}
+		if all && (best == nil || len(k.required) > len(best.required)) {
+			best = k
+		}
+	}
+	return best
+}
+
+// unknown reports columns that the pack does not know. Only their position is told: a file without a proper header
+// would show a patient's values here.
+func (k *fileKind) unknown(file string, columns []string, problems *[]Problem) {
+	for i, c := range columns {
+		if c != "" && k.tree.props[c] == nil {
+			*problems = append(*problems, Problem{
+				Code: "unknown-column", File: file, Row: 1, Column: "#" + strconv.Itoa(i+1), Text: "the pack does not know this column; it was not read", Dropped: true})
+		}
+	}
+}
+
+// row reads one line; nil when it cannot be used.
+func (k *fileKind) row(file string, n int, columns, cells []string, problems *[]Problem) *row {
+	bad := func(code, column, text string) *row {
+		*problems = append(*problems, Problem{Code: code, File: file, Row: n, Column: column, Text: text, Dropped: true})
+		return nil
+	}
+	if len(cells) > len(columns) {
+		return bad("bad-row", "", "has more cells than there are columns; the row was not read")
+	}
+	out := &row{cells: make(map[string]any, len(cells)), file: file, number: n}
+	for i, c := range cells {
+		if columns[i] == "" || k.tree.props[columns[i]] == nil {
+			continue
+		}
+		if !utf8.ValidString(c) {
+			return bad("not-utf8", columns[i], "is not UTF-8 text; the row was not read")
+		}
+		if c = strings.TrimSpace(c); c != "" {
+			out.cells[columns[i]] = c
+		}
+	}
+	for _, pr := range k.schema.check(map[string]any(out.cells)) {
+		column, text := strings.TrimPrefix(pr.Pointer, "/"), pr.Text
+		if pr.Keyword == "required" {
+			for _, want := range k.required {
+				if out.cells[want] == nil {
+					column = want
+					break
+				}
+			}
+			text = "is empty; the row was not read"
+		}
+		return bad("bad-row", column, text)
+	}
+	return out
+}

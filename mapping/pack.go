@@ -1,0 +1,186 @@
+package mapping
+
+import (
+	"embed"
+	"fmt"
+	"io/fs"
+	slashpath "path"
+	"sort"
+	"strings"
+
+	"cel.dev/cel-go/cel"
+)
+
+//go:embed all:packs
+var embedded embed.FS
+
+// Packs are the packs that come with the program: one folder each, and shared/ with what several of them include.
+func Packs() fs.FS {
+	sub, err := fs.Sub(embedded, "packs")
+	if err != nil {
+		return embedded // "packs" is a valid path: fs.Sub has no other error
+	}
+	return sub
+}
+
+// Layout of a packs folder.
+const (
+	sharedDir = "shared"
+	packFile  = "pack.yaml"
+	codesDir  = "codes"
+)
+
+// Names lists the packs of a folder: every directory with a pack.yaml.
+func Names(fsys fs.FS) ([]string, error) {
+	entries, err := fs.ReadDir(fsys, ".")
+	if err != nil {
+		return nil, fmt.Errorf("mapping: list packs: %w", err)
+	}
+	var names []string
+	for _, e := range entries {
+		if !e.IsDir() {
+			continue
+		}
+		if _, err := fs.Stat(fsys, e.Name()+"/"+packFile); err == nil {
+			names = append(names, e.Name())
+		}
+	}
+	sort.Strings(names)
+	return names, nil
+}
+
+// A Pack is a loaded, checked pack. It is immutable and may be used by many goroutines at once.
+type Pack struct {
+	Name, Version, Title string
+	// Format is "json" (use MapJSON) or "csv" (use MapFiles).
+	Format string
+
+	source  string // name of the id space, shared by packs that describe one record keeper's records
+	fsys    fs.FS
+	dates   dateRules
+	tables  map[string]*table
+	cel     *cel.Env
+	fields  fieldSet
+	order   []int // field numbers by name
+	ignored map[int]string
+	files   []*fileKind
+	comma   rune
+	maps    []*recordMap
+
+	// used while loading
+	uses       map[int]bool
+	usedTables map[string]bool
+	slotRefs   []slotRef
+}
+
+// Load reads and checks a pack of fsys, a folder of packs. All faults come back at once as a *LoadError.
+func Load(fsys fs.FS, name string) (*Pack, error) {
+	f := &faults{}
+	if !fs.ValidPath(name) || strings.Contains(name, "/") || name == "." {
+		f.add(name, 0, "is not the name of a pack")
+		return nil, f.err(name)
+	}
+	p := &Pack{
+		Name: name, fsys: fsys, tables: map[string]*table{}, ignored: map[int]string{},
+		uses: map[int]bool{}, usedTables: map[string]bool{},
+	}
+	file := name + "/" + packFile
+	root := readYAML(fsys, file, f)
+	if root == nil {
+		return nil, f.err(name)
+	}
+	p.readTables(sharedDir, f)
+	p.readTables(name, f)
+	env, err := newCEL(p)
+	if err != nil {
+		return nil, fmt.Errorf("mapping: CEL environment: %w", err)
+	}
+	p.cel = env
+	p.read(root, file, f)
+	p.checkFields(f)
+	if err := f.err(name); err != nil {
+		return nil, err
+	}
+	p.uses, p.usedTables, p.slotRefs = nil, nil, nil
+	return p, nil
+}
+
+// read takes pack.yaml apart and compiles what it names.
+func (p *Pack) read(root *yamlNode, file string, f *faults) {
+	s := newSection(root, file, f)
+	if got := s.str("pack", true); got != p.Name {
+		f.add(file, root.line, "pack is %q, but its folder is %q", got, p.Name)
+	}
+	p.Version, p.Title = s.str("version", true), s.str("title", true)
+	p.source, p.Format = s.str("source", true), s.str("format", true)
+	if dates := s.child("dates"); dates != nil {
+		p.dates = newDateRules(dates, file, f)
+	}
+	switch p.Format {
+	case "json":
+	case "csv":
+		p.readFileKinds(s, file, f)
+	default:
+		f.add(file, root.line, "format must be json or csv")
+	}
+	records := s.list("records")
+	if len(records) == 0 {
+		f.add(file, root.line, "records is missing: the mapping files of the pack")
+	}
+	for _, n := range records {
+		p.readRecord(n, file, f)
+	}
+	s.done()
+}
+
+// readRecord compiles one mapping file with its schema or assembly.
+func (p *Pack) readRecord(n *yamlNode, file string, f *faults) {
+	s := newSection(n, file, f)
+	m := &recordMap{pack: p, varSlot: map[string]int{}, file: p.Name + "/" + s.str("map", true)}
+	if p.Format == "json" {
+		schema := readSchema(p.fsys, p.Name+"/"+s.str("schema", true), f)
+		if schema == nil {
+			return
+		}
+		m.schema = nativeSchema{schema}
+		m.tree = p.fields.tree(schema, "", 0)
+	} else if !p.readAssembly(s, m, file, f) {
+		return
+	}
+	s.done()
+	root := readYAML(p.fsys, m.file, f)
+	if root == nil {
+		return
+	}
+	c := &compiler{p: p, m: m, file: m.file, f: f, envs: map[string]*cel.Env{}}
+	c.compileMap(root)
+	p.maps = append(p.maps, m)
+}
+
+// readTables reads every CSV below dir/codes.
+func (p *Pack) readTables(dir string, f *faults) {
+	entries, err := fs.ReadDir(p.fsys, dir+"/"+codesDir)
+	if err != nil {
+		return // no code tables here
+	}
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), ".csv")
+		if !ok {
+			f.add(dir+"/"+codesDir+"/"+e.Name(), 0, "is not a .csv file")
+			continue
+		}
+		p.tables[name] = readTable(p.fsys, slashpath.Join(dir, codesDir, e.Name()), name, f)
+	}
+}
+
+// checkFields faults native fields that are neither mapped nor ignored, so that nothing is lost unsaid.
+func (p *Pack) checkFields(f *faults) {
+	p.order = make([]int, len(p.fields.names))
+	for i, name := range p.fields.names {
+		p.order[i] = i
+		if !p.uses[i] && p.ignored[i] == "" {
+			f.add(p.Name+"/"+packFile, 0, "native field %q is neither mapped nor ignored with a reason", name)
+		}
+	}
+	sort.Slice(p.order, func(i, j int) bool { return p.fields.names[p.order[i]] < p.fields.names[p.order[j]] })
+}

@@ -1,0 +1,101 @@
+package mapping
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+)
+
+// A path names a native field from a mapping file: a loop variable or the record, and the properties below it. It has
+// no functions and no indices; lists are walked with $each.
+type path struct {
+	slot int // loop variable, -1 for the record itself
+	segs []string
+	tree *fieldTree
+	text string
+}
+
+// A binding is what a loop variable stands for during a run: the value and where it came from.
+type binding struct {
+	value any
+	ptr   string // JSON pointer of the value in the record
+	part  bool   // the value is a part that $split cut out; ptr is that of the whole
+
+	group   string   // the value is a group by this field: {key, first, items}; ptr is that of its first item
+	origins []string // pointers of the group's items
+}
+
+// value returns the native value at p, nil when it is absent.
+func (r *run) value(p *path) any {
+	var v any = r.record
+	if p.slot >= 0 {
+		v = r.vars[p.slot].value
+	}
+	for _, s := range p.segs {
+		m, ok := v.(map[string]any)
+		if !ok {
+			return nil
+		}
+		v = m[s]
+	}
+	return v
+}
+
+// pointer returns the JSON pointer of p in the record.
+func (r *run) pointer(p *path) string {
+	base, segs := "", p.segs
+	if p.slot >= 0 {
+		b := &r.vars[p.slot]
+		base = b.ptr
+		if b.part {
+			return base
+		}
+		if b.group != "" && len(segs) > 0 {
+			switch segs[0] {
+			case groupKey:
+				return base + "/" + escapePointer(b.group)
+			case groupFirst:
+				segs = segs[1:]
+			}
+		}
+	}
+	if len(segs) == 0 {
+		return base
+	}
+	n := len(base)
+	for _, s := range segs {
+		n += len(s) + 1
+	}
+	var b strings.Builder
+	b.Grow(n)
+	b.WriteString(base)
+	for _, s := range segs {
+		b.WriteByte('/')
+		b.WriteString(escapePointer(s))
+	}
+	return b.String()
+}
+
+func escapePointer(s string) string {
+	if !strings.ContainsAny(s, "~/") {
+		return s
+	}
+	return strings.NewReplacer("~", "~0", "/", "~1").Replace(s)
+}
+
+// scalar turns a native value into text, exactly as it stood in the record. Objects and lists have none.
+func scalar(v any) (string, bool) {
+	switch x := v.(type) {
+	case string:
+		x = strings.TrimSpace(x)
+		return x, x != ""
+	case json.Number:
+		return x.String(), true
+	case bool:
+		return strconv.FormatBool(x), true
+	}
+	return "", false
+}
+
+// scalarAt is the text of the value at p.
+func (r *run) scalarAt(p *path) (string, bool) { return scalar(r.value(p)) }

@@ -1,0 +1,189 @@
+package mapping
+
+import "strings"
+
+// An emission is one entry of a mapping's emit section: a resource, made once or once per item of a list.
+type emission struct {
+	leaf
+	resource, slot string
+	record         string  // record kind the id is made under
+	key            []*path // nil: the record's own key
+	keyLeaf        leaf
+	main           bool
+	loops          []loop
+	test           *predicate
+	profiles       []byte // JSON array
+	head           []byte // {"resourceType":"…","id":"
+	set            *objectNode
+	more           *listNode // identifiers beside the own one
+	identifiers    identifierKind
+	labels         []labelRule
+}
+
+type identifierKind int
+
+const (
+	identifierList identifierKind = iota
+	identifierSingle
+	identifierNone
+)
+
+// identifierOf tells how many identifiers a resource type holds in R4.
+func identifierOf(resource string) identifierKind {
+	switch resource {
+	case "Provenance", "Binary", "AuditEvent", "OperationOutcome", "Parameters":
+		return identifierNone
+	case "QuestionnaireResponse", "Bundle", "Composition":
+		return identifierSingle
+	}
+	return identifierList
+}
+
+// A loop is one level of `each`: a list, or a list grouped by a field. A group is bound as {key, first, items}.
+type loop struct {
+	from  *path
+	slot  int
+	group string
+	key   []*path
+	where *predicate
+}
+
+// An instance is one resource that a record will give.
+type instance struct {
+	em   *emission
+	id   string
+	key  string   // record key its id is made under
+	slot string   // slot, with the loop keys behind a colon
+	keys []string // loop keys
+	vars []binding
+}
+
+// planAll decides which resources the record gives before any is built, so that references only ever point at
+// resources that exist.
+func (r *run) planAll(key string) {
+	seen := map[string]bool{}
+	for i := range r.m.emissions {
+		em := &r.m.emissions[i]
+		r.planLoop(em, key, 0, nil, seen)
+	}
+}
+
+func (r *run) planLoop(em *emission, key string, depth int, keys []string, seen map[string]bool) {
+	if depth == len(em.loops) {
+		r.planOne(em, key, keys, seen)
+		return
+	}
+	l := &em.loops[depth]
+	for _, b := range r.items(l) {
+		r.vars[l.slot] = b
+		if !r.test(l.where) {
+			continue
+		}
+		k, ok := r.key(l.key)
+		if !ok {
+			r.report(b.ptr, em.rule, "no-key", "has no key of its own; no "+em.resource+" was made of it", true)
+			continue
+		}
+		r.planLoop(em, key, depth+1, append(keys[:len(keys):len(keys)], k), seen)
+	}
+}
+
+func (r *run) planOne(em *emission, key string, keys []string, seen map[string]bool) {
+	if !r.test(em.test) {
+		return
+	}
+	slot := em.slot
+	if len(keys) > 0 {
+		slot += ":" + strings.Join(keys, "/")
+	}
+	if em.key != nil {
+		own, ok := r.key(em.key)
+		if !ok {
+			return
+		}
+		key = own
+	}
+	// A resource with a key of its own is known by that key alone, so that other records can refer to it.
+	idSlot := slot
+	if em.key != nil {
+		idSlot = em.slot
+	}
+	id := r.env.id(em.resource, em.record, key, idSlot)
+	if seen[id] {
+		ptr := ""
+		if len(em.loops) > 0 {
+			ptr = r.vars[em.loops[len(em.loops)-1].slot].ptr
+		}
+		r.report(ptr, em.rule, "duplicate-key", "has the same key as an earlier item; only the first was taken", true)
+		return
+	}
+	seen[id] = true
+	vars := make([]binding, len(r.vars))
+	copy(vars, r.vars)
+	r.plan = append(r.plan, instance{em: em, id: id, key: key, slot: slot, keys: keys, vars: vars})
+}
+
+// items lists what a loop walks.
+func (r *run) items(l *loop) []binding {
+	list, _ := r.value(l.from).([]any)
+	if len(list) == 0 {
+		return nil
+	}
+	origins, base := r.origins(l.from), r.pointer(l.from)
+	out := make([]binding, 0, len(list))
+	for i, v := range list {
+		ptr := ""
+		if i < len(origins) {
+			ptr = origins[i]
+		} else {
+			ptr = base + "/" + itoa(i)
+		}
+		if !r.dropped(ptr) {
+			out = append(out, binding{value: v, ptr: ptr})
+		}
+	}
+	if l.group == "" {
+		return out
+	}
+	return grouped(l.group, out)
+}
+
+// origins gives the pointers of the items of a group, which stand elsewhere in the record.
+func (r *run) origins(p *path) []string {
+	if p.slot < 0 || len(p.segs) != 1 || p.segs[0] != groupItems {
+		return nil
+	}
+	return r.vars[p.slot].origins
+}
+
+// What a group is bound as.
+const (
+	groupKey   = "key"
+	groupFirst = "first"
+	groupItems = "items"
+)
+
+// grouped gathers items by a field, in the order in which each value is first seen; items without it are left out.
+func grouped(field string, items []binding) []binding {
+	index := map[string]int{}
+	var out []binding
+	for _, b := range items {
+		m, _ := b.value.(map[string]any)
+		key, ok := scalar(m[field])
+		if !ok {
+			continue
+		}
+		at, ok := index[key]
+		if !ok {
+			at = len(out)
+			index[key] = at
+			out = append(out, binding{ptr: b.ptr, group: field, value: map[string]any{
+				groupKey: key, groupFirst: b.value, groupItems: []any{},
+			}})
+		}
+		g := out[at].value.(map[string]any)
+		g[groupItems] = append(g[groupItems].([]any), b.value)
+		out[at].origins = append(out[at].origins, b.ptr)
+	}
+	return out
+}

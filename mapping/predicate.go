@@ -1,0 +1,307 @@
+package mapping
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"cel.dev/cel-go/cel"
+	celast "cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/ext"
+)
+
+// evalCost bounds one CEL evaluation, in the library's cost units: a predicate over a few hundred rows passes, a
+// predicate that multiplies rows with rows does not run away.
+const evalCost = 2_000_000
+
+// A predicate is a compiled CEL expression over `record`, `org` and the loop variables in scope.
+type predicate struct {
+	text    string
+	program cel.Program
+	fields  []int // native leaves it reads, for coverage
+	order   []*path
+}
+
+// newCEL makes the environment of a pack: its variables are dynamic, because native records are.
+func newCEL(p *Pack) (*cel.Env, error) {
+	return cel.NewEnv(
+		cel.CustomTypeAdapter(nativeAdapter{}),
+		cel.Variable("record", cel.DynType),
+		cel.Variable("org", cel.MapType(cel.StringType, cel.DynType)),
+		ext.Strings(),
+		cel.Function("table", cel.Overload("table_name_native_column",
+			[]*cel.Type{cel.StringType, cel.DynType, cel.StringType}, cel.StringType,
+			cel.FunctionBinding(p.celTable))),
+		cel.Function("day", cel.Overload("day_text", []*cel.Type{cel.DynType}, cel.StringType,
+			cel.UnaryBinding(func(v ref.Val) ref.Val { return p.celTime(v, "date") }))),
+		cel.Function("instant", cel.Overload("instant_text", []*cel.Type{cel.DynType}, cel.StringType,
+			cel.UnaryBinding(func(v ref.Val) ref.Val { return p.celTime(v, "instant") }))),
+		cel.Function("latest", cel.Overload("latest_texts", []*cel.Type{cel.ListType(cel.DynType)}, cel.StringType,
+			cel.UnaryBinding(latest))),
+	)
+}
+
+// celTable is table(name, native value, column): one cell of a code table, "" when there is no such row.
+func (p *Pack) celTable(args ...ref.Val) ref.Val {
+	name, ok1 := args[0].Value().(string)
+	column, ok2 := args[2].Value().(string)
+	if !ok1 || !ok2 || p.tables[name] == nil {
+		return types.NewErr("table: no such table")
+	}
+	native := fmt.Sprint(args[1].Value())
+	return types.String(p.tables[name].cell(native, column))
+}
+
+// celTime is day(text) or instant(text): the native date as YYYY-MM-DD or as a UTC instant, "" when it is not a date.
+func (p *Pack) celTime(v ref.Val, as string) ref.Val {
+	text, ok := v.Value().(string)
+	if !ok {
+		return types.String("")
+	}
+	got, why := p.dates.read(text, as)
+	if why != "" && got == "" {
+		return types.String("")
+	}
+	return types.String(got)
+}
+
+// latest is the greatest of a list of days or instants.
+func latest(v ref.Val) ref.Val {
+	list, ok := v.Value().([]ref.Val)
+	best := ""
+	if ok {
+		for _, e := range list {
+			if s, ok := e.Value().(string); ok && s > best {
+				best = s
+			}
+		}
+		return types.String(best)
+	}
+	if any, ok := v.Value().([]any); ok {
+		for _, e := range any {
+			if s, ok := e.(string); ok && s > best {
+				best = s
+			}
+		}
+	}
+	return types.String(best)
+}
+
+// nativeAdapter shows decoded JSON to CEL; numbers stay integers where they are.
+type nativeAdapter struct{}
+
+func (a nativeAdapter) NativeToValue(v any) ref.Val {
+	switch x := v.(type) {
+	case json.Number:
+		if i, err := x.Int64(); err == nil {
+			return types.Int(i)
+		}
+		if f, err := x.Float64(); err == nil {
+			return types.Double(f)
+		}
+		return types.String(x)
+	case map[string]any:
+		return types.NewStringInterfaceMap(a, x)
+	case []any:
+		return types.NewDynamicList(a, x)
+	}
+	return types.DefaultTypeAdapter.NativeToValue(v)
+}
+
+// ResolveName and Parent make a run the activation of its own predicates.
+func (r *run) ResolveName(name string) (any, bool) {
+	switch name {
+	case "record":
+		return r.record, true
+	case "org":
+		return r.env.org, true
+	}
+	i, ok := r.m.varSlot[name]
+	if !ok || r.vars[i].value == nil {
+		return nil, false
+	}
+	return r.vars[i].value, true
+}
+
+// test evaluates a predicate; an expression that fails (a field it reads is absent) is false.
+func (r *run) test(p *predicate) bool {
+	if p == nil {
+		return true
+	}
+	out, _, err := p.program.Eval(activation{r})
+	if err != nil {
+		return false
+	}
+	b, ok := out.Value().(bool)
+	return ok && b
+}
+
+// compute evaluates a CEL expression to a scalar; a failing expression yields nothing.
+func (r *run) compute(p *predicate) (any, bool) {
+	out, _, err := p.program.Eval(activation{r})
+	if err != nil {
+		return nil, false
+	}
+	switch x := out.Value().(type) {
+	case string:
+		return x, x != ""
+	case bool:
+		return x, true
+	case int64:
+		return json.Number(fmt.Sprint(x)), true
+	case float64:
+		return json.Number(strings.TrimSuffix(fmt.Sprintf("%g", x), ".0")), true
+	}
+	return nil, false
+}
+
+// activation lets CEL read a run without copying it.
+type activation struct{ *run }
+
+func (a activation) Parent() cel.Activation { return nil }
+
+// predicate compiles a CEL text found at line and records which native fields it reads.
+func (c *compiler) predicate(text string, line int, wantBool bool) *predicate {
+	env, err := c.celEnv()
+	if err != nil {
+		c.f.add(c.file, line, "CEL environment: %v", err)
+		return nil
+	}
+	tree, iss := env.Compile(text)
+	if iss.Err() != nil {
+		c.f.add(c.file, line, "CEL: %s", strings.ReplaceAll(iss.Err().Error(), "\n", " "))
+		return nil
+	}
+	if t := tree.OutputType(); wantBool && !t.IsExactType(cel.BoolType) && !t.IsExactType(cel.DynType) {
+		c.f.add(c.file, line, "CEL: must be true or false, is %s", t)
+		return nil
+	}
+	prog, err := env.Program(tree, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(evalCost))
+	if err != nil {
+		c.f.add(c.file, line, "CEL: %v", err)
+		return nil
+	}
+	reader := celReader{c: c, line: line, vars: map[string]*fieldTree{"record": c.m.tree}}
+	for _, v := range c.scope {
+		reader.vars[v.name] = v.tree
+	}
+	reader.read(tree.NativeRep().Expr())
+	return &predicate{text: text, program: prog, fields: reader.fields}
+}
+
+// celReader finds the native fields an expression reads, and faults those the schema does not know.
+type celReader struct {
+	c      *compiler
+	line   int
+	vars   map[string]*fieldTree
+	fields []int
+}
+
+// read returns the field tree an expression stands for, nil when it is not a path.
+func (r *celReader) read(e celast.Expr) *fieldTree {
+	switch e.Kind() {
+	case celast.IdentKind:
+		return r.vars[e.AsIdent()]
+	case celast.SelectKind:
+		return r.selection(e.AsSelect())
+	case celast.CallKind:
+		return r.call(e.AsCall())
+	case celast.ListKind:
+		for _, el := range e.AsList().Elements() {
+			r.use(r.read(el))
+		}
+	case celast.ComprehensionKind:
+		r.comprehension(e.AsComprehension())
+	}
+	return nil
+}
+
+func (r *celReader) use(t *fieldTree) {
+	t.walk(func(leaf *fieldTree) { r.fields = append(r.fields, leaf.id) })
+}
+
+func (r *celReader) selection(s celast.SelectExpr) *fieldTree {
+	t := r.read(s.Operand())
+	if t == nil || t.props == nil {
+		return nil
+	}
+	kid := t.props[s.FieldName()]
+	if kid == nil {
+		r.c.f.add(r.c.file, r.line, "CEL: the schema has no field %q below %q", s.FieldName(), t.name)
+		return nil
+	}
+	if kid.id >= 0 {
+		r.fields = append(r.fields, kid.id)
+	}
+	return kid
+}
+
+func (r *celReader) call(call celast.CallExpr) *fieldTree {
+	if call.FunctionName() == "table" && len(call.Args()) == 3 {
+		r.checkTable(call.Args())
+	}
+	var target *fieldTree
+	if call.IsMemberFunction() {
+		target = r.read(call.Target())
+	}
+	for i, a := range call.Args() {
+		t := r.read(a)
+		if i == 0 && call.FunctionName() == "_[_]" && t != nil && t.items != nil {
+			target = t.items
+		}
+	}
+	if call.FunctionName() == "_[_]" {
+		if target != nil && target.id >= 0 {
+			r.fields = append(r.fields, target.id)
+		}
+		return target
+	}
+	return nil
+}
+
+func (r *celReader) checkTable(args []celast.Expr) {
+	name, ok := literal(args[0])
+	column, ok2 := literal(args[2])
+	if !ok || !ok2 {
+		r.c.f.add(r.c.file, r.line, "CEL: table() needs the table and the column as literal texts")
+		return
+	}
+	t := r.c.p.tables[name]
+	if t == nil {
+		r.c.f.add(r.c.file, r.line, "CEL: there is no table %q", name)
+		return
+	}
+	if _, ok := t.columns[column]; !ok {
+		r.c.f.add(r.c.file, r.line, "CEL: table %q has no column %q", name, column)
+	}
+}
+
+func literal(e celast.Expr) (string, bool) {
+	if e.Kind() != celast.LiteralKind {
+		return "", false
+	}
+	s, ok := e.AsLiteral().Value().(string)
+	return s, ok
+}
+
+func (r *celReader) comprehension(e celast.ComprehensionExpr) {
+	over := r.read(e.IterRange())
+	inner := celReader{c: r.c, line: r.line, vars: map[string]*fieldTree{}}
+	for k, v := range r.vars {
+		inner.vars[k] = v
+	}
+	if over != nil && over.items != nil {
+		inner.vars[e.IterVar()] = over.items
+	} else {
+		delete(inner.vars, e.IterVar())
+	}
+	for _, sub := range []celast.Expr{e.AccuInit(), e.LoopCondition(), e.LoopStep(), e.Result()} {
+		t := inner.read(sub)
+		if t != nil && t.id >= 0 {
+			inner.fields = append(inner.fields, t.id)
+		}
+	}
+	r.fields = append(r.fields, inner.fields...)
+}

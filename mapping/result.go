@@ -1,0 +1,140 @@
+package mapping
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+)
+
+// Result is what became of the input.
+type Result struct {
+	Records []Record
+	Report  Report
+
+	base string
+}
+
+// Record holds the resources of one native record, in an order in which each only refers to what stands before it or
+// beside it; they belong into one transaction.
+type Record struct {
+	Key       string
+	Resources []Resource
+}
+
+// Resource is one R4 resource. JSON carries no security labels: those are beside it, for whoever decides on labels.
+type Resource struct {
+	Type, ID string
+	Slot     string // the place in the mapping it was made by, with the keys of its items behind a colon
+	JSON     []byte
+	Labels   []Label
+	Lineage  []Lineage
+
+	metaEnd int // offset behind the last member of meta
+}
+
+// Lineage says where an element came from: the native values as JSON pointers (several are separated by blanks, none
+// for a value computed by an expression) and the mapping rule as file:line.
+type Lineage struct {
+	Element string `json:"element"`
+	Source  string `json:"source,omitempty"`
+	Rule    string `json:"rule"`
+}
+
+// Labelled returns the resource's JSON with its labels in meta.security.
+func (res Resource) Labelled() []byte {
+	if len(res.Labels) == 0 {
+		return res.JSON
+	}
+	out := make([]byte, 0, len(res.JSON)+120*len(res.Labels))
+	out = append(out, res.JSON[:res.metaEnd]...)
+	out = append(out, `,"security":[`...)
+	for i, l := range res.Labels {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = append(appendString(append(out, `{"system":`...), l.System), `,"code":`...)
+		out = append(appendString(out, l.Code), '}')
+	}
+	out = append(out, ']')
+	return append(out, res.JSON[res.metaEnd:]...)
+}
+
+// Bundle returns all records as one transaction Bundle of PUT entries, labels in place. A resource that several
+// records share stands in it once.
+// https://hl7.org/fhir/R4/http.html#transaction
+func (r *Result) Bundle() ([]byte, error) {
+	out := []byte(`{"resourceType":"Bundle","type":"transaction","entry":[`)
+	seen := map[string]bool{}
+	for i := range r.Records {
+		for _, res := range r.Records[i].Resources {
+			ref := res.Type + "/" + res.ID
+			if seen[ref] {
+				continue
+			}
+			if len(seen) > 0 {
+				out = append(out, ',')
+			}
+			seen[ref] = true
+			out = appendString(append(out, `{"fullUrl":`...), r.base+"/"+ref)
+			out = append(append(out, `,"resource":`...), res.Labelled()...)
+			out = appendString(append(out, `,"request":{"method":"PUT","url":`...), ref)
+			out = append(out, `}}`...)
+		}
+	}
+	out = append(out, `]}`...)
+	if len(seen) == 0 {
+		out = []byte(`{"resourceType":"Bundle","type":"transaction"}`)
+	}
+	if !json.Valid(out) {
+		return nil, errNotJSON
+	}
+	return out, nil
+}
+
+// MapJSON maps one native JSON record of a JSON pack. Input that is not a record of the pack's schema gives an
+// *InvalidError.
+func (p *Pack) MapJSON(env Env, record []byte) (*Result, error) {
+	if p.Format != "json" {
+		return nil, &InvalidError{Problems: []Problem{{Code: "wrong-format", Text: "this pack reads CSV files, not JSON records"}}}
+	}
+	v, err := decodeJSON(record)
+	if err != nil {
+		return nil, err
+	}
+	m := p.maps[0]
+	if problems := m.schema.check(v); len(problems) > 0 {
+		return nil, &InvalidError{Problems: problems}
+	}
+	rec, ok := v.(map[string]any)
+	if !ok {
+		return nil, &InvalidError{Problems: []Problem{{Code: "schema", Keyword: "type", Text: "the record must be a JSON object"}}}
+	}
+	es := p.prepare(env)
+	m.tree.present(rec, es.tally.present)
+	r := m.start(es, rec, nil)
+	out, ok := r.execute()
+	if !ok {
+		return nil, &InvalidError{Problems: r.problems}
+	}
+	res := &Result{Records: []Record{out}, base: env.Base}
+	es.finish(res, r.problems, 0)
+	return res, nil
+}
+
+func (m *recordMap) start(env *envState, rec map[string]any, src source) *run {
+	return &run{m: m, env: env, record: rec, source: src, vars: make([]binding, len(m.varSlot)), buf: make([]byte, 0, 2048)}
+}
+
+// decodeJSON keeps numbers as they are written, and refuses trailing text.
+func decodeJSON(data []byte) (any, error) {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.UseNumber()
+	var v any
+	if err := dec.Decode(&v); err != nil {
+		return nil, &InvalidError{Problems: []Problem{{Code: "not-json", Text: "the record is not JSON"}}}
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return nil, &InvalidError{Problems: []Problem{{Code: "not-json", Text: "there is text after the record"}}}
+	}
+	return v, nil
+}

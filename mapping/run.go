@@ -1,0 +1,227 @@
+package mapping
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+)
+
+// A run is the mapping of one record. It writes each resource straight into one buffer and takes back what turns out
+// to be empty, so that a record costs few allocations.
+type run struct {
+	m      *recordMap
+	env    *envState
+	record map[string]any
+	source source
+
+	vars   []binding
+	plan   []instance
+	keys   []string        // loop keys of the resource being built
+	drops  map[string]bool // pointers of items that a check took out
+	reject bool
+
+	buf      []byte
+	elem     []byte // FHIR path being built, e.g. Encounter.type[0]
+	trace    []trace
+	problems []Problem
+}
+
+// A trace is lineage before it is put into words.
+type trace struct {
+	leaf    *leaf
+	element string
+	source  string
+}
+
+// A source translates JSON pointers of an assembled record back to the rows of the files it came from.
+type source interface {
+	place(ptr string) (file string, row int, column string)
+}
+
+type mark struct{ buf, trace int }
+
+func (r *run) mark() mark { return mark{len(r.buf), len(r.trace)} }
+
+func (r *run) reset(m mark) { r.buf, r.trace = r.buf[:m.buf], r.trace[:m.trace] }
+
+func (r *run) pushName(name string) int {
+	n := len(r.elem)
+	r.elem = append(append(r.elem, '.'), name...)
+	return n
+}
+
+func (r *run) pushIndex(i int) int {
+	n := len(r.elem)
+	r.elem = strconv.AppendInt(append(r.elem, '['), int64(i), 10)
+	r.elem = append(r.elem, ']')
+	return n
+}
+
+func (r *run) pop(n int) { r.elem = r.elem[:n] }
+
+// made records that the leaf put a value into the element being built, from these native values.
+func (r *run) made(l *leaf, from ...*path) {
+	src := ""
+	for i, p := range from {
+		if i > 0 {
+			src += " "
+		}
+		src += r.pointer(p)
+	}
+	r.trace = append(r.trace, trace{leaf: l, element: string(r.elem), source: src})
+}
+
+// read records that the leaf's fields shaped the element being built without standing in it.
+func (r *run) read(l *leaf) {
+	r.trace = append(r.trace, trace{leaf: l, element: string(r.elem)})
+}
+
+// problem reports the native value at p, once per place and code.
+func (r *run) problem(p *path, l *leaf, code, text string) {
+	r.report(r.pointer(p), l.rule, code, text, true)
+}
+
+func (r *run) report(ptr, rule, code, text string, dropped bool) {
+	pr := Problem{Code: code, Pointer: ptr, Rule: rule, Text: text, Dropped: dropped}
+	if r.source != nil {
+		pr.File, pr.Row, pr.Column = r.source.place(ptr)
+		if pr.File != "" {
+			pr.Pointer = ""
+		}
+	}
+	for i := range r.problems {
+		q := &r.problems[i]
+		if q.Code == pr.Code && q.Pointer == pr.Pointer && q.File == pr.File && q.Row == pr.Row && q.Column == pr.Column {
+			return
+		}
+	}
+	r.problems = append(r.problems, pr)
+}
+
+// dropped tells whether a check took the item at ptr out of the record.
+func (r *run) dropped(ptr string) bool { return len(r.drops) > 0 && r.drops[ptr] }
+
+// key joins the key fields of a record. A bar inside a part is escaped, so that two keys never fall together.
+func (r *run) key(parts []*path) (string, bool) {
+	if len(parts) == 1 {
+		return r.scalarAt(parts[0])
+	}
+	var b strings.Builder
+	for i, p := range parts {
+		s, ok := r.scalarAt(p)
+		if !ok {
+			return "", false
+		}
+		if i > 0 {
+			b.WriteByte('|')
+		}
+		b.WriteString(strings.ReplaceAll(s, "|", "%7C"))
+	}
+	return b.String(), true
+}
+
+// execute maps the record: checks, plan, build, labels. It returns false when the record is rejected; the problems
+// say why.
+func (r *run) execute() (Record, bool) {
+	key, ok := r.key(r.m.key)
+	if !ok || !isFHIRText(key) {
+		r.report(r.pointer(r.m.key[0]), r.m.file, "no-key", "the record has no key; it cannot be mapped", true)
+		return Record{}, false
+	}
+	r.runChecks()
+	if r.reject {
+		return Record{}, false
+	}
+	r.planAll(key)
+	rec := Record{Key: key}
+	for i := range r.plan {
+		rec.Resources = append(rec.Resources, r.build(&r.plan[i]))
+	}
+	r.labels(rec.Resources)
+	if r.m.provenance != nil {
+		prov, ok := r.provenance(key, rec.Resources)
+		if !ok {
+			r.report("", r.m.provenance.rule, "no-recorded-time",
+				"the record does not say when it was recorded; it cannot be mapped", true)
+			return Record{}, false
+		}
+		rec.Resources = append(rec.Resources, prov)
+	}
+	return rec, true
+}
+
+// build writes one planned resource.
+func (r *run) build(inst *instance) Resource {
+	em := inst.em
+	copy(r.vars, inst.vars)
+	r.keys = inst.keys
+	r.buf, r.trace = r.buf[:0], r.trace[:0]
+	r.elem = append(r.elem[:0], em.resource...)
+	if em.test != nil || len(em.loops) > 0 {
+		r.read(&em.leaf)
+	}
+	r.buf = append(r.buf, em.head...)
+	r.buf = append(r.buf, inst.id...)
+	r.buf = append(r.buf, `","meta":{`...)
+	if len(em.profiles) > 0 {
+		r.buf = append(append(append(r.buf, `"profile":`...), em.profiles...), ',')
+	}
+	r.buf = append(r.buf, `"source":`...)
+	r.buf = appendString(r.buf, r.env.sourceURI(inst.key))
+	metaEnd := len(r.buf)
+	r.buf = append(r.buf, '}')
+	r.identifier(inst)
+	em.set.buildFields(r, 1)
+	r.buf = append(r.buf, '}')
+	return Resource{
+		Type: em.resource, ID: inst.id, Slot: inst.slot, JSON: bytes.Clone(r.buf), metaEnd: metaEnd,
+		Lineage: r.lineage(),
+	}
+}
+
+// identifier writes the record's key as the resource's own identifier, before any the mapping adds.
+func (r *run) identifier(inst *instance) {
+	em := inst.em
+	if em.identifiers == identifierNone {
+		return
+	}
+	keys := em.key
+	if keys == nil {
+		keys = r.m.key
+	}
+	at := r.pushName("identifier")
+	r.made(&em.keyLeaf, keys...)
+	r.pop(at)
+	r.buf = append(r.buf, `,"identifier":`...)
+	if em.identifiers == identifierList {
+		r.buf = append(r.buf, '[')
+	}
+	r.buf = append(r.buf, `{"system":`...)
+	r.buf = appendString(r.buf, r.env.idSystem(em.record))
+	r.buf = append(r.buf, `,"value":`...)
+	value := inst.key
+	if !em.main {
+		value += "#" + inst.slot
+	}
+	r.buf = appendString(r.buf, value)
+	r.buf = append(r.buf, '}')
+	if em.identifiers != identifierList {
+		return
+	}
+	if em.more != nil {
+		here := r.pushName("identifier")
+		em.more.buildItems(r, 1)
+		r.pop(here)
+	}
+	r.buf = append(r.buf, ']')
+}
+
+// lineage puts the traces of the resource just built into words and counts them for coverage.
+func (r *run) lineage() []Lineage {
+	out := make([]Lineage, 0, len(r.trace))
+	for _, t := range r.trace {
+		r.env.tally.carry(t.leaf)
+		out = append(out, Lineage{Element: t.element, Source: t.source, Rule: t.leaf.rule})
+	}
+	return out
+}

@@ -1,0 +1,106 @@
+package mapping
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	slashpath "path"
+	"strings"
+
+	"github.com/santhosh-tekuri/jsonschema/v5"
+)
+
+// A nativeSchema checks native records. Its messages are never passed on: they quote values.
+type nativeSchema struct{ schema *jsonschema.Schema }
+
+// schemaRoot is the made-up address below which a pack's schema files live while they are compiled.
+const schemaRoot = "pack:///"
+
+// readSchema compiles a JSON Schema (2020-12) of the pack; $ref reaches the files of the packs folder only.
+func readSchema(fsys fs.FS, file string, f *faults) *jsonschema.Schema {
+	compiler := jsonschema.NewCompiler()
+	compiler.Draft = jsonschema.Draft2020
+	compiler.AssertFormat = true
+	compiler.ExtractAnnotations = true
+	compiler.LoadURL = func(url string) (io.ReadCloser, error) {
+		rel, ok := strings.CutPrefix(url, schemaRoot)
+		if !ok {
+			return nil, errors.New("schemas may refer to files of the packs folder only")
+		}
+		data, err := fs.ReadFile(fsys, slashpath.Clean(rel))
+		if err != nil {
+			return nil, err
+		}
+		return io.NopCloser(bytes.NewReader(data)), nil
+	}
+	schema, err := compiler.Compile(schemaRoot + file)
+	if err != nil {
+		f.add(file, 0, "is not a usable JSON Schema: %s", strings.SplitN(err.Error(), "\n", 2)[0])
+		return nil
+	}
+	return schema
+}
+
+// check returns what is wrong with a decoded record: pointers and keywords, never values.
+func (s nativeSchema) check(v any) []Problem {
+	err := s.schema.Validate(v)
+	if err == nil {
+		return nil
+	}
+	var ve *jsonschema.ValidationError
+	if !errors.As(err, &ve) {
+		return []Problem{{Code: "schema", Text: "the record cannot be checked against its schema", Dropped: true}}
+	}
+	var out []Problem
+	schemaProblems(ve, &out)
+	return out
+}
+
+// maxProblems bounds the list for one record; a record with this many is not read further by anyone.
+const maxProblems = 100
+
+func schemaProblems(ve *jsonschema.ValidationError, out *[]Problem) {
+	if len(*out) >= maxProblems {
+		return
+	}
+	if len(ve.Causes) == 0 {
+		keyword := slashpath.Base(ve.KeywordLocation)
+		*out = append(*out, Problem{
+			Code: "schema", Pointer: ve.InstanceLocation, Keyword: keyword, Text: keywordText(keyword), Dropped: true,
+		})
+		return
+	}
+	for _, c := range ve.Causes {
+		schemaProblems(c, out)
+	}
+}
+
+// keywordText puts a JSON Schema keyword into plain words.
+func keywordText(keyword string) string {
+	switch keyword {
+	case "required":
+		return "a required field is missing"
+	case "additionalProperties", "unevaluatedProperties":
+		return "there is a field that the schema does not know"
+	case "type":
+		return "has the wrong type"
+	case "enum", "const":
+		return "is not one of the allowed values"
+	case "format":
+		return "is not written as the schema asks (date, time or address)"
+	case "pattern":
+		return "does not have the form the schema asks"
+	case "minLength", "minItems":
+		return "is too short"
+	case "maxLength", "maxItems":
+		return "is too long"
+	case "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf":
+		return "is a number outside the allowed range"
+	case "uniqueItems":
+		return "lists the same thing twice"
+	case "dependentRequired":
+		return "a field is missing that another field needs"
+	}
+	return "does not follow the schema"
+}
