@@ -1,6 +1,9 @@
 package mapping
 
-import "sort"
+import (
+	"sort"
+	"strings"
+)
 
 // Rejected is the result of input that could not be mapped: nothing but a report of these problems. With no problems
 // it is an empty result to Add others to.
@@ -24,7 +27,7 @@ func (r *Result) Add(other *Result, file string, record int) {
 	}
 	for _, p := range other.Report.Problems {
 		if p.File == "" {
-			p.File, p.Row = file, record
+			p.File, p.Record = file, record
 		}
 		r.Report.Problems = append(r.Report.Problems, p)
 	}
@@ -80,7 +83,8 @@ func (r *Result) Check(ok func(Resource) bool) {
 		bad := ""
 		for _, res := range rec.Resources {
 			if !ok(res) {
-				bad = res.Type + " (" + res.Slot + ")"
+				slot, _, _ := strings.Cut(res.Slot, ":") // what follows are keys of the record
+				bad = res.Type + " (" + slot + ")"
 				break
 			}
 		}

@@ -169,7 +169,7 @@ func (c *compiler) when(s *section, key string) *predicate {
 
 // loops reads `each`: one loop or a list of nested ones, outermost first. The variables stay in scope; the caller
 // takes them out.
-func (c *compiler) loops(n *yamlNode) []loop {
+func (c *compiler) loops(n *yamlNode, wantKey bool) []loop {
 	if n == nil {
 		return nil
 	}
@@ -180,7 +180,7 @@ func (c *compiler) loops(n *yamlNode) []loop {
 	var out []loop
 	for _, item := range list {
 		s := newSection(item, c.file, c.f)
-		out = append(out, c.loop(s, "from", true))
+		out = append(out, c.loop(s, "from", wantKey))
 		s.done()
 	}
 	return out
@@ -211,6 +211,12 @@ func (c *compiler) loop(s *section, fromKey string, wantKey bool) loop {
 	as := s.str("as", true)
 	l.slot = c.declare(as, tree, line)
 	l.where = c.when(s, "where")
+	if n := s.child("key"); n != nil && n.kind == yamlMap {
+		ks := newSection(n, c.file, c.f)
+		l.expr = c.predicate(ks.str("$derive", true), n.line, false)
+		ks.done()
+		return l
+	}
 	keys := s.strs("key")
 	if l.group != "" && len(keys) == 0 {
 		keys = []string{as + "." + groupKey}
@@ -288,7 +294,7 @@ func (c *compiler) ignore(n *yamlNode) {
 func (c *compiler) check(n *yamlNode) checkRule {
 	s := newSection(n, c.file, c.f)
 	depth := len(c.scope)
-	out := checkRule{loops: c.checkLoops(s.child("each"))}
+	out := checkRule{loops: c.loops(s.child("each"), false)}
 	out.test = c.when(s, "when")
 	out.code, out.say = s.str("code", true), s.str("say", true)
 	if at := s.str("at", false); at != "" {
@@ -298,24 +304,6 @@ func (c *compiler) check(n *yamlNode) checkRule {
 	out.leaf = c.celLeaf("check "+out.code, n.line, out.test)
 	s.done()
 	c.scope = c.scope[:depth]
-	return out
-}
-
-// checkLoops are loops that need no key.
-func (c *compiler) checkLoops(n *yamlNode) []loop {
-	if n == nil {
-		return nil
-	}
-	list := []*yamlNode{n}
-	if n.kind == yamlList {
-		list = n.kids
-	}
-	var out []loop
-	for _, item := range list {
-		s := newSection(item, c.file, c.f)
-		out = append(out, c.loop(s, "from", false))
-		s.done()
-	}
 	return out
 }
 

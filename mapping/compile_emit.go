@@ -1,16 +1,13 @@
 package mapping
 
-import (
-	"encoding/json"
-	"strings"
-)
+import "strings"
 
 // emission compiles one entry of emit.
 func (c *compiler) emission(n *yamlNode) emission {
 	s := newSection(n, c.file, c.f)
 	depth := len(c.scope)
 	em := emission{resource: s.str("resource", true), slot: s.str("slot", true), record: s.str("record", false)}
-	em.loops = c.loops(s.child("each"))
+	em.loops = c.loops(s.child("each"), true)
 	em.test = c.when(s, "when")
 	em.main = s.flag("main")
 	if keys := s.strs("key"); len(keys) > 0 {
@@ -21,18 +18,16 @@ func (c *compiler) emission(n *yamlNode) emission {
 	}
 	em.head = []byte(`{"resourceType":"` + em.resource + `","id":"`)
 	em.identifiers = identifierOf(em.resource)
-	if list := s.strs("profile"); len(list) > 0 {
-		for i, p := range list {
-			list[i] = profileURL(p)
-		}
-		em.profiles = mustJSON(list)
-	}
+	em.profiles = c.profiles(s.child("profile"))
 	c.elem = append(c.elem[:0], em.resource)
 	em.leaf = c.celLeaf("emit", n.line, em.test)
 	em.oneWay = true
 	for i := range em.loops {
 		if w := em.loops[i].where; w != nil {
 			em.fields = append(em.fields, w.fields...)
+		}
+		if e := em.loops[i].expr; e != nil {
+			em.fields = append(em.fields, e.fields...)
 		}
 		for _, k := range em.loops[i].key {
 			k.tree.walk(func(t *fieldTree) { em.fields = append(em.fields, t.id) })
@@ -97,13 +92,28 @@ func profileURL(p string) string {
 	return p
 }
 
-// mustJSON encodes strings and lists of strings, which cannot fail.
-func mustJSON(v any) []byte {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return []byte("null")
+// profiles reads one profile or a list of them; an entry may be {url, when}.
+func (c *compiler) profiles(n *yamlNode) []profile {
+	if n == nil {
+		return nil
 	}
-	return b
+	list := []*yamlNode{n}
+	if n.kind == yamlList {
+		list = n.kids
+	}
+	var out []profile
+	for _, item := range list {
+		if item.kind == yamlString {
+			out = append(out, profile{url: appendString(nil, profileURL(item.text))})
+			continue
+		}
+		s := newSection(item, c.file, c.f)
+		p := profile{url: appendString(nil, profileURL(s.str("url", true))), test: c.when(s, "when")}
+		c.celLeaf("profile", item.line, p.test)
+		s.done()
+		out = append(out, p)
+	}
+	return out
 }
 
 // node compiles an element: a constant, an object, a list or a primitive.

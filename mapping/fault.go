@@ -65,6 +65,8 @@ type Problem struct {
 	File   string `json:"file,omitempty"`
 	Row    int    `json:"row,omitempty"`
 	Column string `json:"column,omitempty"`
+	// Record counts the records of a JSON file that holds several, from 1.
+	Record int `json:"record,omitempty"`
 	// Keyword is the JSON Schema keyword that failed.
 	Keyword string `json:"keyword,omitempty"`
 	// Rule is the file and line of the mapping rule that spoke up.
@@ -78,6 +80,10 @@ type Problem struct {
 // place is where the problem stands, for people.
 func (p Problem) place() string {
 	switch {
+	case p.Record > 0:
+		return strings.TrimSpace(fmt.Sprintf("%s record %d %s", p.File, p.Record, p.Pointer))
+	case p.File != "" && p.Pointer != "":
+		return p.File + " " + p.Pointer
 	case p.Row > 0 && p.Column != "":
 		return fmt.Sprintf("%s row %d column %s", p.File, p.Row, p.Column)
 	case p.Row > 0:

@@ -12,12 +12,18 @@ type emission struct {
 	main           bool
 	loops          []loop
 	test           *predicate
-	profiles       []byte // JSON array
+	profiles       []profile
 	head           []byte // {"resourceType":"…","id":"
 	set            *objectNode
 	more           *listNode // identifiers beside the own one
 	identifiers    identifierKind
 	labels         []labelRule
+}
+
+// A profile is a claim in meta.profile, made always or under a condition.
+type profile struct {
+	url  []byte // JSON
+	test *predicate
 }
 
 type identifierKind int
@@ -45,6 +51,7 @@ type loop struct {
 	slot  int
 	group string
 	key   []*path
+	expr  *predicate // key computed by $derive, instead of fields
 	where *predicate
 }
 
@@ -79,13 +86,24 @@ func (r *run) planLoop(em *emission, key string, depth int, keys []string, seen 
 		if !r.test(l.where) {
 			continue
 		}
-		k, ok := r.key(l.key)
+		k, ok := r.loopKey(l)
 		if !ok {
 			r.report(b.ptr, em.rule, "no-key", "has no key of its own; no "+em.resource+" was made of it", true)
 			continue
 		}
 		r.planLoop(em, key, depth+1, append(keys[:len(keys):len(keys)], k), seen)
 	}
+}
+
+func (r *run) loopKey(l *loop) (string, bool) {
+	if l.expr == nil {
+		return r.key(l.key)
+	}
+	v, ok := r.compute(l.expr)
+	if !ok {
+		return "", false
+	}
+	return scalar(v)
 }
 
 func (r *run) planOne(em *emission, key string, keys []string, seen map[string]bool) {

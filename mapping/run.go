@@ -163,9 +163,7 @@ func (r *run) build(inst *instance) Resource {
 	r.buf = append(r.buf, em.head...)
 	r.buf = append(r.buf, inst.id...)
 	r.buf = append(r.buf, `","meta":{`...)
-	if len(em.profiles) > 0 {
-		r.buf = append(append(append(r.buf, `"profile":`...), em.profiles...), ',')
-	}
+	r.profiles(em)
 	r.buf = append(r.buf, `"source":`...)
 	r.buf = appendString(r.buf, r.env.sourceURI(inst.key))
 	metaEnd := len(r.buf)
@@ -176,6 +174,26 @@ func (r *run) build(inst *instance) Resource {
 	return Resource{
 		Type: em.resource, ID: inst.id, Slot: inst.slot, JSON: bytes.Clone(r.buf), metaEnd: metaEnd,
 		Lineage: r.lineage(),
+	}
+}
+
+// profiles claims what the resource conforms to.
+func (r *run) profiles(em *emission) {
+	open := false
+	for i := range em.profiles {
+		if !r.test(em.profiles[i].test) {
+			continue
+		}
+		if open {
+			r.buf = append(r.buf, ',')
+		} else {
+			r.buf = append(r.buf, `"profile":[`...)
+		}
+		open = true
+		r.buf = append(r.buf, em.profiles[i].url...)
+	}
+	if open {
+		r.buf = append(r.buf, "],"...)
 	}
 }
 

@@ -200,8 +200,12 @@ func mapAll(pack *mapping.Pack, env mapping.Env, files []mapping.File) (*mapping
 		}
 		res = got
 	}
+	parser, err := fhir.NewParser()
+	if err != nil {
+		return nil, err
+	}
 	res.Check(func(r mapping.Resource) bool {
-		_, err := fhir.Parse(r.Labelled())
+		_, err := parser.Parse(r.Labelled())
 		return err == nil
 	})
 	return res, nil
