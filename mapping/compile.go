@@ -51,7 +51,9 @@ type scopeVar struct {
 	tree *fieldTree
 }
 
-func (c *compiler) fault(line int, format string, args ...any) { c.f.add(c.file, line, format, args...) }
+func (c *compiler) fault(line int, format string, args ...any) {
+	c.f.add(c.file, line, format, args...)
+}
 
 // declare puts a loop variable into scope. Every name of a mapping has one slot; names may be used again where they
 // are not in scope.
@@ -301,6 +303,9 @@ func (c *compiler) check(n *yamlNode) checkRule {
 		out.at = c.path(at, n.line)
 	}
 	out.drop = s.flag("drop")
+	if last := len(out.loops) - 1; out.drop && last >= 0 && (out.loops[last].group != "" || len(out.loops[last].from.segs) == 0) {
+		c.fault(n.line, "only items of a plain list can be dropped")
+	}
 	out.leaf = c.celLeaf("check "+out.code, n.line, out.test)
 	s.done()
 	c.scope = c.scope[:depth]

@@ -147,7 +147,8 @@ func (r *run) items(l *loop) []binding {
 	if len(list) == 0 {
 		return nil
 	}
-	origins, base := r.origins(l.from), r.pointer(l.from)
+	base := r.pointer(l.from)
+	origins := r.origins(l.from, base)
 	out := make([]binding, 0, len(list))
 	for i, v := range list {
 		ptr := ""
@@ -156,9 +157,7 @@ func (r *run) items(l *loop) []binding {
 		} else {
 			ptr = base + "/" + itoa(i)
 		}
-		if !r.dropped(ptr) {
-			out = append(out, binding{value: v, ptr: ptr})
-		}
+		out = append(out, binding{value: v, ptr: ptr})
 	}
 	if l.group == "" {
 		return out
@@ -166,8 +165,13 @@ func (r *run) items(l *loop) []binding {
 	return grouped(l.group, out)
 }
 
-// origins gives the pointers of the items of a group, which stand elsewhere in the record.
-func (r *run) origins(p *path) []string {
+// origins gives the pointers of the items of a group, or of a list that lost some: they stand elsewhere in the record.
+func (r *run) origins(p *path, base string) []string {
+	if len(r.moved) > 0 {
+		if o, ok := r.moved[base]; ok {
+			return o
+		}
+	}
 	if p.slot < 0 || len(p.segs) != 1 || p.segs[0] != groupItems {
 		return nil
 	}

@@ -66,7 +66,7 @@ func (r *run) provenance(key string, res []Resource) (Resource, bool) {
 	r.buf = appendString(r.buf, key)
 	r.raw(`}},"extension":[{"url":`)
 	r.buf = appendString(r.buf, r.env.Base+"/StructureDefinition/source-record-sha256")
-	r.raw(`,"valueString":"`, r.hash(), `"}]}]}`)
+	r.raw(`,"valueString":"`, r.digest, `"}]}]}`)
 	out.JSON, out.Lineage = bytes.Clone(r.buf), r.lineage()
 	return out, true
 }

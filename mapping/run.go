@@ -16,9 +16,10 @@ type run struct {
 
 	vars   []binding
 	plan   []instance
-	keys   []string        // loop keys of the resource being built
-	drops  map[string]bool // pointers of items that a check took out
+	keys   []string            // loop keys of the resource being built
+	moved  map[string][]string // lists that checks took items out of: the pointers of what is left
 	reject bool
+	digest string
 
 	buf      []byte
 	elem     []byte // FHIR path being built, e.g. Encounter.type[0]
@@ -98,9 +99,6 @@ func (r *run) report(ptr, rule, code, text string, dropped bool) {
 	r.problems = append(r.problems, pr)
 }
 
-// dropped tells whether a check took the item at ptr out of the record.
-func (r *run) dropped(ptr string) bool { return len(r.drops) > 0 && r.drops[ptr] }
-
 // key joins the key fields of a record. A bar inside a part is escaped, so that two keys never fall together.
 func (r *run) key(parts []*path) (string, bool) {
 	if len(parts) == 1 {
@@ -128,6 +126,7 @@ func (r *run) execute() (Record, bool) {
 		r.report(r.pointer(r.m.key[0]), r.m.file, "no-key", "the record has no key; it cannot be mapped", true)
 		return Record{}, false
 	}
+	r.digest = r.hash() // of the record as it came, before checks take items out
 	r.runChecks()
 	if r.reject {
 		return Record{}, false

@@ -23,7 +23,7 @@ type table struct {
 type tableRow struct {
 	system, code, display string
 	text                  string // optional column: our own short label for CodeableConcept.text
-	local                 bool // system is a code system of ours, named below the deployment's canonical base
+	local                 bool   // system is a code system of ours, named below the deployment's canonical base
 	cells                 []string
 }
 
