@@ -1,6 +1,9 @@
 package mapping
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // codeNode translates a native value through a code table.
 type codeNode struct {
@@ -121,8 +124,8 @@ type refNode struct {
 	leaf
 	organization bool
 	slot         string
-	key          *path // picks among the resources of a slot
-	all          bool  // every resource of the slot, as list items
+	key          []*path // picks among the resources of a slot by the last of their loop keys
+	all          bool    // every resource of the slot, as list items
 
 	resource, record, otherSlot string // another record's resource
 	keys                        []*path
@@ -152,8 +155,8 @@ func (n *refNode) build(r *run) bool {
 			return false
 		}
 		r.reference(inst.em.resource, inst.id, r.displayOf(n.display))
-		if n.key != nil {
-			r.made(&n.leaf, n.key)
+		if len(n.key) > 0 {
+			r.made(&n.leaf, n.key...)
 		}
 	}
 	return true
@@ -172,21 +175,22 @@ func (r *run) displayOf(p *path) string {
 
 // pick finds the resource a slot reference means: the one with the key, else the one that belongs to the same items.
 func (n *refNode) pick(r *run) *instance {
-	want := ""
-	if n.key != nil {
-		s, ok := r.scalarAt(n.key)
+	var buf [4]string
+	want := buf[:0]
+	for _, k := range n.key {
+		s, ok := r.scalarAt(k)
 		if !ok {
 			return nil
 		}
-		want = s
+		want = append(want, s)
 	}
 	for i := range r.plan {
 		inst := &r.plan[i]
 		if inst.em.slot != n.slot {
 			continue
 		}
-		if n.key != nil {
-			if len(inst.keys) > 0 && inst.keys[len(inst.keys)-1] == want {
+		if len(want) > 0 {
+			if len(inst.keys) >= len(want) && slices.Equal(inst.keys[len(inst.keys)-len(want):], want) {
 				return inst
 			}
 			continue
@@ -195,8 +199,8 @@ func (n *refNode) pick(r *run) *instance {
 			return inst
 		}
 	}
-	if n.key != nil {
-		r.problem(n.key, &n.leaf, "no-such-item", "names an item that this record does not hold; the link was left out")
+	if len(want) > 0 {
+		r.problem(n.key[len(n.key)-1], &n.leaf, "no-such-item", "names an item that this record does not hold; the link was left out")
 	}
 	return nil
 }

@@ -36,11 +36,14 @@ func (c *compiler) emission(n *yamlNode) emission {
 	for _, f := range em.fields {
 		c.p.uses[f] = true
 	}
-	keys := em.key
-	if keys == nil {
-		keys = c.m.key
+	em.keyPaths = em.key
+	if em.key == nil {
+		em.keyPaths = c.m.key
 	}
-	c.within("identifier", func() { em.keyLeaf = c.leaf("key", n.line, keys...) })
+	for i := range em.loops {
+		em.keyPaths = append(em.keyPaths[:len(em.keyPaths):len(em.keyPaths)], em.loops[i].key...)
+	}
+	c.within("identifier", func() { em.keyLeaf = c.leaf("key", n.line, em.keyPaths...) })
 	c.emissionSet(s, &em, n.line)
 	for _, rule := range s.list("label") {
 		em.labels = append(em.labels, c.labelRule(rule))

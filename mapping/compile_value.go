@@ -88,15 +88,15 @@ func (c *compiler) ref(s *section, line int) node {
 		}
 		out.leaf = c.leaf("$ref", line, out.keys...)
 		return out
-	} else if len(keys) == 1 {
-		out.key = c.path(keys[0], line)
+	} else {
+		out.key = c.paths(keys, line)
 	}
 	out.slot, out.all = name, s.flag("all")
 	c.p.slotRefs = append(c.p.slotRefs, slotRef{c.file, line, name})
-	from := []*path{out.key}
+	from := out.key
 	if d := s.str("display", false); d != "" {
 		out.display = c.path(d, line)
-		from = append(from, out.display)
+		from = append(from[:len(from):len(from)], out.display)
 	}
 	out.leaf = c.leaf("$ref", line, from...)
 	return out

@@ -36,7 +36,7 @@ type labelRule struct {
 	from  []string
 }
 
-// labels runs the rules of every planned resource; unions come after the rest, in the order of the file.
+// labels runs the rules of every planned resource; unions come after the rest.
 func (r *run) labels(res []Resource) {
 	for i := range r.plan {
 		r.focus(&r.plan[i])
@@ -50,10 +50,14 @@ func (r *run) labels(res []Resource) {
 			r.label(&r.plan[i].em.labels[j], &res[i])
 		}
 	}
-	for i := range r.plan {
-		for j := range r.plan[i].em.labels {
-			if rule := &r.plan[i].em.labels[j]; len(rule.from) > 0 {
-				r.union(rule, i, res)
+	// A union may take from a resource that has one itself, so go round until nothing is added.
+	for added := true; added; {
+		added = false
+		for i := range r.plan {
+			for j := range r.plan[i].em.labels {
+				if rule := &r.plan[i].em.labels[j]; len(rule.from) > 0 && r.union(rule, i, res) {
+					added = true
+				}
 			}
 		}
 	}
@@ -97,7 +101,9 @@ func (r *run) label(rule *labelRule, to *Resource) {
 }
 
 // union gives a resource that holds others' answers everything they are labelled with.
-func (r *run) union(rule *labelRule, at int, res []Resource) {
+// It tells whether that added any.
+func (r *run) union(rule *labelRule, at int, res []Resource) bool {
+	before := len(res[at].Labels)
 	for i := range r.plan {
 		if i == at || !slices.Contains(rule.from, r.plan[i].em.slot) || !related(r.plan[i].keys, r.plan[at].keys) {
 			continue
@@ -106,6 +112,7 @@ func (r *run) union(rule *labelRule, at int, res []Resource) {
 			res[at].addLabel(Label{System: l.System, Code: l.Code, Rule: rule.id})
 		}
 	}
+	return len(res[at].Labels) > before
 }
 
 // addLabel adds a label unless the resource carries its code already.

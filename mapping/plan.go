@@ -9,6 +9,7 @@ type emission struct {
 	record         string  // record kind the id is made under
 	key            []*path // nil: the record's own key
 	keyLeaf        leaf
+	keyPaths       []*path // everything the own identifier is made of
 	main           bool
 	loops          []loop
 	test           *predicate

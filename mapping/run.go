@@ -202,12 +202,8 @@ func (r *run) identifier(inst *instance) {
 	if em.identifiers == identifierNone {
 		return
 	}
-	keys := em.key
-	if keys == nil {
-		keys = r.m.key
-	}
 	at := r.pushName("identifier")
-	r.made(&em.keyLeaf, keys...)
+	r.made(&em.keyLeaf, em.keyPaths...)
 	r.pop(at)
 	r.buf = append(r.buf, `,"identifier":`...)
 	if em.identifiers == identifierList {

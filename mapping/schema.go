@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	slashpath "path"
+	"sort"
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v5"
@@ -54,6 +55,13 @@ func (s nativeSchema) check(v any) []Problem {
 	}
 	var out []Problem
 	schemaProblems(ve, &out)
+	// The library walks maps, so its order is none.
+	sort.Slice(out, func(i, j int) bool {
+		if out[i].Pointer != out[j].Pointer {
+			return out[i].Pointer < out[j].Pointer
+		}
+		return out[i].Keyword < out[j].Keyword
+	})
 	return out
 }
 
