@@ -1,0 +1,205 @@
+// Package storetest is the suite that holds both storage engines to one behaviour. It is ordinary Go so
+// that each engine's test calls Run with its own way to open a store; after every write it checks that
+// the index equals the recomputed index.
+package storetest
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"testing"
+	"time"
+
+	"trellis/auth/access"
+	"trellis/auth/label"
+	"trellis/auth/oauth"
+	"trellis/auth/oauth/storetest"
+	"trellis/fhir"
+	"trellis/fhir/search"
+	audittest "trellis/gateway/audit/storetest"
+	"trellis/gateway/store"
+)
+
+// Open makes an empty store with the given clock (nil: the database's own).
+type Open func(t testing.TB, clock func() time.Time) *store.Store
+
+const base = "https://fhir.example/fhir"
+
+// Registry compiles the search parameters or ends the test.
+func Registry(t testing.TB) *search.Registry {
+	t.Helper()
+	r, err := search.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// Config is what engines open a store with.
+func Config(t testing.TB, e store.Engine, clock func() time.Time) store.Config {
+	return store.Config{Engine: e, Registry: Registry(t), Base: base, Clock: clock}
+}
+
+// Run runs the suite.
+func Run(t *testing.T, open Open) {
+	for _, c := range []struct {
+		name string
+		test func(*testing.T, Open)
+	}{
+		{"versions", testVersions}, {"owner", testOwner}, {"delete", testDelete}, {"search", testSearch},
+		{"dates", testDates}, {"paging", testPaging}, {"sort", testSort}, {"includes", testIncludes},
+		{"filter", testFilter}, {"grants", testGrants}, {"hidden rows cost no page", testHiddenRows},
+		{"several patients", testSeveralPatients}, {"secrets", testSecrets}, {"atomic", testAtomic},
+	} {
+		t.Run(c.name, func(t *testing.T) { t.Parallel(); c.test(t, open) })
+	}
+	t.Run("oauth", func(t *testing.T) {
+		storetest.Run(t, func(t *testing.T, clients ...oauth.Client) oauth.Store {
+			s := open(t, nil)
+			for _, c := range clients {
+				if err := s.PutClient(context.Background(), store.ClientRecord{OAuth: c}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return s.OAuth()
+		})
+	})
+	t.Run("audit", func(t *testing.T) {
+		audittest.Run(t, func(t *testing.T) audittest.Log { return open(t, nil).Audit() })
+	})
+}
+
+// bench is one store with a writer and a filter that sees the writer's own records.
+type bench struct {
+	t   testing.TB
+	s   *store.Store
+	ctx context.Context
+	cl  *label.Classifier
+}
+
+func newBench(t testing.TB, open Open, clock func() time.Time) *bench {
+	t.Helper()
+	cl, err := label.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &bench{t: t, s: open(t, clock), ctx: context.Background(), cl: cl}
+}
+
+func (b *bench) resource(doc string) *fhir.Resource {
+	b.t.Helper()
+	r, err := fhir.ReadTrusted([]byte(doc))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return r
+}
+
+// put writes doc as an organisation's record; part2 makes the organisation a Part 2 program.
+func (b *bench) put(org string, part2 bool, doc string) store.Written {
+	b.t.Helper()
+	r := b.resource(doc)
+	out, err := b.s.Apply(b.ctx, []store.Change{{
+		Method: store.Update, Type: r.Type, ID: r.ID, Resource: r, Owner: org, MayCreate: true,
+		Segment: b.cl.Classify(r, label.Source{Organization: org, Part2: part2}, nil),
+	}}, nil)
+	if err != nil {
+		b.t.Fatalf("writing %s/%s: %v", r.Type, r.ID, err)
+	}
+	b.check()
+	return out[0]
+}
+
+// check holds the invariants every write must keep.
+func (b *bench) check() {
+	b.t.Helper()
+	if err := b.s.CheckIndex(b.ctx); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *bench) filter(org access.Organization, purpose string) access.Filter {
+	b.t.Helper()
+	segs, err := b.s.Segments(b.ctx)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return access.Partition(access.Principal{Organization: org, Purpose: purpose}, segs)
+}
+
+func own() access.Organization {
+	return access.Organization{ID: "own", Class: access.CoveredEntity}
+}
+
+// search runs a query and returns the ids of the matches in order.
+func (b *bench) search(f access.Filter, typ, query string) []string {
+	b.t.Helper()
+	ids, _ := b.page(f, typ, query, nil)
+	return ids
+}
+
+func (b *bench) page(f access.Filter, typ, query string, after *store.Position) ([]string, *store.Position) {
+	b.t.Helper()
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	q, err := Registry(b.t).Parse(typ, values, base)
+	if err != nil {
+		b.t.Fatalf("%s?%s: %v", typ, query, err)
+	}
+	page, err := b.s.Search(b.ctx, f, q, after)
+	if err != nil {
+		b.t.Fatalf("%s?%s: %v", typ, query, err)
+	}
+	ids := []string{}
+	for _, r := range page.Rows {
+		ids = append(ids, r.ID)
+	}
+	if q.CountOnly || q.Total {
+		n, err := b.s.Count(b.ctx, f, q)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		ids = append(ids, fmt.Sprint(n))
+	}
+	return ids, page.Next
+}
+
+func patient(id, family, birth string) string {
+	return fmt.Sprintf(`{"resourceType":"Patient","id":%q,"name":[{"family":%q,"given":["Ana"]}],"birthDate":%q,"gender":"female"}`, id, family, birth)
+}
+
+func condition(id, patient, code string) string {
+	return fmt.Sprintf(`{"resourceType":"Condition","id":%q,"subject":{"reference":"Patient/%s"},"code":{"coding":[{"system":"http://hl7.org/fhir/sid/icd-10-cm","code":%q}]},"recordedDate":"2026-01-05"}`, id, patient, code)
+}
+
+func observation(id, patient, at string) string {
+	return fmt.Sprintf(`{"resourceType":"Observation","id":%q,"status":"final","subject":{"reference":"Patient/%s"},"code":{"coding":[{"system":"http://loinc.org","code":"8480-6"}]},"effectiveDateTime":%q}`, id, patient, at)
+}
+
+// withIncludes returns the ids of a page's matches and then of what its includes add.
+func (b *bench) withIncludes(f access.Filter, typ, query string) []string {
+	b.t.Helper()
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	q, err := Registry(b.t).Parse(typ, values, base)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	page, err := b.s.Search(b.ctx, f, q, nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	included, _, err := b.s.Include(b.ctx, f, q, page.Rows)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	ids := []string{}
+	for _, r := range append(page.Rows, included...) {
+		ids = append(ids, r.ID)
+	}
+	return ids
+}

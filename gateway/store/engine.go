@@ -1,0 +1,107 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+)
+
+// Engine is a database that runs the store's SQL. Its two implementations are packages sqlite and
+// postgres; conformance/storetest holds both to one suite.
+type Engine interface {
+	// Read runs fn on one connection. Statements see committed data, each its own snapshot.
+	Read(ctx context.Context, fn func(Tx) error) error
+	// Snapshot runs fn on one consistent snapshot.
+	Snapshot(ctx context.Context, fn func(Tx) error) error
+	// Write runs fn in a read-write transaction. When it returns nil the changes are durable; when it
+	// returns an error none happened. fn may be run again after a serialisation failure.
+	Write(ctx context.Context, fn func(Tx) error) error
+	// Dialect says how the engine spells what the two databases spell differently.
+	Dialect() Dialect
+	Close() error
+}
+
+// Tx runs statements. SQL is written with ? placeholders; Int64s and Strings are list arguments.
+type Tx interface {
+	Query(ctx context.Context, sql string, args ...any) (Rows, error)
+	Exec(ctx context.Context, sql string, args ...any) (int64, error)
+}
+
+// Rows is an open result. Close it; Err tells whether it ended early.
+type Rows interface {
+	Next() bool
+	Scan(dest ...any) error
+	Err() error
+	Close()
+}
+
+// Dialect is the little the two databases spell differently.
+type Dialect struct {
+	Name      string
+	Blob      string // column type of bytes
+	Text      string // column type of text compared byte by byte
+	NoRowID   string // table suffix that stores rows in their primary key
+	NowMicros string // expression: database clock, microseconds since 1970 UTC
+	InFormat  string // "%s = ANY(?)" or the json_each form
+	Contains  string // function (text, part) > 0 when text holds part
+}
+
+// In is the condition that column is in a list argument.
+func (d Dialect) In(column string) string { return strings.Replace(d.InFormat, "%s", column, 1) }
+
+// Int64s is a list argument of integers.
+type Int64s []int64
+
+// JSON is the list as a JSON array, the form SQLite's json_each reads.
+func (l Int64s) JSON() string {
+	out := make([]byte, 0, 2+8*len(l))
+	out = append(out, '[')
+	for i, n := range l {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = strconv.AppendInt(out, n, 10)
+	}
+	return string(append(out, ']'))
+}
+
+// Strings is a list argument of texts.
+type Strings []string
+
+// ErrConflict is returned by Write when a unique key or a compare-and-swap failed.
+var ErrConflict = errors.New("store: conflict")
+
+// ErrBusy is returned when the database cannot take a write now; the caller answers 503.
+var ErrBusy = errors.New("store: busy")
+
+// one runs a query that yields at most one row and reports whether there was one.
+func one(ctx context.Context, tx Tx, sql string, args []any, dest ...any) (bool, error) {
+	rows, err := tx.Query(ctx, sql, args...)
+	if err != nil {
+		return false, err
+	}
+	defer rows.Close()
+	if !rows.Next() {
+		return false, rows.Err()
+	}
+	if err := rows.Scan(dest...); err != nil {
+		return false, err
+	}
+	return true, rows.Err()
+}
+
+// each runs fn for every row of a query.
+func each(ctx context.Context, tx Tx, sql string, args []any, fn func(Rows) error) error {
+	rows, err := tx.Query(ctx, sql, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := fn(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}

@@ -1,0 +1,256 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"trellis/auth/access"
+	"trellis/auth/consent"
+	"trellis/fhir"
+	"trellis/fhir/search"
+)
+
+// factType reports whether resources of the type state facts decisions rest on.
+func factType(typ string) bool {
+	switch typ {
+	case "Consent", "CareTeam", "EpisodeOfCare", "Coverage":
+		return true
+	}
+	return false
+}
+
+// loadFacts reads what was recorded about a patient at known: the latest version of each fact
+// resource not later than it.
+func (s *Store) loadFacts(ctx context.Context, tx Tx, pat, known int64) (access.Facts, error) {
+	var facts access.Facts
+	sql := `SELECT d.name,r.id,b.ver,b.at,b.op,b.enc,b.doc FROM res r JOIN dict d ON d.kind=1 AND d.no=r.type_no JOIN body b ON b.part=0 AND b.rid=r.rid
+		WHERE r.part=0 AND r.pat=? AND d.name IN ('Consent','CareTeam','EpisodeOfCare','Coverage') AND b.at<=?
+		AND b.ver=(SELECT MAX(v.ver) FROM body v WHERE v.part=0 AND v.rid=r.rid AND v.at<=?) ORDER BY r.rid`
+	err := each(ctx, tx, sql, []any{pat, known, known}, func(r Rows) error {
+		var ver, at, op, enc int64
+		var typ, id string
+		var doc []byte
+		if err := r.Scan(&typ, &id, &ver, &at, &op, &enc, &doc); err != nil {
+			return err
+		}
+		if op == int64(Delete) {
+			return nil
+		}
+		doc, err := s.decompress(enc, doc)
+		if err != nil {
+			return err
+		}
+		return addFact(&facts, typ, id, int(ver), time.UnixMicro(at).UTC(), doc, s.base)
+	})
+	return facts, err
+}
+
+func addFact(facts *access.Facts, typ, id string, ver int, at time.Time, doc []byte, base string) error {
+	if typ == "Consent" {
+		facts.Consents = append(facts.Consents, consent.Read(id, ver, at, doc, base))
+		return nil
+	}
+	root, err := fhir.ParseJSON(doc)
+	if err != nil {
+		return fmt.Errorf("store: a stored %s cannot be read", typ)
+	}
+	facts.Relationships = append(facts.Relationships, relationships(typ, id, root, base)...)
+	return nil
+}
+
+// relationships reads who treats or covers the patient: organisations on an active care team, the one
+// managing an episode of care, and payors of a coverage.
+func relationships(typ, id string, root fhir.Node, base string) []access.Relationship {
+	var out []access.Relationship
+	add := func(kind access.RelationshipKind, reference, period fhir.Node) {
+		ref, ok := fhir.ParseReference(reference.Get("reference").Text(), base)
+		if !ok || ref.Type != "Organization" {
+			return
+		}
+		r := access.Relationship{Organization: ref.ID, Kind: kind, Source: typ + "/" + id}
+		if span, err := search.ParseDate(period.Get("start").Text()); err == nil {
+			r.From = time.UnixMicro(span.Lo).UTC()
+		}
+		if end := period.Get("end"); !end.IsZero() {
+			span, err := search.ParseDate(end.Text())
+			if err != nil {
+				return // an end nobody can read ends it
+			}
+			r.To = time.UnixMicro(span.Hi).UTC()
+		}
+		out = append(out, r)
+	}
+	status := root.Get("status").Text()
+	switch {
+	case typ == "EpisodeOfCare" && (status == "active" || status == "onhold" || status == "finished"):
+		add(access.Treating, root.Get("managingOrganization"), root.Get("period"))
+	case typ == "CareTeam" && status == "active":
+		for _, p := range root.Get("participant").List() {
+			add(access.Treating, p.Get("member"), p.Get("period"))
+		}
+	case typ == "Coverage" && status == "active":
+		for _, payor := range root.Get("payor").List() {
+			add(access.Coverage, payor, root.Get("period"))
+		}
+	}
+	return out
+}
+
+// materialize recomputes one patient's grants and closes or opens rows where they differ from what stands.
+func (w *writer) materialize(pat int64) error {
+	if err := w.bumpEpoch(pat); err != nil { // takes the patient's row lock first
+		return err
+	}
+	facts, err := w.s.loadFacts(w.ctx, w.tx, pat, w.now)
+	if err != nil {
+		return err
+	}
+	actors, err := w.s.actors(w.ctx, w.tx)
+	if err != nil {
+		return err
+	}
+	segments, err := w.patientSegments(pat)
+	if err != nil {
+		return err
+	}
+	want := map[grantRow]bool{}
+	for _, g := range access.Materialize(facts, actors, segments) {
+		row, err := w.grantRow(g)
+		if err != nil {
+			return err
+		}
+		want[row] = true
+	}
+	return w.replaceGrants(pat, want)
+}
+
+// grantRow is a grant in the store's numbers.
+type grantRow struct{ org, purpose, seg, typeNo, effect, from, to, dlo, dhi int64 }
+
+func (w *writer) grantRow(g access.Grant) (grantRow, error) {
+	row := grantRow{seg: g.Segment, effect: int64(g.Effect), from: g.From, to: g.To, dlo: g.Period.Lo, dhi: g.Period.Hi}
+	var err error
+	if row.org, err = w.intern(dictOrg, g.Organization); err != nil {
+		return row, err
+	}
+	if row.purpose, err = w.intern(dictPurpose, g.Purpose); err != nil {
+		return row, err
+	}
+	if g.ResourceType != "" {
+		row.typeNo, err = w.intern(dictType, g.ResourceType)
+	}
+	return row, err
+}
+
+func (w *writer) replaceGrants(pat int64, want map[grantRow]bool) error {
+	var stale []grantRow
+	err := each(w.ctx, w.tx, "SELECT org,purpose,seg,type_no,effect,vfrom,vto,dlo,dhi FROM grants WHERE part=0 AND pat=? AND rto=?", []any{pat, int64(forever)}, func(r Rows) error {
+		var g grantRow
+		if err := r.Scan(&g.org, &g.purpose, &g.seg, &g.typeNo, &g.effect, &g.from, &g.to, &g.dlo, &g.dhi); err != nil {
+			return err
+		}
+		if want[g] {
+			delete(want, g)
+		} else {
+			stale = append(stale, g)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, g := range stale {
+		// A row opened and closed at the same instant was never in force for anyone; keeping it apart by rfrom keeps the key unique.
+		_, err := w.tx.Exec(w.ctx, "UPDATE grants SET rto=? WHERE part=0 AND pat=? AND org=? AND purpose=? AND seg=? AND type_no=? AND effect=? AND rto=? AND vfrom=? AND dlo=?",
+			w.now, pat, g.org, g.purpose, g.seg, g.typeNo, g.effect, int64(forever), g.from, g.dlo)
+		if err != nil {
+			return err
+		}
+	}
+	rows := make([][]any, 0, len(want))
+	for g := range want {
+		rows = append(rows, []any{pat, g.org, g.purpose, g.seg, g.typeNo, g.effect, g.from, g.to, g.dlo, g.dhi, w.now, int64(forever)})
+	}
+	return w.insertRows("grants", "pat,org,purpose,seg,type_no,effect,vfrom,vto,dlo,dhi,rfrom,rto", rows)
+}
+
+func (w *writer) bumpEpoch(pat int64) error {
+	_, err := w.tx.Exec(w.ctx, "INSERT INTO patient_state (part,pat,epoch) VALUES (0,?,1) ON CONFLICT (part,pat) DO UPDATE SET epoch=patient_state.epoch+1", pat)
+	return err
+}
+
+func (w *writer) patientSegments(pat int64) ([]access.NumberedSegment, error) {
+	var out []access.NumberedSegment
+	err := each(w.ctx, w.tx, "SELECT s.seg,s.body FROM patient_segment p JOIN segment s ON s.seg=p.seg WHERE p.part=0 AND p.pat=?", []any{pat}, func(r Rows) error {
+		var n access.NumberedSegment
+		var body string
+		if err := r.Scan(&n.No, &body); err != nil {
+			return err
+		}
+		out = append(out, n)
+		return json.Unmarshal([]byte(body), &out[len(out)-1].Segment)
+	})
+	return out, err
+}
+
+// MaterializeAll recomputes every patient's grants: after the registry or the rules changed.
+func (s *Store) MaterializeAll(ctx context.Context) error {
+	var pats []int64
+	err := s.engine.Read(ctx, func(tx Tx) error {
+		return each(ctx, tx, "SELECT DISTINCT pat FROM patient_segment WHERE part=0", nil, func(r Rows) error {
+			var pat int64
+			err := r.Scan(&pat)
+			pats = append(pats, pat)
+			return err
+		})
+	})
+	if err != nil {
+		return err
+	}
+	for _, pat := range pats {
+		if err := s.write(ctx, func(w *writer) error { return w.materialize(pat) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// factCache keeps a patient's current facts by the epoch they were read at.
+type factCache struct {
+	mu sync.Mutex
+	m  map[int64]cachedFacts
+}
+
+type cachedFacts struct {
+	epoch int64
+	facts access.Facts
+}
+
+// maxCachedFacts bounds the cache; it is dropped whole when full.
+const maxCachedFacts = 10_000
+
+func newFactCache() factCache { return factCache{m: map[int64]cachedFacts{}} }
+
+// currentFacts are a patient's facts as of the epoch just read with the data.
+func (s *Store) currentFacts(ctx context.Context, tx Tx, pat, epoch int64) (access.Facts, error) {
+	s.facts.mu.Lock()
+	c, ok := s.facts.m[pat]
+	s.facts.mu.Unlock()
+	if ok && c.epoch == epoch {
+		return c.facts, nil
+	}
+	facts, err := s.loadFacts(ctx, tx, pat, forever)
+	if err != nil {
+		return access.Facts{}, err
+	}
+	s.facts.mu.Lock()
+	defer s.facts.mu.Unlock()
+	if len(s.facts.m) >= maxCachedFacts {
+		s.facts.m = map[int64]cachedFacts{}
+	}
+	s.facts.m[pat] = cachedFacts{epoch, facts}
+	return facts, nil
+}

@@ -1,0 +1,74 @@
+package store
+
+import (
+	"context"
+	"strings"
+
+	"trellis/auth/access"
+)
+
+// statement collects SQL and its arguments in step.
+type statement struct {
+	strings.Builder
+	args []any
+}
+
+func (b *statement) add(sql string, args ...any) {
+	b.WriteString(sql)
+	b.args = append(b.args, args...)
+}
+
+// compiled is an access.Filter in the store's numbers. A name the store has never seen is number 0,
+// which no row carries.
+type compiled struct {
+	own, open    Int64s
+	org, purpose int64
+}
+
+func (s *Store) compile(ctx context.Context, tx Tx, f access.Filter) (compiled, error) {
+	c := compiled{own: f.Own, open: f.Open}
+	var err error
+	if c.org, err = s.lookup(ctx, tx, dictOrg, f.Organization); err != nil {
+		return c, err
+	}
+	c.purpose, err = s.lookup(ctx, tx, dictPurpose, f.Purpose)
+	return c, err
+}
+
+// visible adds the condition that the caller may see row r (a res row). It is the one place where
+// access.Filter becomes SQL; every statement about resources goes through it.
+func (s *Store) visible(b *statement, c compiled) {
+	b.add("("+s.dialect.In("r.seg")+" OR (r.pat<>0 AND ", c.own)
+	s.permitted(b, c, "r.pat")
+	b.add(" AND (r.npat<2 OR NOT EXISTS (SELECT 1 FROM res_also ra WHERE ra.part=0 AND ra.rid=r.rid AND NOT ")
+	s.permitted(b, c, "ra.pat")
+	b.add("))))")
+}
+
+// permitted adds what one patient's grants and the open segments say of row r.
+func (s *Store) permitted(b *statement, c compiled, pat string) {
+	grant := func(types, effect string) {
+		b.add("EXISTS (SELECT 1 FROM grants g WHERE g.part=0 AND g.pat="+pat+" AND g.org=? AND g.purpose=? AND g.seg=r.seg AND g.type_no "+types+
+			" AND g.effect="+effect+" AND g.rto=? AND g.dlo<=r.lo AND g.dhi>=r.hi AND g.vfrom<=", c.org, c.purpose, int64(forever))
+		s.nowExpr(b)
+		b.add(" AND g.vto>")
+		s.nowExpr(b)
+		b.add(")")
+	}
+	b.add("(")
+	grant("=r.type_no", "1")
+	b.add(" OR (("+s.dialect.In("r.seg")+" OR ", c.open)
+	grant("=0", "1")
+	b.add(") AND NOT ")
+	grant("IN (0,r.type_no)", "0")
+	b.add("))")
+}
+
+// nowExpr adds the instant grants are compared with.
+func (s *Store) nowExpr(b *statement) {
+	if s.clock != nil {
+		b.add("?", s.clock().UnixMicro())
+		return
+	}
+	b.add(s.dialect.NowMicros)
+}

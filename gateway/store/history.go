@@ -1,0 +1,59 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"trellis/auth/access"
+)
+
+// Scope is what a history is asked of: one resource, a type, or the whole system (both empty).
+type Scope struct{ Type, ID string }
+
+// History lists versions, newest first, at most count and older than before (a sequence number, 0 for
+// the newest). Today's labels govern every version. next is 0 on the last page.
+func (s *Store) History(ctx context.Context, f access.Filter, scope Scope, before int64, count int) (rows []Row, next int64, err error) {
+	err = s.engine.Read(ctx, func(tx Tx) error {
+		c, err := s.compile(ctx, tx, f)
+		if err != nil {
+			return err
+		}
+		var b statement
+		b.add("SELECT r.rid,r.type_no,r.id,v.ver,v.at,v.op,v.seq,r.seg,r.pat,r.npat,r.lo,r.hi,COALESCE(ps.epoch,0),v.enc,v.doc,v.spans FROM body v JOIN res r ON r.part=0 AND r.rid=v.rid LEFT JOIN patient_state ps ON ps.part=0 AND ps.pat=r.pat WHERE v.part=0")
+		if before != 0 {
+			b.add(" AND v.seq<?", before)
+		}
+		if scope.Type != "" {
+			typeNo, err := s.lookup(ctx, tx, dictType, scope.Type)
+			if err != nil {
+				return err
+			}
+			b.add(" AND r.type_no=?", typeNo)
+		}
+		if scope.ID != "" {
+			b.add(" AND r.id=?", scope.ID)
+		}
+		b.add(" AND ")
+		s.visible(&b, c)
+		b.add(" ORDER BY v.seq DESC LIMIT ?", count+1)
+		s.counts.add("history")
+		return each(ctx, tx, b.String(), b.args, func(r Rows) error {
+			var row Row
+			var typeNo, at, op, seq, enc int64
+			if err := r.Scan(&row.rid, &typeNo, &row.ID, &row.Version, &at, &op, &seq, &row.Segment, &row.pat, &row.npat, &row.period.Lo, &row.period.Hi, &row.epoch, &enc, &row.Doc, &row.Spans); err != nil {
+				return err
+			}
+			if len(rows) == count {
+				next = rows[count-1].sortKeys[0].(int64)
+				return nil
+			}
+			row.Type, row.Updated, row.Method = s.name(dictType, typeNo), time.UnixMicro(at).UTC(), Method(op)
+			row.Deleted, row.sortKeys = row.Method == Delete, []any{seq}
+			doc, err := s.decompress(enc, append([]byte(nil), row.Doc...))
+			row.Doc = doc
+			rows = append(rows, row)
+			return err
+		})
+	})
+	return rows, next, err
+}

@@ -1,0 +1,206 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"trellis/auth/access"
+	"trellis/auth/consent"
+	"trellis/fhir"
+)
+
+// Row is a resource version as a query found it. Doc and Spans are empty when it is hidden or deleted.
+type Row struct {
+	Type, ID string
+	Version  int64
+	Updated  time.Time
+	Deleted  bool
+	Method   Method // for history: what made the version
+	Segment  int64
+	Included bool // by _include or _revinclude, not a match
+	Doc      []byte
+	Spans    string
+
+	rid, pat, npat, epoch int64
+	period                consent.Period
+	sortKeys              []any
+}
+
+// Sealed is the stored body with its span table.
+func (r *Row) Sealed() fhir.Sealed { return fhir.ReadSpans(r.Doc, r.Spans) }
+
+// Target is what Lookup found: the row when the filter lets it through, and in any case the facts a
+// decision about the id rests on. For an unknown id Exists is false and the facts are empty; the same
+// statements run for both.
+type Target struct {
+	Exists  bool
+	Visible bool
+	Row     Row
+	Subject Subject
+}
+
+// Subject is whom a resource is about, with the facts recorded about each.
+type Subject struct {
+	Patients []PatientFacts
+	Segment  int64
+	Type     string
+	Period   consent.Period
+}
+
+// PatientFacts is one patient with the facts recorded.
+type PatientFacts struct {
+	ID    string
+	Facts access.Facts
+}
+
+// Lookup finds one resource by id, at its current version or, when version is not 0, at that version.
+// Visibility is that of the current head: today's labels govern every version.
+func (s *Store) Lookup(ctx context.Context, f access.Filter, typ, id string, version int64) (Target, error) {
+	var t Target
+	err := s.engine.Read(ctx, func(tx Tx) error {
+		c, err := s.compile(ctx, tx, f)
+		if err != nil {
+			return err
+		}
+		typeNo, err := s.lookup(ctx, tx, dictType, typ)
+		if err != nil {
+			return err
+		}
+		var b statement
+		b.add("SELECT q.rid,q.pat,q.npat,q.seg,q.lo,q.hi,q.vis,q.epoch,COALESCE(v.ver,0),COALESCE(v.at,0),COALESCE(v.op,0),COALESCE(v.enc,0),v.doc,COALESCE(v.spans,'') FROM " +
+			"(SELECT r.rid,r.pat,r.npat,r.seg,r.lo,r.hi,r.ver,COALESCE(ps.epoch,0) AS epoch,CASE WHEN ")
+		s.visible(&b, c)
+		b.add(" THEN 1 ELSE 0 END AS vis FROM res r LEFT JOIN patient_state ps ON ps.part=0 AND ps.pat=r.pat WHERE r.part=0 AND r.type_no=? AND r.id=?) q "+
+			"LEFT JOIN body v ON v.part=0 AND v.rid=q.rid AND q.vis=1 AND v.ver=", typeNo, id)
+		if version == 0 {
+			b.add("q.ver")
+		} else {
+			b.add("?", version)
+		}
+		var vis, at, op, enc, ver int64
+		row := &t.Row
+		s.counts.add("lookup")
+		t.Exists, err = one(ctx, tx, b.String(), b.args, &row.rid, &row.pat, &row.npat, &row.Segment, &row.period.Lo, &row.period.Hi, &vis, &row.epoch, &ver, &at, &op, &enc, &row.Doc, &row.Spans)
+		if err != nil {
+			return err
+		}
+		row.Type, row.ID, row.Version, row.Updated, row.Method = typ, id, ver, time.UnixMicro(at).UTC(), Method(op)
+		row.Deleted = row.Method == Delete
+		t.Visible = vis == 1 && ver != 0
+		if row.Doc, err = s.decompress(enc, row.Doc); err != nil {
+			return err
+		}
+		t.Subject, err = s.subject(ctx, tx, row)
+		return err
+	})
+	return t, err
+}
+
+// Subject reads the facts about the patients of a row a query found.
+func (s *Store) Subject(ctx context.Context, row *Row) (Subject, error) {
+	var out Subject
+	err := s.engine.Read(ctx, func(tx Tx) (err error) {
+		out, err = s.subject(ctx, tx, row)
+		return err
+	})
+	return out, err
+}
+
+func (s *Store) subject(ctx context.Context, tx Tx, row *Row) (Subject, error) {
+	sub := Subject{Segment: row.Segment, Type: row.Type, Period: row.period}
+	var pats [][2]int64 // key, epoch
+	if row.pat != 0 {
+		pats = append(pats, [2]int64{row.pat, row.epoch})
+	}
+	if row.npat > 1 {
+		err := each(ctx, tx, "SELECT a.pat,COALESCE(p.epoch,0) FROM res_also a LEFT JOIN patient_state p ON p.part=0 AND p.pat=a.pat WHERE a.part=0 AND a.rid=?", []any{row.rid}, func(r Rows) error {
+			var p [2]int64
+			err := r.Scan(&p[0], &p[1])
+			pats = append(pats, p)
+			return err
+		})
+		if err != nil {
+			return sub, err
+		}
+	}
+	for _, p := range pats {
+		facts, err := s.currentFacts(ctx, tx, p[0], p[1])
+		if err != nil {
+			return sub, err
+		}
+		id, err := s.patientID(ctx, tx, p[0])
+		if err != nil {
+			return sub, err
+		}
+		sub.Patients = append(sub.Patients, PatientFacts{ID: id, Facts: facts})
+	}
+	return sub, nil
+}
+
+// FactsAt is a subject's facts as they were recorded at known: what a decision of that time rested on.
+func (s *Store) FactsAt(ctx context.Context, row *Row, known time.Time) (Subject, error) {
+	sub, err := s.Subject(ctx, row)
+	if err != nil {
+		return sub, err
+	}
+	err = s.engine.Read(ctx, func(tx Tx) error {
+		for i := range sub.Patients {
+			var pat int64
+			if _, err := one(ctx, tx, "SELECT i.rid FROM ident i JOIN dict d ON d.kind=1 AND d.no=i.type_no AND d.name='Patient' WHERE i.id=?", []any{sub.Patients[i].ID}, &pat); err != nil {
+				return err
+			}
+			facts, err := s.loadFacts(ctx, tx, pat, known.UnixMicro())
+			if err != nil {
+				return err
+			}
+			sub.Patients[i].Facts = facts
+		}
+		return nil
+	})
+	return sub, err
+}
+
+func (s *Store) patientID(ctx context.Context, tx Tx, key int64) (string, error) {
+	var id string
+	_, err := one(ctx, tx, "SELECT id FROM ident WHERE rid=?", []any{key}, &id)
+	return id, err
+}
+
+// Visible tells which of the references the caller may see: what redaction asks for a page.
+func (s *Store) Visible(ctx context.Context, f access.Filter, refs []fhir.Reference) (map[fhir.Reference]bool, error) {
+	out := map[fhir.Reference]bool{}
+	if len(refs) == 0 {
+		return out, nil
+	}
+	byType := map[string]Strings{}
+	for _, r := range refs {
+		byType[r.Type] = append(byType[r.Type], r.ID)
+	}
+	err := s.engine.Read(ctx, func(tx Tx) error {
+		c, err := s.compile(ctx, tx, f)
+		if err != nil {
+			return err
+		}
+		for typ, ids := range byType {
+			typeNo, err := s.lookup(ctx, tx, dictType, typ)
+			if err != nil {
+				return err
+			}
+			var b statement
+			b.add("SELECT r.id FROM res r WHERE r.part=0 AND r.type_no=? AND r.del=0 AND "+s.dialect.In("r.id")+" AND ", typeNo, ids)
+			s.visible(&b, c)
+			s.counts.add("visible")
+			err = each(ctx, tx, b.String(), b.args, func(r Rows) error {
+				var id string
+				err := r.Scan(&id)
+				out[fhir.Reference{Type: typ, ID: id}] = true
+				return err
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return out, err
+}

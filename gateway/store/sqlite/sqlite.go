@@ -1,0 +1,294 @@
+// Package sqlite runs the store on an embedded SQLite database: one writer with group commit,
+// readers apart, WAL, and synchronous=FULL so that a returned write survives power loss.
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+
+	sqlite3 "modernc.org/sqlite"
+	lib "modernc.org/sqlite/lib"
+
+	"trellis/gateway/store"
+)
+
+// maxGroup is the most write transactions one commit carries.
+const maxGroup = 128
+
+// Engine is one database file. Close it once.
+type Engine struct {
+	db      *sql.DB
+	readers chan *conn
+	jobs    chan *job
+	done    chan struct{}
+	stop    sync.Once
+	closed  chan struct{}
+}
+
+var _ store.Engine = (*Engine)(nil)
+
+// job is one caller's write waiting for the writer.
+type job struct {
+	ctx context.Context
+	fn  func(store.Tx) error
+	err chan error
+}
+
+// Open opens or creates the database file and checks its durability settings.
+func Open(ctx context.Context, file string) (*Engine, error) {
+	dsn := "file:" + file + "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=cache_size(-65536)&_pragma=wal_autocheckpoint(8000)&_pragma=foreign_keys(0)"
+	db, err := sql.Open("sqlite", dsn)
+	if err != nil {
+		return nil, fmt.Errorf("sqlite: opening: %w", err)
+	}
+	e := &Engine{db: db, jobs: make(chan *job), done: make(chan struct{}), closed: make(chan struct{})}
+	n := max(4, runtime.NumCPU())
+	e.readers = make(chan *conn, n)
+	writer, err := newConn(ctx, db)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	for range n {
+		c, err := newConn(ctx, db)
+		if err != nil {
+			return nil, errors.Join(err, db.Close())
+		}
+		e.readers <- c
+	}
+	go e.write(writer)
+	return e, nil
+}
+
+// Dialect implements store.Engine.
+func (e *Engine) Dialect() store.Dialect {
+	return store.Dialect{
+		Name: "sqlite", Blob: "BLOB", Text: "TEXT", NoRowID: "WITHOUT ROWID",
+		NowMicros: "CAST(unixepoch('subsec')*1000000 AS INTEGER)",
+		InFormat:  "%s IN (SELECT value FROM json_each(?))",
+		Contains:  "instr",
+	}
+}
+
+// Close waits for the writer to finish its group and closes the file.
+func (e *Engine) Close() error {
+	e.stop.Do(func() { close(e.done) })
+	<-e.closed
+	return e.db.Close()
+}
+
+// Read implements store.Engine.
+func (e *Engine) Read(ctx context.Context, fn func(store.Tx) error) error {
+	select {
+	case c := <-e.readers:
+		defer func() { e.readers <- c }()
+		return fn(c)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Snapshot implements store.Engine.
+func (e *Engine) Snapshot(ctx context.Context, fn func(store.Tx) error) error {
+	return e.Read(ctx, func(tx store.Tx) error {
+		c := tx.(*conn)
+		if _, err := c.Exec(ctx, "BEGIN"); err != nil {
+			return err
+		}
+		err := fn(c)
+		if _, end := c.Exec(context.WithoutCancel(ctx), "COMMIT"); end != nil {
+			return errors.Join(err, end)
+		}
+		return err
+	})
+}
+
+// Write implements store.Engine: the job joins the group the writer commits next.
+func (e *Engine) Write(ctx context.Context, fn func(store.Tx) error) error {
+	j := &job{ctx: ctx, fn: fn, err: make(chan error, 1)}
+	select {
+	case e.jobs <- j:
+		return <-j.err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-e.done:
+		return store.ErrBusy
+	}
+}
+
+// write is the one goroutine that changes the database. Each job runs in a savepoint, so that one
+// job's failure undoes that job alone; all jobs of a group learn the outcome after their common commit.
+func (e *Engine) write(c *conn) {
+	defer close(e.closed)
+	for {
+		select {
+		case <-e.done:
+			return
+		case first := <-e.jobs:
+			e.group(c, first)
+		}
+	}
+}
+
+func (e *Engine) group(c *conn, first *job) {
+	ctx := context.Background()
+	if _, err := c.Exec(ctx, "BEGIN IMMEDIATE"); err != nil {
+		first.err <- translate(err)
+		return
+	}
+	var passed []*job
+	run := func(j *job) {
+		if err := savepoint(ctx, c, j); err != nil {
+			j.err <- translate(err)
+			return
+		}
+		passed = append(passed, j)
+	}
+	run(first)
+	for more := true; more && len(passed) < maxGroup; {
+		select {
+		case j := <-e.jobs:
+			run(j)
+		default:
+			more = false
+		}
+	}
+	_, err := c.Exec(ctx, "COMMIT")
+	if err != nil {
+		if _, rb := c.Exec(ctx, "ROLLBACK"); rb != nil {
+			err = errors.Join(err, rb)
+		}
+	}
+	for _, j := range passed {
+		j.err <- translate(err)
+	}
+}
+
+func savepoint(ctx context.Context, c *conn, j *job) (err error) {
+	if err := j.ctx.Err(); err != nil {
+		return err
+	}
+	if _, err := c.Exec(ctx, "SAVEPOINT job"); err != nil {
+		return err
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("sqlite: a write panicked: %v", p)
+		}
+		if err != nil {
+			if _, rb := c.Exec(ctx, "ROLLBACK TO job"); rb != nil {
+				err = errors.Join(err, rb)
+			}
+		}
+		if _, rel := c.Exec(ctx, "RELEASE job"); rel != nil {
+			err = errors.Join(err, rel)
+		}
+	}()
+	return j.fn(c)
+}
+
+// translate maps constraint failures to store.ErrConflict.
+func translate(err error) error {
+	var se *sqlite3.Error
+	if errors.As(err, &se) {
+		switch se.Code() & 0xff {
+		case lib.SQLITE_CONSTRAINT:
+			return errors.Join(store.ErrConflict, err)
+		case lib.SQLITE_BUSY, lib.SQLITE_FULL, lib.SQLITE_IOERR:
+			return errors.Join(store.ErrBusy, err)
+		}
+	}
+	return err
+}
+
+// conn is one connection with its prepared statements.
+type conn struct {
+	c     *sql.Conn
+	stmts map[string]*sql.Stmt
+}
+
+func newConn(ctx context.Context, db *sql.DB) (*conn, error) {
+	c, err := db.Conn(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("sqlite: connecting: %w", err)
+	}
+	return &conn{c: c, stmts: map[string]*sql.Stmt{}}, nil
+}
+
+// maxStatements bounds the prepared statements of one connection.
+const maxStatements = 512
+
+func (c *conn) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
+	if s, ok := c.stmts[query]; ok {
+		return s, nil
+	}
+	if len(c.stmts) >= maxStatements {
+		for q, s := range c.stmts {
+			if err := s.Close(); err != nil {
+				return nil, err
+			}
+			delete(c.stmts, q)
+		}
+	}
+	s, err := c.c.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	c.stmts[query] = s
+	return s, nil
+}
+
+// Query implements store.Tx.
+func (c *conn) Query(ctx context.Context, query string, args ...any) (store.Rows, error) {
+	s, err := c.prepare(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.QueryContext(ctx, arguments(args)...)
+	if err != nil {
+		return nil, err
+	}
+	return rows{r}, nil
+}
+
+// Exec implements store.Tx.
+func (c *conn) Exec(ctx context.Context, query string, args ...any) (int64, error) {
+	s, err := c.prepare(ctx, query)
+	if err != nil {
+		return 0, err
+	}
+	r, err := s.ExecContext(ctx, arguments(args)...)
+	if err != nil {
+		return 0, err
+	}
+	return r.RowsAffected()
+}
+
+func arguments(args []any) []any {
+	for i, a := range args {
+		switch v := a.(type) {
+		case store.Int64s:
+			args[i] = v.JSON()
+		case store.Strings:
+			data, err := json.Marshal(v)
+			if err != nil {
+				data = []byte("[]")
+			}
+			args[i] = string(data)
+		}
+	}
+	return args
+}
+
+type rows struct{ *sql.Rows }
+
+// Close implements store.Rows; a failure to close shows in Err.
+func (r rows) Close() {
+	if err := r.Rows.Close(); err != nil {
+		return
+	}
+}

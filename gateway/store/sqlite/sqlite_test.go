@@ -1,0 +1,70 @@
+package sqlite_test
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"trellis/conformance/storetest"
+	"trellis/gateway/store"
+	"trellis/gateway/store/sqlite"
+)
+
+func open(t testing.TB, clock func() time.Time) *store.Store {
+	t.Helper()
+	e, err := sqlite.Open(context.Background(), filepath.Join(t.TempDir(), "trellis.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := store.Open(context.Background(), storetest.Config(t, e, clock))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func TestStore(t *testing.T) { storetest.Run(t, open) }
+
+// TestDurability reads the settings back: a returned write must survive power loss.
+func TestDurability(t *testing.T) {
+	e, err := sqlite.Open(context.Background(), filepath.Join(t.TempDir(), "trellis.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	check := func(tx store.Tx, pragma, want string) {
+		rows, err := tx.Query(context.Background(), "PRAGMA "+pragma)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer rows.Close()
+		var got string
+		if !rows.Next() {
+			t.Fatal("no value for", pragma)
+		}
+		if err := rows.Scan(&got); err != nil {
+			t.Fatal(err)
+		}
+		if got != want {
+			t.Errorf("%s is %s, want %s", pragma, got, want)
+		}
+	}
+	err = e.Write(context.Background(), func(tx store.Tx) error {
+		check(tx, "synchronous", "2") // FULL
+		check(tx, "journal_mode", "wal")
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,155 @@
+// Package store keeps resources, their index, consent grants, OAuth state, the audit log's rows and
+// deliveries in one relational design that two engines run (packages sqlite and postgres).
+//
+// Every query about resources takes an access.Filter and compiles it into its SQL: what a caller may
+// not see is not fetched, counted, sorted or paged over. The store makes no decision of its own; it
+// materialises those of auth/access. It is entered through Open.
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"trellis/fhir/search"
+)
+
+// part is the bucket of a deployment that is not sharded (design: 0 until then). It leads every key.
+const part = 0
+
+// forever marks an open end of time and a row that is current.
+const forever = search.OpenHi
+
+// Store is one deployment's database. Make one with Open; it is safe for concurrent use.
+type Store struct {
+	engine   Engine
+	dialect  Dialect
+	registry *search.Registry
+	base     string // FHIR base URL, to recognise absolute references to ourselves
+	clock    func() time.Time
+	ids      idMaker
+	zstdEnc  *zstd.Encoder
+	zstdDec  *zstd.Decoder
+
+	mu       sync.RWMutex
+	dicts    map[dictKey]int64
+	names    map[int64]map[int64]string
+	segments map[int64]segmentRow
+	segKeys  map[string]int64
+	facts    factCache
+	counts   statementCounts
+	appends  chan *leafJob
+	closing  chan struct{}
+	closed   sync.WaitGroup
+}
+
+// Config is what Open needs.
+type Config struct {
+	Engine   Engine
+	Registry *search.Registry
+	Base     string           // FHIR base URL
+	Clock    func() time.Time // nil takes the database's clock; tests inject one
+}
+
+// Open migrates the schema and loads the dictionaries.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false))
+	if err != nil {
+		return nil, fmt.Errorf("store: preparing compression: %w", err)
+	}
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(64<<20))
+	if err != nil {
+		return nil, fmt.Errorf("store: preparing compression: %w", err)
+	}
+	s := &Store{
+		engine: cfg.Engine, dialect: cfg.Engine.Dialect(), registry: cfg.Registry, base: cfg.Base, clock: cfg.Clock,
+		zstdEnc: enc, zstdDec: dec, facts: newFactCache(),
+		appends: make(chan *leafJob, 256), closing: make(chan struct{}),
+	}
+	if err := s.ids.seed(); err != nil {
+		return nil, err
+	}
+	if err := migrate(ctx, cfg.Engine); err != nil {
+		return nil, err
+	}
+	if err := s.loadDictionaries(ctx); err != nil {
+		return nil, err
+	}
+	s.closed.Add(1)
+	go s.appendLeaves()
+	return s, nil
+}
+
+// Close stops the appender and closes the engine.
+func (s *Store) Close() error {
+	close(s.closing)
+	s.closed.Wait()
+	s.zstdDec.Close()
+	return errors.Join(s.zstdEnc.Close(), s.engine.Close())
+}
+
+// Now is the store's time: the database's clock, or the injected one.
+func (s *Store) Now(ctx context.Context) (time.Time, error) {
+	if s.clock != nil {
+		return s.clock().UTC(), nil
+	}
+	var micros int64
+	err := s.engine.Read(ctx, func(tx Tx) error {
+		_, err := one(ctx, tx, "SELECT "+s.dialect.NowMicros, nil, &micros)
+		return err
+	})
+	return time.UnixMicro(micros).UTC(), err
+}
+
+// now is the time inside a transaction.
+func (s *Store) now(ctx context.Context, tx Tx) (int64, error) {
+	if s.clock != nil {
+		return s.clock().UnixMicro(), nil
+	}
+	var micros int64
+	_, err := one(ctx, tx, "SELECT "+s.dialect.NowMicros, nil, &micros)
+	return micros, err
+}
+
+// Secret returns the deployment's 32-byte secret of that name, made on first use and shared by all
+// replicas through the database.
+func (s *Store) Secret(ctx context.Context, name string) ([]byte, error) {
+	fresh := make([]byte, 32)
+	if _, err := rand.Read(fresh); err != nil {
+		return nil, fmt.Errorf("store: making a secret: %w", err)
+	}
+	var value []byte
+	err := s.engine.Write(ctx, func(tx Tx) error {
+		if _, err := tx.Exec(ctx, "INSERT INTO setting (name,value) VALUES (?,?) ON CONFLICT (name) DO NOTHING", "secret."+name, fresh); err != nil {
+			return err
+		}
+		found, err := one(ctx, tx, "SELECT value FROM setting WHERE name=?", []any{"secret." + name}, &value)
+		if err == nil && !found {
+			return errors.New("store: a secret vanished")
+		}
+		return err
+	})
+	return value, err
+}
+
+// Setting reads a named value; found is false when it was never written.
+func (s *Store) Setting(ctx context.Context, name string) (value []byte, found bool, err error) {
+	err = s.engine.Read(ctx, func(tx Tx) error {
+		found, err = one(ctx, tx, "SELECT value FROM setting WHERE name=?", []any{name}, &value)
+		return err
+	})
+	return value, found, err
+}
+
+// PutSetting writes a named value.
+func (s *Store) PutSetting(ctx context.Context, name string, value []byte) error {
+	return s.engine.Write(ctx, func(tx Tx) error {
+		_, err := tx.Exec(ctx, "INSERT INTO setting (name,value) VALUES (?,?) ON CONFLICT (name) DO UPDATE SET value=excluded.value", name, value)
+		return err
+	})
+}

@@ -1,0 +1,505 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"trellis/auth/access"
+	"trellis/auth/label"
+	"trellis/fhir"
+	"trellis/fhir/search"
+	"trellis/gateway/audit"
+)
+
+// Method is what a Change does.
+type Method int
+
+// The methods.
+const (
+	Create Method = iota + 1
+	Update
+	Delete
+)
+
+// Change is one write. Owner must be the custodian of what it changes; to anyone else a resource that
+// exists and one that does not answer alike.
+type Change struct {
+	Method    Method
+	Type, ID  string
+	Resource  *fhir.Resource // nil for Delete
+	Segment   label.Segment  // ignored for Delete
+	Owner     string         // Organization id of the writer
+	IfMatch   int64          // version the writer saw; 0 for none
+	MayCreate bool           // an Update of an unknown id creates it
+}
+
+// Written is what a Change did.
+type Written struct {
+	Type, ID  string
+	Version   int64
+	Updated   time.Time
+	Created   bool
+	Unchanged bool // an identical body: no new version
+	Deleted   bool
+	Patients  []string
+	Segment   label.Segment
+	Doc       []byte // stored bytes, nil for Delete
+	Spans     string
+}
+
+// Errors of Apply. ChangeError tells which change failed.
+var (
+	ErrNotFound     = errors.New("store: no such resource for this writer")
+	ErrPrecondition = errors.New("store: the version is not the one named")
+	ErrExists       = errors.New("store: the id is taken")
+)
+
+// ChangeError is a failed change by its position.
+type ChangeError struct {
+	Index int
+	Err   error
+}
+
+func (e *ChangeError) Error() string { return fmt.Sprintf("store: change %d: %v", e.Index, e.Err) }
+
+// Unwrap gives the reason.
+func (e *ChangeError) Unwrap() error { return e.Err }
+
+// Commit is what is written together with the changes: audit leaves and deliveries.
+type Commit struct {
+	Leaves     []audit.Leaf
+	Deliveries []Delivery
+}
+
+// writer is one write transaction's state.
+type writer struct {
+	s           *Store
+	ctx         context.Context
+	tx          Tx
+	now         int64
+	interned    map[dictKey]int64
+	newSegments map[string]access.NumberedSegment
+	touched     map[int64]bool // patients whose grants must be computed anew
+}
+
+// write runs fn in one transaction with a fresh writer and shares what it interned after the commit.
+func (s *Store) write(ctx context.Context, fn func(w *writer) error) error {
+	var last *writer
+	err := s.engine.Write(ctx, func(tx Tx) error {
+		w := &writer{s: s, ctx: ctx, tx: tx, interned: map[dictKey]int64{}, newSegments: map[string]access.NumberedSegment{}, touched: map[int64]bool{}}
+		last = w
+		now, err := s.now(ctx, tx)
+		if err != nil {
+			return err
+		}
+		w.now = now
+		return fn(w)
+	})
+	if err != nil {
+		return err
+	}
+	last.committed()
+	return nil
+}
+
+// maxConflicts bounds how often a write is tried again after a key conflict with a concurrent one.
+const maxConflicts = 5
+
+// Apply makes all changes in one transaction, or none. finish, which may be nil, is called inside it
+// with the results and returns what must be durable together with them; it may be called again.
+func (s *Store) Apply(ctx context.Context, changes []Change, finish func([]Written) (Commit, error)) ([]Written, error) {
+	var out []Written
+	var err error
+	for range maxConflicts {
+		err = s.write(ctx, func(w *writer) error {
+			out, err = w.apply(changes, finish)
+			return err
+		})
+		if !errors.Is(err, ErrConflict) {
+			break
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (w *writer) apply(changes []Change, finish func([]Written) (Commit, error)) ([]Written, error) {
+	out := make([]Written, len(changes))
+	for _, last := range []bool{false, true} { // Provenance after its targets: it takes their patients
+		for i, c := range changes {
+			if (c.Type == "Provenance") != last {
+				continue
+			}
+			var err error
+			if out[i], err = w.change(c); err != nil {
+				return nil, &ChangeError{i, err}
+			}
+		}
+	}
+	for pat := range w.touched {
+		if err := w.materialize(pat); err != nil {
+			return nil, err
+		}
+	}
+	if finish == nil {
+		return out, nil
+	}
+	commit, err := finish(out)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.insertLeaves(commit.Leaves); err != nil {
+		return nil, err
+	}
+	return out, w.insertDeliveries(commit.Deliveries)
+}
+
+// head is a res row.
+type head struct {
+	rid, pat, ver, upd, seg, hash int64
+	npat                          int64
+	deleted                       bool
+}
+
+func (w *writer) head(typeNo int64, id string) (head, bool, error) {
+	var h head
+	var del int64
+	sql := "SELECT rid,pat,npat,ver,upd,del,seg,hash FROM res WHERE part=0 AND type_no=? AND id=?"
+	if w.s.dialect.Name == "postgres" {
+		sql += " FOR UPDATE"
+	}
+	found, err := one(w.ctx, w.tx, sql, []any{typeNo, id}, &h.rid, &h.pat, &h.npat, &h.ver, &h.upd, &del, &h.seg, &h.hash)
+	h.deleted = del == 1
+	return h, found, err
+}
+
+func (w *writer) change(c Change) (Written, error) {
+	typeNo, err := w.intern(dictType, c.Type)
+	if err != nil {
+		return Written{}, err
+	}
+	h, found, err := w.head(typeNo, c.ID)
+	if err != nil {
+		return Written{}, err
+	}
+	if found && w.custodian(h.seg) != c.Owner {
+		if c.Method == Create {
+			return Written{}, ErrExists
+		}
+		return Written{}, ErrNotFound
+	}
+	switch {
+	case c.Method == Delete:
+		return w.remove(c, typeNo, h, found)
+	case c.Method == Create && found:
+		return Written{}, ErrExists
+	case !found && c.Method == Update && !c.MayCreate:
+		return Written{}, ErrNotFound
+	case c.IfMatch != 0 && (!found || h.deleted || h.ver != c.IfMatch):
+		return Written{}, ErrPrecondition
+	}
+	return w.put(c, typeNo, h, found)
+}
+
+func (w *writer) custodian(seg int64) string {
+	if s := w.s.Segment(seg); s.Custodian != "" {
+		return s.Custodian
+	}
+	for _, n := range w.newSegments {
+		if n.No == seg {
+			return n.Segment.Custodian
+		}
+	}
+	return ""
+}
+
+func (w *writer) put(c Change, typeNo int64, h head, found bool) (Written, error) {
+	seg, err := w.internSegment(c.Segment)
+	if err != nil {
+		return Written{}, err
+	}
+	hash := fhir.ContentHash(c.Resource, c.ID)
+	out := Written{Type: c.Type, ID: c.ID, Segment: c.Segment, Created: !found || h.deleted}
+	if found && !h.deleted && h.hash == hash && h.seg == seg {
+		return w.unchanged(c, h, out)
+	}
+	if !found {
+		if h.rid, err = w.newRow(c, typeNo); err != nil {
+			return Written{}, err
+		}
+	}
+	pats, err := w.patients(c)
+	if err != nil {
+		return Written{}, err
+	}
+	updated := time.UnixMicro(w.now).UTC()
+	sealed := fhir.Seal(c.Resource, c.ID, h.ver+1, updated, w.s.base)
+	values := w.s.registry.Extract(c.Resource, w.s.base)
+	row := resRow{rid: h.rid, typeNo: typeNo, id: c.ID, pats: pats, ver: h.ver + 1, seq: w.s.ids.next(), seg: seg, hash: hash, clinical: values.Clinical}
+	if err := w.saveHead(row, found); err != nil {
+		return Written{}, err
+	}
+	op := int64(Update)
+	if out.Created {
+		op = int64(Create)
+	}
+	if err := w.saveBody(row, op, sealed); err != nil {
+		return Written{}, err
+	}
+	if err := w.index(row, values, found); err != nil {
+		return Written{}, err
+	}
+	if err := w.touch(c.Type, row); err != nil {
+		return Written{}, err
+	}
+	out.Version, out.Updated, out.Doc, out.Spans = row.ver, updated, sealed.Doc, sealed.Spans()
+	out.Patients, err = w.patientIDs(pats)
+	return out, err
+}
+
+// unchanged reports the stored version of an identical body.
+func (w *writer) unchanged(c Change, h head, out Written) (Written, error) {
+	out.Unchanged, out.Version, out.Updated = true, h.ver, time.UnixMicro(h.upd).UTC()
+	var enc int64
+	var doc []byte
+	found, err := one(w.ctx, w.tx, "SELECT enc,doc,spans FROM body WHERE part=0 AND rid=? AND ver=?", []any{h.rid, h.ver}, &enc, &doc, &out.Spans)
+	if err != nil {
+		return Written{}, err
+	}
+	if !found {
+		return Written{}, fmt.Errorf("store: %s has a head but no body", c.Type)
+	}
+	if out.Doc, err = w.s.decompress(enc, doc); err != nil {
+		return Written{}, err
+	}
+	out.Patients, err = w.patientIDs([]int64{h.pat})
+	return out, err
+}
+
+// newRow gives a new resource its key. A Patient's key may have been reserved by references to it.
+func (w *writer) newRow(c Change, typeNo int64) (int64, error) {
+	if c.Type == "Patient" {
+		return w.patientKey(c.ID)
+	}
+	return w.s.ids.next(), nil
+}
+
+// patientKey finds or reserves the key of a Patient; whether the Patient exists is not asked.
+func (w *writer) patientKey(id string) (int64, error) {
+	typeNo, err := w.intern(dictType, "Patient")
+	if err != nil {
+		return 0, err
+	}
+	rid := w.s.ids.next()
+	if _, err := w.tx.Exec(w.ctx, "INSERT INTO ident (type_no,id,part,rid) VALUES (?,?,0,?) ON CONFLICT (type_no,id) DO NOTHING", typeNo, id, rid); err != nil {
+		return 0, err
+	}
+	_, err = one(w.ctx, w.tx, "SELECT rid FROM ident WHERE type_no=? AND id=?", []any{typeNo, id}, &rid)
+	return rid, err
+}
+
+// patients are the keys of the Patients whose compartment the resource is in; Provenance without one
+// takes those of its targets.
+func (w *writer) patients(c Change) ([]int64, error) {
+	refs := w.s.registry.Patients(withID(c.Resource, c.ID), w.s.base)
+	var keys []int64
+	add := func(k int64) {
+		for _, have := range keys {
+			if have == k {
+				return
+			}
+		}
+		keys = append(keys, k)
+	}
+	for _, ref := range refs {
+		k, err := w.patientKey(ref.ID)
+		if err != nil {
+			return nil, err
+		}
+		add(k)
+	}
+	if len(keys) > 0 || c.Type != "Provenance" {
+		return keys, nil
+	}
+	for _, target := range c.Resource.Root.Get("target").List() {
+		ref, ok := fhir.ParseReference(target.Get("reference").Text(), w.s.base)
+		if !ok {
+			continue
+		}
+		typeNo, err := w.intern(dictType, ref.Type)
+		if err != nil {
+			return nil, err
+		}
+		err = each(w.ctx, w.tx, "SELECT pat FROM res WHERE part=0 AND type_no=? AND id=? AND pat<>0 UNION SELECT a.pat FROM res r JOIN res_also a ON a.part=0 AND a.rid=r.rid WHERE r.part=0 AND r.type_no=? AND r.id=?",
+			[]any{typeNo, ref.ID, typeNo, ref.ID}, func(r Rows) error {
+				var pat int64
+				if err := r.Scan(&pat); err != nil {
+					return err
+				}
+				add(pat)
+				return nil
+			})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return keys, nil
+}
+
+// withID is the resource under the id it is stored by.
+func withID(r *fhir.Resource, id string) *fhir.Resource {
+	c := *r
+	c.ID = id
+	return &c
+}
+
+func (w *writer) patientIDs(keys []int64) ([]string, error) {
+	var out []string
+	for _, k := range keys {
+		var id string
+		found, err := one(w.ctx, w.tx, "SELECT id FROM ident WHERE rid=?", []any{k}, &id)
+		if err != nil {
+			return nil, err
+		}
+		if found {
+			out = append(out, id)
+		}
+	}
+	return out, nil
+}
+
+// resRow is a head row about to be written.
+type resRow struct {
+	rid, typeNo         int64
+	id                  string
+	pats                []int64
+	ver, seq, seg, hash int64
+	clinical            search.Range
+}
+
+// owner is the Patient the row is filed under first; 0 for none.
+func (r resRow) owner() int64 {
+	if len(r.pats) == 0 {
+		return 0
+	}
+	return r.pats[0]
+}
+
+func (w *writer) saveHead(r resRow, found bool) error {
+	if !found {
+		_, err := w.tx.Exec(w.ctx, "INSERT INTO res (part,rid,type_no,id,pat,npat,ver,seq,upd,del,seg,hash,lo,hi) VALUES (0,?,?,?,?,?,?,?,?,0,?,?,?,?)",
+			r.rid, r.typeNo, r.id, r.owner(), len(r.pats), r.ver, r.seq, w.now, r.seg, r.hash, r.clinical.Lo, r.clinical.Hi)
+		if err != nil {
+			return err
+		}
+	} else {
+		n, err := w.tx.Exec(w.ctx, "UPDATE res SET pat=?,npat=?,ver=?,seq=?,upd=?,del=0,seg=?,hash=?,lo=?,hi=? WHERE part=0 AND rid=? AND ver=?",
+			r.owner(), len(r.pats), r.ver, r.seq, w.now, r.seg, r.hash, r.clinical.Lo, r.clinical.Hi, r.rid, r.ver-1)
+		if err != nil {
+			return err
+		}
+		if n != 1 {
+			return ErrConflict
+		}
+		if _, err := w.tx.Exec(w.ctx, "DELETE FROM res_also WHERE part=0 AND rid=?", r.rid); err != nil {
+			return err
+		}
+	}
+	for i := 1; i < len(r.pats); i++ {
+		if _, err := w.tx.Exec(w.ctx, "INSERT INTO res_also (part,rid,pat) VALUES (0,?,?)", r.rid, r.pats[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *writer) saveBody(r resRow, op int64, sealed fhir.Sealed) error {
+	enc, doc := w.s.compress(sealed.Doc)
+	_, err := w.tx.Exec(w.ctx, "INSERT INTO body (part,rid,ver,seq,at,op,enc,doc,spans) VALUES (0,?,?,?,?,?,?,?,?)",
+		r.rid, r.ver, r.seq, w.now, op, enc, doc, sealed.Spans())
+	return err
+}
+
+// touch notes what the write changes about its patients: a new segment or a new fact changes grants.
+func (w *writer) touch(typ string, r resRow) error {
+	for _, pat := range r.pats {
+		n, err := w.tx.Exec(w.ctx, "INSERT INTO patient_segment (part,pat,seg) VALUES (0,?,?) ON CONFLICT (part,pat,seg) DO NOTHING", pat, r.seg)
+		if err != nil {
+			return err
+		}
+		if n > 0 || factType(typ) {
+			w.touched[pat] = true
+		}
+	}
+	return nil
+}
+
+func (w *writer) remove(c Change, typeNo int64, h head, found bool) (Written, error) {
+	switch {
+	case !found:
+		return Written{}, ErrNotFound
+	case c.IfMatch != 0 && h.ver != c.IfMatch:
+		return Written{}, ErrPrecondition
+	}
+	out := Written{Type: c.Type, ID: c.ID, Version: h.ver, Updated: time.UnixMicro(h.upd).UTC(), Deleted: true, Segment: w.s.Segment(h.seg)}
+	if h.deleted {
+		out.Unchanged = true
+		return out, nil
+	}
+	seq := w.s.ids.next()
+	n, err := w.tx.Exec(w.ctx, "UPDATE res SET ver=?,seq=?,upd=?,del=1,hash=0 WHERE part=0 AND rid=? AND ver=?", h.ver+1, seq, w.now, h.rid, h.ver)
+	if err != nil {
+		return Written{}, err
+	}
+	if n != 1 {
+		return Written{}, ErrConflict
+	}
+	if _, err := w.tx.Exec(w.ctx, "INSERT INTO body (part,rid,ver,seq,at,op,enc,doc,spans) VALUES (0,?,?,?,?,?,0,?,'')", h.rid, h.ver+1, seq, w.now, int64(Delete), []byte{}); err != nil {
+		return Written{}, err
+	}
+	if err := w.clearIndex(h.rid); err != nil {
+		return Written{}, err
+	}
+	if factType(c.Type) && h.pat != 0 {
+		w.touched[h.pat] = true
+	}
+	out.Version, out.Updated = h.ver+1, time.UnixMicro(w.now).UTC()
+	out.Patients, err = w.patientIDs([]int64{h.pat})
+	return out, err
+}
+
+// The encodings of body.doc.
+const (
+	encRaw  = 0
+	encZstd = 1
+)
+
+func (s *Store) compress(doc []byte) (int64, []byte) {
+	packed := s.zstdEnc.EncodeAll(doc, make([]byte, 0, len(doc)/2))
+	if len(packed) >= len(doc) {
+		return encRaw, doc
+	}
+	return encZstd, packed
+}
+
+func (s *Store) decompress(enc int64, doc []byte) ([]byte, error) {
+	if enc == encRaw || len(doc) == 0 {
+		return doc, nil
+	}
+	out, err := s.zstdDec.DecodeAll(doc, nil)
+	if err != nil {
+		return nil, errors.New("store: a stored body cannot be decompressed")
+	}
+	return out, nil
+}
+
+// placeholders is "(?,?),(?,?)": rows groups of width marks.
+func placeholders(rows, width int) string {
+	group := "(0" + strings.Repeat(",?", width) + ")"
+	return strings.TrimSuffix(strings.Repeat(group+",", rows), ",")
+}
