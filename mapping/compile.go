@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"io/fs"
 	"strings"
 
 	"cel.dev/cel-go/cel"
@@ -11,7 +12,7 @@ import (
 //	map: peer-encounter          name of the record kind; ids are made under it
 //	version: 1.0.0
 //	key: session_id              field or fields that identify the record
-//	include: [client.map.yaml]   files of packs/shared with further check, emit and ignore entries
+//	include: [client.map.yaml]   files of the pack or of packs/shared with further check, label, emit and ignore entries
 //	check:      what to report or drop before anything is made        (checks.go)
 //	provenance: when it was recorded, who wrote it                    (provenance.go)
 //	label:      rules for every resource of the record                (labels.go)
@@ -239,13 +240,13 @@ func (c *compiler) compileMap(n *yamlNode) {
 		c.fault(n.line, "key is missing: the field or fields that identify a record")
 	}
 	includes := s.strs("include")
-	for _, rule := range s.list("label") {
-		c.m.labels = append(c.m.labels, c.labelRule(rule))
-	}
 	c.entries(s)
 	own := c.file
 	for _, name := range includes {
-		c.file = sharedDir + "/" + name
+		c.file = c.p.Name + "/" + name
+		if _, err := fs.Stat(c.p.fsys, c.file); err != nil {
+			c.file = sharedDir + "/" + name
+		}
 		if inc := readYAML(c.p.fsys, c.file, c.f); inc != nil {
 			is := newSection(inc, c.file, c.f)
 			c.entries(is)
@@ -264,6 +265,9 @@ func (c *compiler) compileMap(n *yamlNode) {
 func (c *compiler) entries(s *section) {
 	for _, n := range s.list("check") {
 		c.m.checks = append(c.m.checks, c.check(n))
+	}
+	for _, n := range s.list("label") {
+		c.m.labels = append(c.m.labels, c.labelRule(n))
 	}
 	for _, n := range s.list("emit") {
 		c.m.emissions = append(c.m.emissions, c.emission(n))
