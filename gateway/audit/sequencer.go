@@ -29,11 +29,12 @@ const (
 // and the fence keeps one that lost it from writing. Store, Signer and Holder are required.
 type Sequencer struct {
 	Store    Store
-	Signer   note.Signer   // Ed25519; its name is the log's origin
-	Verifier note.Verifier // of the same key
-	Holder   string        // unique to this process, e.g. a UUID made at start
-	Interval time.Duration // between steps when idle; 0: 250 ms
-	Batch    int           // most leaves of one step; 0: 4096
+	Signer   note.Signer     // Ed25519; its name is the log's origin
+	Verifier note.Verifier   // of the same key
+	Retired  []note.Verifier // of keys that were rotated out: the latest checkpoint may still be signed by one
+	Holder   string          // unique to this process, e.g. a UUID made at start
+	Interval time.Duration   // between steps when idle; 0: 250 ms
+	Batch    int             // most leaves of one step; 0: 4096
 	Now      func() time.Time
 	Log      *slog.Logger
 	// Tick replaces the timer of Run; each value causes a step. For tests.
@@ -151,7 +152,7 @@ func (s *Sequencer) checkHead(size int64, checkpoint []byte, tree *overlay) erro
 	if size == 0 && checkpoint == nil {
 		return nil
 	}
-	signed, err := logfile.OpenCheckpoint(checkpoint, s.Verifier)
+	signed, err := logfile.OpenCheckpoint(checkpoint, append([]note.Verifier{s.Verifier}, s.Retired...)...)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 	"pgregory.net/rapid"
 
@@ -113,7 +114,7 @@ func intact(t testing.TB, log *storetest.Memory, s *audit.Sequencer, size int64)
 	if _, err := audit.Export(context.Background(), log, s.Signer.Name(), &file); err != nil {
 		t.Fatal(err)
 	}
-	r, err := verify.Verify(bytes.NewReader(file.Bytes()), verify.Options{Key: s.Verifier})
+	r, err := verify.Verify(bytes.NewReader(file.Bytes()), verify.Options{Keys: []note.Verifier{s.Verifier}})
 	if err != nil || !r.OK() || r.Size != size {
 		t.Errorf("%+v, %v; want %d intact rows", r, err, size)
 	}
@@ -237,5 +238,30 @@ func TestNewLeaf(t *testing.T) {
 	}
 	if _, err := audit.NewLeaf(); err == nil {
 		t.Error("a leaf without event")
+	}
+}
+
+func TestKeyRotation(t *testing.T) {
+	log := &storetest.Memory{}
+	old := sequencer(t, log, "one")
+	appendRows(t, log, 0, 3)
+	if _, err := old.Step(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	fresh := sequencer(t, log, "one")
+	fresh.Retired = []note.Verifier{old.Verifier}
+	appendRows(t, log, 3, 5)
+	if n, err := fresh.Step(t.Context()); n != 2 || err != nil {
+		t.Fatal(n, err)
+	}
+	var file bytes.Buffer
+	if _, err := audit.Export(t.Context(), log, "log.example", &file); err != nil {
+		t.Fatal(err)
+	}
+	for keys, ok := range map[int]bool{1: false, 2: true} {
+		r, err := verify.Verify(bytes.NewReader(file.Bytes()), verify.Options{Keys: []note.Verifier{fresh.Verifier, old.Verifier}[:keys]})
+		if err != nil || r.OK() != ok || r.Size != 5 {
+			t.Errorf("%d keys: %+v, %v", keys, r, err)
+		}
 	}
 }

@@ -33,10 +33,10 @@ func (c Checkpoint) Sign(signer note.Signer) ([]byte, error) {
 	return signed, nil
 }
 
-// OpenCheckpoint verifies the note's signature and reads it. The origin has to be the name of the key. Errors of the
-// signature are those of package note; a text that is no checkpoint is ErrMalformed.
-func OpenCheckpoint(signed []byte, key note.Verifier) (Checkpoint, error) {
-	opened, err := note.Open(signed, note.VerifierList(key))
+// OpenCheckpoint verifies the note's signature with one of the keys and reads it. The origin has to be the name of the
+// key. Errors of the signature are those of package note; a text that is no checkpoint is ErrMalformed.
+func OpenCheckpoint(signed []byte, keys ...note.Verifier) (Checkpoint, error) {
+	opened, err := note.Open(signed, note.VerifierList(keys...))
 	if err != nil {
 		return Checkpoint{}, err
 	}
@@ -44,7 +44,7 @@ func OpenCheckpoint(signed []byte, key note.Verifier) (Checkpoint, error) {
 	if err != nil {
 		return Checkpoint{}, err
 	}
-	if c.Origin != key.Name() {
+	if c.Origin != opened.Sigs[0].Name {
 		return Checkpoint{}, fmt.Errorf("%w: origin is not the key's name", ErrMalformed)
 	}
 	return c, nil

@@ -256,7 +256,7 @@ func check(t *testing.T, log Log, key note.Verifier) *verify.Report {
 	if _, err := audit.Export(context.Background(), log, key.Name(), &file); err != nil {
 		t.Fatal(err)
 	}
-	report, err := verify.Verify(bytes.NewReader(file.Bytes()), verify.Options{Key: key})
+	report, err := verify.Verify(bytes.NewReader(file.Bytes()), verify.Options{Keys: []note.Verifier{key}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -90,7 +90,7 @@ func (x file) kinds(kind string) []int {
 
 func (f *fixture) verify(t testing.TB, x file, kept ...[]byte) *verify.Report {
 	t.Helper()
-	report, err := verify.Verify(strings.NewReader(strings.Join(x, "")), verify.Options{Key: f.key, Kept: kept})
+	report, err := verify.Verify(strings.NewReader(strings.Join(x, "")), verify.Options{Keys: []note.Verifier{f.key}, Kept: kept})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,28 +29,28 @@ const (
 
 // Finding is one thing that is wrong.
 type Finding struct {
-	Problem Problem
-	Index   int64  // row, or first row of a range; -1 when it concerns no row
-	ID      string // leaf id, when the file tells it
-	Line    int    // line of the file; 0 when it concerns no single line
-	Text    string // the whole in words; holds indexes, ids and sizes, nothing of events
+	Problem Problem `json:"problem"`
+	Index   int64   `json:"index"`          // row, or first row of a range; -1 when it concerns no row
+	ID      string  `json:"id,omitempty"`   // leaf id, when the file tells it
+	Line    int     `json:"line,omitempty"` // line of the file; 0 when it concerns no single line
+	Text    string  `json:"text"`           // the whole in words; holds indexes, ids and sizes, nothing of events
 }
 
 func (f Finding) String() string { return string(f.Problem) + ": " + f.Text }
 
 // Report is the outcome of a verification.
 type Report struct {
-	Origin        string
-	Size          int64 // rows covered by the latest valid checkpoint
-	Latest        logfile.Checkpoint
-	Rows          int64 // numbered rows in the file
-	Erased        int64 // of them, rows whose event was erased; their commitment still verifies
-	Checkpoints   int   // valid ones
-	Kept          int   // kept checkpoints the log is consistent with
-	Unnumbered    int64 // durable rows not yet in the tree: nothing proves them yet
-	UnnumberedIDs []string
-	Findings      []Finding
-	More          int // findings beyond the maximum, not listed
+	Origin        string             `json:"origin"`
+	Size          int64              `json:"size"` // rows covered by the latest valid checkpoint
+	Latest        logfile.Checkpoint `json:"-"`
+	Rows          int64              `json:"rows"`        // numbered rows in the file
+	Erased        int64              `json:"erased"`      // of them, rows whose event was erased; their commitment still verifies
+	Checkpoints   int                `json:"checkpoints"` // valid ones
+	Kept          int                `json:"kept"`        // kept checkpoints the log is consistent with
+	Unnumbered    int64              `json:"unnumbered"`  // durable rows not yet in the tree: nothing proves them yet
+	UnnumberedIDs []string           `json:"unnumberedIds,omitempty"`
+	Findings      []Finding          `json:"findings"`
+	More          int                `json:"more,omitempty"` // findings beyond the maximum, not listed
 }
 
 // OK reports whether everything that is signed is there and nothing else is wrong. Unnumbered rows alone do not spoil
@@ -73,6 +73,6 @@ func (r *Report) add(p Problem, index int64, id string, line int, format string,
 
 // Options are what the verifier knows besides the file.
 type Options struct {
-	Key  note.Verifier // the log's public key
-	Kept [][]byte      // signed checkpoints kept from earlier, if any
+	Keys []note.Verifier // the log's public keys: the current one and, after a rotation, the retired ones
+	Kept [][]byte        // signed checkpoints kept from earlier, if any
 }

@@ -14,7 +14,7 @@ import (
 
 // Verify checks an export. The error is about reading the file; what is wrong with the log stands in the report.
 func Verify(file io.ReadSeeker, opts Options) (*Report, error) {
-	s := &scan{report: &Report{}, opts: opts, roots: map[int64]tlog.Hash{}}
+	s := &scan{report: &Report{Findings: []Finding{}}, opts: opts, roots: map[int64]tlog.Hash{}}
 	s.openKept()
 	if err := each(file, s.report, s.line); err != nil {
 		return nil, err
@@ -74,9 +74,9 @@ type scan struct {
 // openKept reads the checkpoints the auditor kept. One that does not verify is a finding: it would prove nothing.
 func (s *scan) openKept() {
 	for i, signed := range s.opts.Kept {
-		c, err := logfile.OpenCheckpoint(signed, s.opts.Key)
+		c, err := logfile.OpenCheckpoint(signed, s.opts.Keys...)
 		if err != nil {
-			s.report.add(BadSignature, -1, "", 0, "kept checkpoint %d does not verify with the given key", i+1)
+			s.report.add(BadSignature, -1, "", 0, "kept checkpoint %d does not verify with the given keys", i+1)
 			continue
 		}
 		s.kept = append(s.kept, c)
@@ -98,9 +98,13 @@ func (s *scan) line(l logfile.Line, number int) {
 	case logfile.KindHeader:
 		s.header = l
 		s.report.Origin = l.Origin
-		if l.Format != logfile.Version || l.Origin != s.opts.Key.Name() {
-			s.report.add(Malformed, -1, "", number, "format %d of log %q; this verifier reads format %d with a key of log %q",
-				l.Format, l.Origin, logfile.Version, s.opts.Key.Name())
+		if l.Format != logfile.Version {
+			s.report.add(Malformed, -1, "", number, "the file has format %d, this verifier reads %d", l.Format, logfile.Version)
+		}
+		for _, key := range s.opts.Keys {
+			if l.Origin != key.Name() {
+				s.report.add(Malformed, -1, "", number, "the file is of log %q, the key of log %q", l.Origin, key.Name())
+			}
 		}
 	case logfile.KindCheckpoint:
 		s.counts.Checkpoints++
@@ -126,7 +130,7 @@ func (s *scan) line(l logfile.Line, number int) {
 
 // checkpoint verifies a signature and the order among checkpoints.
 func (s *scan) checkpoint(l logfile.Line, number int) {
-	c, err := logfile.OpenCheckpoint([]byte(l.Note), s.opts.Key)
+	c, err := logfile.OpenCheckpoint([]byte(l.Note), s.opts.Keys...)
 	if err != nil {
 		claimed := "unreadable"
 		if c, err := logfile.ParseCheckpoint(logfile.UnsignedText([]byte(l.Note))); err == nil {

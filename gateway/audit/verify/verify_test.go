@@ -425,7 +425,7 @@ func FuzzVerify(f *testing.F) {
 	f.Add([]byte(`{"kind":"hash","index":9223372036854775807,"hash":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}` + "\n"))
 	f.Add([]byte(strings.Replace(honest, `"index":4`, `"index":9000000000000`, 1)))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		r, err := verify.Verify(bytes.NewReader(data), verify.Options{Key: fx.key, Kept: [][]byte{fx.head(t)}})
+		r, err := verify.Verify(bytes.NewReader(data), verify.Options{Keys: []note.Verifier{fx.key}, Kept: [][]byte{fx.head(t)}})
 		if err != nil {
 			return
 		}
