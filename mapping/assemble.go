@@ -192,17 +192,31 @@ func (p *Pack) MapFiles(env Env, files []File) (*Result, error) {
 			res.Records = append(res.Records, out)
 		}
 	}
-	sortProblems(problems)
-	es.finish(res, problems, rejected)
+	es.finish(res, tidy(problems), rejected)
 	return res, nil
 }
 
-// sortProblems puts problems into the order in which a person walks through the files.
-func sortProblems(ps []Problem) {
-	sort.SliceStable(ps, func(i, j int) bool {
-		if ps[i].File != ps[j].File {
-			return ps[i].File < ps[j].File
+// tidy puts problems into the order in which a person walks through the files, each place and code once: a row that
+// serves several records is reported by each.
+func tidy(ps []Problem) []Problem {
+	type place struct {
+		code, file, column, pointer string
+		row                         int
+	}
+	seen := map[place]bool{}
+	out := ps[:0]
+	for _, p := range ps {
+		at := place{p.Code, p.File, p.Column, p.Pointer, p.Row}
+		if !seen[at] {
+			seen[at] = true
+			out = append(out, p)
 		}
-		return ps[i].Row < ps[j].Row
+	}
+	sort.SliceStable(out, func(i, j int) bool {
+		if out[i].File != out[j].File {
+			return out[i].File < out[j].File
+		}
+		return out[i].Row < out[j].Row
 	})
+	return out
 }

@@ -59,7 +59,7 @@ func (c *compiler) fault(line int, format string, args ...any) {
 // declare puts a loop variable into scope. Every name of a mapping has one slot; names may be used again where they
 // are not in scope.
 func (c *compiler) declare(name string, tree *fieldTree, line int) int {
-	if name == "" || name == "record" || name == "org" || c.lookup(name) != nil {
+	if name == "" || name == "record" || name == "org" || name == "now" || c.lookup(name) != nil {
 		c.fault(line, "loop variable %q cannot be named so, or is in use already", name)
 	}
 	if c.m.tree != nil && c.m.tree.props[name] != nil {
@@ -159,6 +159,15 @@ func (c *compiler) celLeaf(op string, line int, p *predicate) leaf {
 		}
 	}
 	return l
+}
+
+// consult remembers which fields decide something without standing in the output.
+func (c *compiler) consult(l leaf) {
+	for _, f := range l.fields {
+		if c.p.consulted[f] == "" {
+			c.p.consulted[f] = l.rule
+		}
+	}
 }
 
 // when compiles an optional predicate under key.
@@ -311,6 +320,7 @@ func (c *compiler) check(n *yamlNode) checkRule {
 		c.fault(n.line, "only items of a plain list can be dropped")
 	}
 	out.leaf = c.celLeaf("check "+out.code, n.line, out.test)
+	c.consult(out.leaf)
 	s.done()
 	c.scope = c.scope[:depth]
 	return out
@@ -318,12 +328,14 @@ func (c *compiler) check(n *yamlNode) checkRule {
 
 func (c *compiler) labelRule(n *yamlNode) labelRule {
 	s := newSection(n, c.file, c.f)
-	out := labelRule{id: s.str("rule", true), test: c.when(s, "when"), add: s.strs("add"), from: s.strs("from")}
+	out := labelRule{id: c.m.name + "/" + s.str("rule", true), test: c.when(s, "when"), add: s.strs("add"), from: s.strs("from")}
+	c.within("meta.security", func() { out.leaf = c.celLeaf("label "+out.id, n.line, out.test) })
+	out.oneWay = true
 	if codes := s.child("codes"); codes != nil {
 		out.codes = c.predicate(codes.text, codes.line, false)
-		c.celLeaf("label", n.line, out.codes)
+		out.fields = append(out.fields, c.celLeaf("label", n.line, out.codes).fields...)
 	}
-	out.leaf = c.celLeaf("label "+out.id, n.line, out.test)
+	c.consult(out.leaf)
 	for _, code := range out.add {
 		if !knownLabel(code) {
 			c.fault(n.line, "label %q is not one that packs may use", code)

@@ -9,7 +9,7 @@ func (c *compiler) emission(n *yamlNode) emission {
 	em := emission{resource: s.str("resource", true), slot: s.str("slot", true), record: s.str("record", false)}
 	em.loops = c.loops(s.child("each"), true)
 	em.test = c.when(s, "when")
-	em.main = s.flag("main")
+	em.main, em.shared = s.flag("main"), s.flag("shared")
 	if keys := s.strs("key"); len(keys) > 0 {
 		em.key = c.paths(keys, n.line)
 	}
@@ -36,6 +36,7 @@ func (c *compiler) emission(n *yamlNode) emission {
 	for _, f := range em.fields {
 		c.p.uses[f] = true
 	}
+	c.consult(em.leaf)
 	em.keyPaths = em.key
 	if em.key == nil {
 		em.keyPaths = c.m.key

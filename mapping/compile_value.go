@@ -106,6 +106,7 @@ func (c *compiler) whenNode(s *section, line int) node {
 	test := c.when(s, "$when")
 	out := &whenNode{leaf: c.celLeaf("$when", line, test), test: test}
 	out.oneWay = true
+	c.consult(out.leaf)
 	if test == nil {
 		c.fault(line, "$when needs a predicate")
 	}

@@ -35,6 +35,7 @@ type envState struct {
 	source string // id space: organisation system + "/" + source
 	ns     uuid.UUID
 	org    map[string]any
+	now    string // for checks only
 	tally  *tally
 }
 
@@ -46,7 +47,7 @@ func (p *Pack) prepare(env Env) *envState {
 			"id": env.Organization.ID, "name": env.Organization.Name, "system": env.Organization.System,
 			"part2": env.Organization.Part2,
 		},
-		tally: newTally(p),
+		now: env.Now.UTC().Format(instantLayout), tally: newTally(p),
 	}
 }
 

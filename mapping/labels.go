@@ -82,6 +82,7 @@ func (r *run) label(rule *labelRule, to *Resource) {
 	if len(rule.from) > 0 || !r.test(rule.test) {
 		return
 	}
+	r.labelled(rule, to)
 	for _, code := range rule.add {
 		to.addLabel(Label{System: v3ActCode, Code: code, Rule: rule.id})
 	}
@@ -98,6 +99,15 @@ func (r *run) label(rule *labelRule, to *Resource) {
 			to.addLabel(Label{System: v3ActCode, Code: code, Rule: rule.id})
 		}
 	}
+}
+
+// labelled records that the fields a rule reads went into meta.security.
+func (r *run) labelled(rule *labelRule, to *Resource) {
+	if len(rule.fields) == 0 {
+		return
+	}
+	r.env.tally.carry(&rule.leaf)
+	to.Lineage = append(to.Lineage, Lineage{Element: to.Type + ".meta.security", Rule: rule.rule})
 }
 
 // union gives a resource that holds others' answers everything they are labelled with.

@@ -190,7 +190,11 @@ func (n *whenNode) buildItems(r *run, count int) int {
 	if c == nil {
 		return count
 	}
-	return buildItem(r, c, count)
+	total := buildItem(r, c, count)
+	if total > count {
+		r.read(&n.leaf)
+	}
+	return total
 }
 
 // eachNode walks a native list. Its keys tell the items apart for the way back.

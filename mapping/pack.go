@@ -63,9 +63,11 @@ type Pack struct {
 	fields  fieldSet
 	order   []int // field numbers by name
 	ignored map[int]string
-	files   []*fileKind
-	comma   rune
-	maps    []*recordMap
+	// consulted names, per field, the first rule that only reads it to decide something.
+	consulted map[int]string
+	files     []*fileKind
+	comma     rune
+	maps      []*recordMap
 
 	// used while loading
 	uses       map[int]bool
@@ -82,7 +84,7 @@ func Load(fsys fs.FS, name string) (*Pack, error) {
 	}
 	p := &Pack{
 		Name: name, fsys: fsys, tables: map[string]*table{}, ignored: map[int]string{},
-		uses: map[int]bool{}, usedTables: map[string]bool{},
+		consulted: map[int]string{}, uses: map[int]bool{}, usedTables: map[string]bool{},
 	}
 	file := name + "/" + packFile
 	root := readYAML(fsys, file, f)

@@ -10,7 +10,8 @@ type emission struct {
 	key            []*path // nil: the record's own key
 	keyLeaf        leaf
 	keyPaths       []*path // everything the own identifier is made of
-	main           bool
+	main           bool    // its identifier is the bare record key
+	shared         bool    // other records tell of the same thing
 	loops          []loop
 	test           *predicate
 	profiles       []profile

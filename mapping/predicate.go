@@ -2,14 +2,18 @@ package mapping
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"cel.dev/cel-go/cel"
 	celast "cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/common/types/traits"
 	"cel.dev/cel-go/ext"
+	"cel.dev/cel-go/interpreter"
 )
 
 // evalCost bounds one CEL evaluation, in the library's cost units: a predicate over a few hundred rows passes, a
@@ -18,10 +22,10 @@ const evalCost = 2_000_000
 
 // A predicate is a compiled CEL expression over `record`, `org` and the loop variables in scope.
 type predicate struct {
+	rule    string // file:line
 	text    string
 	program cel.Program
 	fields  []int // native leaves it reads, for coverage
-	order   []*path
 }
 
 // newCEL makes the environment of a pack: its variables are dynamic, because native records are.
@@ -30,6 +34,7 @@ func newCEL(p *Pack) (*cel.Env, error) {
 		cel.CustomTypeAdapter(nativeAdapter{}),
 		cel.Variable("record", cel.DynType),
 		cel.Variable("org", cel.MapType(cel.StringType, cel.DynType)),
+		cel.Variable("now", cel.StringType),
 		ext.Strings(),
 		cel.Function("table", cel.Overload("table_name_native_column",
 			[]*cel.Type{cel.StringType, cel.DynType, cel.StringType}, cel.StringType,
@@ -60,33 +65,33 @@ func (p *Pack) celTime(v ref.Val, as string) ref.Val {
 	if !ok {
 		return types.String("")
 	}
-	got, why := p.dates.read(text, as)
-	if why != "" && got == "" {
-		return types.String("")
+	got, _ := p.dates.read(text, as)
+	if as == "instant" && got != "" {
+		// One width, so that texts compare like times.
+		t, err := time.Parse(time.RFC3339Nano, got)
+		if err != nil {
+			return types.String("")
+		}
+		got = t.Format(instantLayout)
 	}
 	return types.String(got)
 }
 
+const instantLayout = "2006-01-02T15:04:05.000000Z"
+
 // latest is the greatest of a list of days or instants.
 func latest(v ref.Val) ref.Val {
-	list, ok := v.Value().([]ref.Val)
+	list, ok := v.(traits.Lister)
+	if !ok {
+		return types.String("")
+	}
 	best := ""
-	if ok {
-		for _, e := range list {
-			if s, ok := e.Value().(string); ok && s > best {
-				best = s
-			}
-		}
-		return types.String(best)
-	}
-	if any, ok := v.Value().([]any); ok {
-		for _, e := range any {
-			if s, ok := e.(string); ok && s > best {
-				best = s
-			}
+	for it := list.Iterator(); it.HasNext() == types.True; {
+		if s, ok := it.Next().Value().(string); ok && s > best {
+			best = s
 		}
 	}
-	return types.String(best)
+	return types.String(strings.Replace(best, ".000000Z", "Z", 1))
 }
 
 // nativeAdapter shows decoded JSON to CEL; numbers stay integers where they are.
@@ -117,6 +122,8 @@ func (r *run) ResolveName(name string) (any, bool) {
 		return r.record, true
 	case "org":
 		return r.env.org, true
+	case "now":
+		return r.env.now, true
 	}
 	i, ok := r.m.varSlot[name]
 	if !ok || r.vars[i].value == nil {
@@ -132,16 +139,29 @@ func (r *run) test(p *predicate) bool {
 	}
 	out, _, err := p.program.Eval(activation{r})
 	if err != nil {
+		r.failed(p, err)
 		return false
 	}
 	b, ok := out.Value().(bool)
 	return ok && b
 }
 
+// failed tells a predicate that ran out of its cost bound from one that read an absent field: the record is too large
+// to be decided on, and is rejected rather than mapped with rules that did not run.
+func (r *run) failed(p *predicate, err error) {
+	var stopped interpreter.EvalCancelledError
+	if !errors.As(err, &stopped) {
+		return
+	}
+	r.report("", p.rule, "too-large", "the record has too many entries for a rule of the mapping; it was not mapped", true)
+	r.reject = true
+}
+
 // compute evaluates a CEL expression to a scalar; a failing expression yields nothing.
 func (r *run) compute(p *predicate) (any, bool) {
 	out, _, err := p.program.Eval(activation{r})
 	if err != nil {
+		r.failed(p, err)
 		return nil, false
 	}
 	switch x := out.Value().(type) {
@@ -188,7 +208,7 @@ func (c *compiler) predicate(text string, line int, wantBool bool) *predicate {
 		reader.vars[v.name] = v.tree
 	}
 	reader.read(tree.NativeRep().Expr())
-	return &predicate{text: text, program: prog, fields: reader.fields}
+	return &predicate{rule: c.file + ":" + itoa(line), text: text, program: prog, fields: reader.fields}
 }
 
 // celReader finds the native fields an expression reads, and faults those the schema does not know.

@@ -90,6 +90,9 @@ func (t *tally) coverage() ([]Field, []Loss) {
 			f.Status, f.Reason = Ignored, t.pack.ignored[i]
 		default:
 			f.Status, f.Reason = NotCarried, "no rule of the mapping applied to it in this input; see the problems"
+			if rule := t.pack.consulted[i]; rule != "" {
+				f.Reason = "read to decide (" + rule + "); nothing of it stands in the output"
+			}
 		}
 		fields = append(fields, f)
 		switch {

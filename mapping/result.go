@@ -26,8 +26,11 @@ type Resource struct {
 	Type, ID string
 	Slot     string // the place in the mapping it was made by, with the keys of its items behind a colon
 	JSON     []byte
-	Labels   []Label
-	Lineage  []Lineage
+	// Shared tells that records of other kinds tell of the same thing, each as far as it knows it (a client, a worker):
+	// whoever stores the resource should merge it, where a record's own resources are replaced.
+	Shared  bool
+	Labels  []Label
+	Lineage []Lineage
 
 	metaEnd int // offset behind the last member of meta
 }
@@ -60,31 +63,44 @@ func (res Resource) Labelled() []byte {
 }
 
 // Bundle returns all records as one transaction Bundle of PUT entries, labels in place. A resource that several
-// records share stands in it once.
+// records share stands in it once, as the last of them has it, with the labels of all.
 // https://hl7.org/fhir/R4/http.html#transaction
 func (r *Result) Bundle() ([]byte, error) {
-	out := []byte(`{"resourceType":"Bundle","type":"transaction","entry":[`)
-	seen := map[string]bool{}
+	var list []Resource
+	at := map[string]int{}
 	for i := range r.Records {
 		for _, res := range r.Records[i].Resources {
 			ref := res.Type + "/" + res.ID
-			if seen[ref] {
+			j, dup := at[ref]
+			if !dup {
+				at[ref] = len(list)
+				list = append(list, res)
 				continue
 			}
-			if len(seen) > 0 {
-				out = append(out, ',')
+			labels := list[j].Labels
+			list[j] = res
+			list[j].Labels = append([]Label(nil), res.Labels...)
+			for _, l := range labels {
+				list[j].addLabel(l)
 			}
-			seen[ref] = true
-			out = appendString(append(out, `{"fullUrl":`...), r.base+"/"+ref)
-			out = append(append(out, `,"resource":`...), res.Labelled()...)
-			out = appendString(append(out, `,"request":{"method":"PUT","url":`...), ref)
-			out = append(out, `}}`...)
 		}
 	}
-	out = append(out, `]}`...)
-	if len(seen) == 0 {
-		out = []byte(`{"resourceType":"Bundle","type":"transaction"}`)
+	out := []byte(`{"resourceType":"Bundle","type":"transaction"`)
+	for i, res := range list {
+		ref := res.Type + "/" + res.ID
+		open := `,`
+		if i == 0 {
+			open = `,"entry":[`
+		}
+		out = appendString(append(append(out, open...), `{"fullUrl":`...), r.base+"/"+ref)
+		out = append(append(out, `,"resource":`...), res.Labelled()...)
+		out = appendString(append(out, `,"request":{"method":"PUT","url":`...), ref)
+		out = append(out, `}}`...)
 	}
+	if len(list) > 0 {
+		out = append(out, ']')
+	}
+	out = append(out, '}')
 	if !json.Valid(out) {
 		return nil, errNotJSON
 	}

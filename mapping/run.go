@@ -137,6 +137,9 @@ func (r *run) execute() (Record, bool) {
 		rec.Resources = append(rec.Resources, r.build(&r.plan[i]))
 	}
 	r.labels(rec.Resources)
+	if r.reject {
+		return Record{}, false
+	}
 	if r.m.provenance != nil {
 		prov, ok := r.provenance(key, rec.Resources)
 		if !ok {
@@ -171,7 +174,7 @@ func (r *run) build(inst *instance) Resource {
 	em.set.buildFields(r, 1)
 	r.buf = append(r.buf, '}')
 	return Resource{
-		Type: em.resource, ID: inst.id, Slot: inst.slot, JSON: bytes.Clone(r.buf), metaEnd: metaEnd,
+		Type: em.resource, ID: inst.id, Slot: inst.slot, JSON: bytes.Clone(r.buf), metaEnd: metaEnd, Shared: em.shared,
 		Lineage: r.lineage(),
 	}
 }
