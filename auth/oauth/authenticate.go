@@ -13,12 +13,21 @@ import (
 	"trellis/auth/smart"
 )
 
-// Refusals of Authenticate. For both the caller answers 401 with a WWW-Authenticate header: `Bearer` for ErrNoToken,
-// `Bearer error="invalid_token"` for ErrBadToken (RFC 6750 section 3). Any other error is ours, not the bearer's.
+// Refusals of Authenticate. For both the caller answers 401 with Challenge as the WWW-Authenticate header. Any other
+// error is ours, not the bearer's.
 var (
 	ErrNoToken  = errors.New("oauth: no bearer token in the Authorization header")
 	ErrBadToken = errors.New("oauth: bearer token is not valid")
 )
+
+// Challenge is the WWW-Authenticate header for a refusal of Authenticate (RFC 6750 section 3): no error code for a
+// request that carried no token.
+func Challenge(err error) string {
+	if errors.Is(err, ErrNoToken) {
+		return "Bearer"
+	}
+	return `Bearer error="invalid_token"`
+}
 
 // Grant is what a valid token lets its bearer do. The zero Grant allows nothing.
 type Grant struct {

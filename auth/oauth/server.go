@@ -35,7 +35,8 @@ type Config struct {
 	// KnownType says which resource types a scope may name besides "*"; nil accepts every well-formed name.
 	KnownType func(resourceType string) bool
 	// OnToken hears of every answer of the token endpoint before it is written; an error turns it into a 500, so that
-	// no token is released without its audit record. Optional.
+	// no token is released without its audit record. Garbage from strangers is announced too, without ClientID: the
+	// caller decides whether that is worth a durable record. Optional.
 	OnToken func(context.Context, Outcome) error
 	Now     func() time.Time // nil: time.Now
 	Log     *slog.Logger     // nil: silent

@@ -41,6 +41,11 @@ type Sequencer struct {
 	Tick <-chan time.Time
 	// OnStep hears of every step of Run, for metrics. Optional.
 	OnStep func(numbered int, err error)
+
+	// The lease as far as this process knows, owned by the goroutine that steps. Knowing wrongly does no harm: the
+	// store checks the fence. It saves a durable write at each step.
+	fence   int64
+	renewAt time.Time
 }
 
 // NewKey makes the key pair of a log: skey for the Sequencer's signer, vkey for everybody (C2SP signed-note encoding).
@@ -96,6 +101,10 @@ func (s *Sequencer) report(ctx context.Context, n int, err error) {
 }
 
 func (s *Sequencer) release(ctx context.Context) {
+	if s.fence == 0 {
+		return // never led
+	}
+	s.renewAt = time.Time{}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
 	if _, _, err := s.Store.AcquireLease(ctx, s.Holder, 0); err != nil {
@@ -117,11 +126,23 @@ func (s *Sequencer) now() time.Time {
 	return time.Now()
 }
 
-// Step numbers what is waiting, at most one batch, and returns how much. Without the lease it does nothing. Errors:
-// ErrFenced or ErrConflict when another replica was quicker, ErrDamaged, or the store's own.
+// Step numbers what is waiting, at most one batch, and returns how much. Without the lease, and without anything
+// waiting, it does nothing and writes nothing. Errors: ErrFenced or ErrConflict when another replica was quicker,
+// ErrDamaged, or the store's own.
 func (s *Sequencer) Step(ctx context.Context) (int, error) {
-	fence, ok, err := s.Store.AcquireLease(ctx, s.Holder, leaseFor)
-	if err != nil || !ok {
+	n, err := s.step(ctx)
+	if err != nil {
+		s.renewAt = time.Time{} // whatever it was, ask for the lease again
+	}
+	return n, err
+}
+
+func (s *Sequencer) step(ctx context.Context) (int, error) {
+	if ok, err := s.lead(ctx); err != nil || !ok {
+		return 0, err
+	}
+	waiting, err := s.Store.Unnumbered(ctx, s.batch())
+	if err != nil || len(waiting) == 0 {
 		return 0, err
 	}
 	size, checkpoint, err := s.Store.Head(ctx)
@@ -132,11 +153,7 @@ func (s *Sequencer) Step(ctx context.Context) (int, error) {
 	if err := s.checkHead(size, checkpoint, tree); err != nil {
 		return 0, err
 	}
-	waiting, err := s.Store.Unnumbered(ctx, s.batch())
-	if err != nil || len(waiting) == 0 {
-		return 0, err
-	}
-	batch, err := s.plan(fence, size, waiting, tree)
+	batch, err := s.plan(s.fence, size, waiting, tree)
 	if err != nil {
 		return 0, err
 	}
@@ -144,6 +161,24 @@ func (s *Sequencer) Step(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	return len(batch.IDs), nil
+}
+
+// lead reports whether this process holds the lease, and takes or renews it when there is something to do.
+func (s *Sequencer) lead(ctx context.Context) (bool, error) {
+	now := time.Now() // the process's own clock: Now may be injected, the lease runs in real time
+	if now.Before(s.renewAt) {
+		return true, nil
+	}
+	waiting, err := s.Store.Unnumbered(ctx, 1)
+	if err != nil || len(waiting) == 0 {
+		return false, err
+	}
+	fence, ok, err := s.Store.AcquireLease(ctx, s.Holder, leaseFor)
+	if err != nil || !ok {
+		return false, err
+	}
+	s.fence, s.renewAt = fence, now.Add(leaseFor/2)
+	return true, nil
 }
 
 // checkHead makes sure that what is there is what was signed. It also reads the hashes of the tree's right edge, all

@@ -265,3 +265,36 @@ func TestKeyRotation(t *testing.T) {
 		}
 	}
 }
+
+// writes counts what costs an fsync.
+type writes struct {
+	*storetest.Memory
+	leases int
+}
+
+func (w *writes) AcquireLease(ctx context.Context, holder string, ttl time.Duration) (int64, bool, error) {
+	w.leases++
+	return w.Memory.AcquireLease(ctx, holder, ttl)
+}
+
+func TestIdleWritesNothing(t *testing.T) {
+	log := &writes{Memory: &storetest.Memory{}}
+	s := sequencer(t, log, "one")
+	for range 10 {
+		if n, err := s.Step(t.Context()); n != 0 || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	if log.leases != 0 {
+		t.Errorf("%d writes while idle", log.leases)
+	}
+	for i := range 10 {
+		appendRows(t, log.Memory, i, i+1)
+		if n, err := s.Step(t.Context()); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	if log.leases != 1 {
+		t.Errorf("the lease was taken %d times for steps in a row", log.leases)
+	}
+}

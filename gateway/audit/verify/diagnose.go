@@ -50,16 +50,13 @@ func diagnose(file io.Reader, s *scan) error {
 	d.boundUnknown()
 	d.trusted.fill()
 	for size := range s.roots {
-		// The signed history, where it is known; else what the rows give, which is what was signed if the latest
-		// checkpoint fits them.
-		root, ok := tlog.Hash{}, false
+		// Other checkpoints are judged by the signed history, not by damaged rows; zero where it is not known.
+		s.roots[size] = tlog.Hash{}
 		if size <= d.size {
-			root, ok = d.trusted.over(0, size)
+			if root, ok := d.trusted.over(0, size); ok {
+				s.roots[size] = root
+			}
 		}
-		if !ok {
-			root = tlog.Hash{}
-		}
-		s.roots[size] = root
 	}
 	return nil
 }
