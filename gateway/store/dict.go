@@ -190,3 +190,10 @@ func (s *Store) Segments(ctx context.Context) ([]access.NumberedSegment, error) 
 	}
 	return out, nil
 }
+
+// KnownSegments is how many segments this process knows.
+func (s *Store) KnownSegments() int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return len(s.segments)
+}

@@ -226,7 +226,7 @@ type factCache struct {
 
 type cachedFacts struct {
 	epoch int64
-	facts access.Facts
+	facts PatientFacts
 }
 
 // maxCachedFacts bounds the cache; it is dropped whole when full.
@@ -234,23 +234,36 @@ const maxCachedFacts = 10_000
 
 func newFactCache() factCache { return factCache{m: map[int64]cachedFacts{}} }
 
+func (c *factCache) get(pat, epoch int64) (PatientFacts, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f, ok := c.m[pat]
+	return f.facts, ok && f.epoch == epoch
+}
+
+func (c *factCache) put(pat, epoch int64, f PatientFacts) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.m) >= maxCachedFacts {
+		c.m = map[int64]cachedFacts{}
+	}
+	c.m[pat] = cachedFacts{epoch, f}
+}
+
 // currentFacts are a patient's facts as of the epoch just read with the data.
-func (s *Store) currentFacts(ctx context.Context, tx Tx, pat, epoch int64) (access.Facts, error) {
-	s.facts.mu.Lock()
-	c, ok := s.facts.m[pat]
-	s.facts.mu.Unlock()
-	if ok && c.epoch == epoch {
-		return c.facts, nil
+func (s *Store) currentFacts(ctx context.Context, tx Tx, pat, epoch int64) (PatientFacts, error) {
+	if f, ok := s.facts.get(pat, epoch); ok {
+		return f, nil
 	}
 	facts, err := s.loadFacts(ctx, tx, pat, forever)
 	if err != nil {
-		return access.Facts{}, err
+		return PatientFacts{}, err
 	}
-	s.facts.mu.Lock()
-	defer s.facts.mu.Unlock()
-	if len(s.facts.m) >= maxCachedFacts {
-		s.facts.m = map[int64]cachedFacts{}
+	id, err := s.patientID(ctx, tx, pat)
+	if err != nil {
+		return PatientFacts{}, err
 	}
-	s.facts.m[pat] = cachedFacts{epoch, facts}
-	return facts, nil
+	f := PatientFacts{ID: id, Facts: facts}
+	s.facts.put(pat, epoch, f)
+	return f, nil
 }

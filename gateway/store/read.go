@@ -98,7 +98,14 @@ func (s *Store) Lookup(ctx context.Context, f access.Filter, typ, id string, ver
 
 // Subject reads the facts about the patients of a row a query found.
 func (s *Store) Subject(ctx context.Context, row *Row) (Subject, error) {
-	var out Subject
+	out := Subject{Segment: row.Segment, Type: row.Type, Period: row.period}
+	if row.pat == 0 {
+		return out, nil
+	}
+	if facts, ok := s.facts.get(row.pat, row.epoch); ok && row.npat == 1 {
+		out.Patients = []PatientFacts{facts}
+		return out, nil
+	}
 	err := s.engine.Read(ctx, func(tx Tx) (err error) {
 		out, err = s.subject(ctx, tx, row)
 		return err
@@ -128,11 +135,7 @@ func (s *Store) subject(ctx context.Context, tx Tx, row *Row) (Subject, error) {
 		if err != nil {
 			return sub, err
 		}
-		id, err := s.patientID(ctx, tx, p[0])
-		if err != nil {
-			return sub, err
-		}
-		sub.Patients = append(sub.Patients, PatientFacts{ID: id, Facts: facts})
+		sub.Patients = append(sub.Patients, facts)
 	}
 	return sub, nil
 }

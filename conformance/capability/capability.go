@@ -1,0 +1,101 @@
+// Package capability writes what the server says about itself: the CapabilityStatement and the SMART
+// configuration. Both are made from what is really served, handed in by the caller, so that neither can
+// promise more. It serves nothing itself.
+package capability
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"trellis/fhir"
+)
+
+// Parameter is a search parameter as advertised.
+type Parameter struct {
+	Name string `json:"name"`
+	Type string `json:"type"`
+}
+
+// Resource is one resource type as served.
+type Resource struct {
+	Type         string
+	Interactions []string
+	Parameters   []Parameter
+	RevIncludes  []string
+	Includes     []string
+	UpdateCreate bool
+}
+
+// Server is what the statement is made from.
+type Server struct {
+	Base      string
+	TokenURL  string
+	Version   string
+	Date      string // when the software was released, a FHIR dateTime
+	Resources []Resource
+	System    []string // system interactions
+}
+
+// Statement is the CapabilityStatement (https://hl7.org/fhir/R4/capabilitystatement.html).
+func Statement(s Server) ([]byte, error) {
+	type code struct {
+		Code string `json:"code"`
+	}
+	codes := func(list []string) []code {
+		out := make([]code, 0, len(list))
+		for _, c := range list {
+			out = append(out, code{c})
+		}
+		return out
+	}
+	type resource struct {
+		Type             string      `json:"type"`
+		Interaction      []code      `json:"interaction"`
+		Versioning       string      `json:"versioning"`
+		ReadHistory      bool        `json:"readHistory"`
+		UpdateCreate     bool        `json:"updateCreate"`
+		ConditionalMatch bool        `json:"conditionalCreate"`
+		SearchInclude    []string    `json:"searchInclude,omitempty"`
+		SearchRevInclude []string    `json:"searchRevInclude,omitempty"`
+		SearchParam      []Parameter `json:"searchParam,omitempty"`
+	}
+	resources := make([]resource, 0, len(s.Resources))
+	for _, r := range s.Resources {
+		resources = append(resources, resource{Type: r.Type, Interaction: codes(r.Interactions), Versioning: "versioned-update", ReadHistory: true,
+			UpdateCreate: r.UpdateCreate, SearchInclude: r.Includes, SearchRevInclude: r.RevIncludes, SearchParam: r.Parameters})
+	}
+	return json.Marshal(map[string]any{
+		"resourceType": "CapabilityStatement", "status": "active", "date": s.Date, "kind": "instance", "fhirVersion": "4.0.1",
+		"format": []string{"json", fhir.ContentType}, "software": map[string]string{"name": "Trellis", "version": s.Version},
+		"implementation": map[string]string{"description": "Trellis, a FHIR gateway for recovery support", "url": s.Base},
+		"rest": []any{map[string]any{
+			"mode": "server",
+			"security": map[string]any{
+				"service":     []any{map[string]any{"coding": []any{map[string]string{"system": "http://terminology.hl7.org/CodeSystem/restful-security-service", "code": "SMART-on-FHIR"}}}},
+				"description": "SMART Backend Services. Every answer is limited to what 42 CFR Part 2, HIPAA and the patient's consent allow for the client's organisation and purpose of use.",
+				"extension": []any{map[string]any{"url": "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris",
+					"extension": []any{map[string]string{"url": "token", "valueUri": s.TokenURL}}}},
+			},
+			"resource": resources, "interaction": codes(s.System),
+		}},
+	})
+}
+
+// SMART is the SMART configuration (https://hl7.org/fhir/smart-app-launch/conformance.html) of a server
+// that offers Backend Services and nothing else. authorization_endpoint and the launch capabilities are
+// absent because there is no authorisation endpoint.
+func SMART(tokenURL string, scopes []string) ([]byte, error) {
+	doc, err := json.Marshal(map[string]any{
+		"token_endpoint":                                   tokenURL,
+		"grant_types_supported":                            []string{"client_credentials"},
+		"token_endpoint_auth_methods_supported":            []string{"private_key_jwt"},
+		"token_endpoint_auth_signing_alg_values_supported": []string{"ES384", "RS384"},
+		"scopes_supported":                                 scopes,
+		"code_challenge_methods_supported":                 []string{"S256"},
+		"capabilities":                                     []string{"client-confidential-asymmetric", "permission-v1", "permission-v2"},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("capability: %w", err)
+	}
+	return doc, nil
+}

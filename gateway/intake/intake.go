@@ -1,0 +1,235 @@
+// Package intake takes native records in: parse, JSON Schema, map, R4 structural validation, label, and
+// one store transaction per record with resources, Provenance, index rows, audit leaf and deliveries.
+// The answer is a receipt: what was made, which fields went where, what was not carried and why. The
+// same record sent twice changes nothing.
+//
+// It does not authenticate and knows no HTTP. It is entered through Desk.Submit.
+package intake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/google/uuid"
+
+	"trellis/auth/access"
+	"trellis/auth/label"
+	"trellis/fhir"
+	"trellis/gateway/audit"
+	"trellis/gateway/store"
+	"trellis/mapping"
+)
+
+// Writer is what the desk asks of the store.
+type Writer interface {
+	Apply(ctx context.Context, changes []store.Change, finish func([]store.Written) (store.Commit, error)) ([]store.Written, error)
+	Now(ctx context.Context) (time.Time, error)
+}
+
+// Desk takes submissions. Make one with New.
+type Desk struct {
+	packs     map[string]*mapping.Pack
+	parser    *fhir.Parser
+	labels    *label.Classifier
+	store     Writer
+	namespace uuid.UUID
+	partners  []Partner
+}
+
+// Partner is an organisation that gets a document for each new or changed resource of a type.
+type Partner struct {
+	Organization string
+	Type         string
+}
+
+// Config is what New needs. Namespace is the deployment's secret UUID for ids.
+type Config struct {
+	Packs     fs.FS
+	Parser    *fhir.Parser
+	Labels    *label.Classifier
+	Store     Writer
+	Namespace uuid.UUID
+	Partners  []Partner
+}
+
+// New loads every pack; a pack with a fault is an error.
+func New(cfg Config) (*Desk, error) {
+	d := &Desk{packs: map[string]*mapping.Pack{}, parser: cfg.Parser, labels: cfg.Labels, store: cfg.Store, namespace: cfg.Namespace, partners: cfg.Partners}
+	names, err := mapping.Names(cfg.Packs)
+	if err != nil {
+		return nil, fmt.Errorf("intake: listing packs: %w", err)
+	}
+	for _, name := range names {
+		if d.packs[name], err = mapping.Load(cfg.Packs, name); err != nil {
+			return nil, fmt.Errorf("intake: pack %s: %w", name, err)
+		}
+	}
+	return d, nil
+}
+
+// Submission is one delivery of native records: a JSON record, or the CSV files that belong together.
+type Submission struct {
+	Kind      string
+	JSON      []byte
+	Files     []mapping.File
+	Principal access.Principal
+	RequestID string
+	TokenID   string
+	// Allow is G1 for a resource type the record makes.
+	Allow func(resourceType string) error
+}
+
+// Receipt says what became of a submission.
+type Receipt struct {
+	Kind    string         `json:"kind"`
+	Records []Receipted    `json:"records"`
+	Report  mapping.Report `json:"report"`
+}
+
+// Receipted is one record's resources.
+type Receipted struct {
+	Key       string `json:"key"`
+	Resources []Made `json:"resources"`
+}
+
+// Made is one resource of a record. Status is created, updated or unchanged.
+type Made struct {
+	Reference string `json:"reference"`
+	Version   int64  `json:"version"`
+	Status    string `json:"status"`
+}
+
+// Kind reports whether records of a kind are taken, and whether they come as CSV files.
+func (d *Desk) Kind(kind string) (csv, known bool) {
+	p, ok := d.packs[kind]
+	return ok && p.Format == "csv", ok
+}
+
+// Submit maps and stores. Nothing is stored when the record is invalid; the error is then a
+// *fhir.Problem with pointers and no values.
+func (d *Desk) Submit(ctx context.Context, sub Submission) (Receipt, error) {
+	pack, ok := d.packs[sub.Kind]
+	if !ok {
+		return Receipt{}, fhir.NewProblem(fhir.NotFound, "not-found", "no records of this kind are taken")
+	}
+	now, err := d.store.Now(ctx)
+	if err != nil {
+		return Receipt{}, err
+	}
+	env := d.environment(sub.Principal.Organization, now)
+	var result *mapping.Result
+	if pack.Format == "csv" {
+		result, err = pack.MapFiles(env, sub.Files)
+	} else {
+		result, err = pack.MapJSON(env, sub.JSON)
+	}
+	if err != nil {
+		return Receipt{}, invalidRecord(err)
+	}
+	receipt := Receipt{Kind: sub.Kind, Records: []Receipted{}, Report: result.Report}
+	for _, record := range result.Records {
+		made, err := d.record(ctx, sub, record)
+		if err != nil {
+			return Receipt{}, err
+		}
+		receipt.Records = append(receipt.Records, made)
+	}
+	return receipt, nil
+}
+
+func (d *Desk) environment(org access.Organization, now time.Time) mapping.Env {
+	return mapping.Env{
+		Namespace: d.namespace, Base: fhir.LocalBase, Now: now,
+		Organization: mapping.Organization{ID: org.ID, Name: org.Name, System: fhir.LocalBase + "/ids/" + org.ID, Part2: org.Part2()},
+	}
+}
+
+// invalidRecord turns the mapping's faults into issues: pointers and keywords, no values.
+func invalidRecord(err error) error {
+	var invalid *mapping.InvalidError
+	if !errors.As(err, &invalid) {
+		return err
+	}
+	p := &fhir.Problem{Category: fhir.Unprocessable}
+	for _, fault := range invalid.Problems {
+		at := fault.Pointer
+		if fault.File != "" || fault.Column != "" {
+			at = fmt.Sprintf("row %d, column %s", fault.Row, fault.Column)
+		}
+		p.Issues = append(p.Issues, fhir.Issue{Code: "invalid", Text: fault.Text, Expression: at})
+		if fault.Code == "json" {
+			p.Category = fhir.Invalid
+		}
+	}
+	if len(p.Issues) == 0 {
+		p.Issues = []fhir.Issue{{Code: "invalid", Text: "the record is not valid"}}
+	}
+	return p.Because(err)
+}
+
+// record stores one native record's resources in one transaction.
+func (d *Desk) record(ctx context.Context, sub Submission, record mapping.Record) (Receipted, error) {
+	org := sub.Principal.Organization
+	source := label.Source{Organization: org.ID, Part2: org.Part2()}
+	changes := make([]store.Change, 0, len(record.Resources))
+	for _, r := range record.Resources {
+		if err := sub.Allow(r.Type); err != nil {
+			return Receipted{}, err
+		}
+		parsed, err := d.parser.Parse(r.JSON)
+		if err != nil {
+			return Receipted{}, fmt.Errorf("intake: pack %s made an invalid %s: %w", sub.Kind, r.Type, asInternal(err))
+		}
+		mapped := make([]fhir.Coding, 0, len(r.Labels))
+		for _, l := range r.Labels {
+			mapped = append(mapped, fhir.Coding{System: l.System, Code: l.Code})
+		}
+		changes = append(changes, store.Change{
+			Method: store.Update, Type: r.Type, ID: r.ID, Resource: parsed, Owner: org.ID, MayCreate: true,
+			Segment: d.labels.Classify(parsed, source, mapped),
+		})
+	}
+	written, err := d.store.Apply(ctx, changes, func(w []store.Written) (store.Commit, error) { return d.commit(sub, w) })
+	if err != nil {
+		return Receipted{}, err
+	}
+	out := Receipted{Key: record.Key, Resources: make([]Made, 0, len(written))}
+	for _, w := range written {
+		out.Resources = append(out.Resources, Made{Reference: w.Type + "/" + w.ID, Version: w.Version, Status: status(w)})
+	}
+	return out, nil
+}
+
+// asInternal keeps a pack's fault from looking like the sender's.
+func asInternal(err error) error { return errors.New(err.Error()) }
+
+func status(w store.Written) string {
+	switch {
+	case w.Unchanged:
+		return "unchanged"
+	case w.Created:
+		return "created"
+	}
+	return "updated"
+}
+
+// commit is what must be durable together with a record: its audit leaf and what is owed to partners.
+// A record that changed nothing leaves a leaf and owes nothing.
+func (d *Desk) commit(sub Submission, written []store.Written) (store.Commit, error) {
+	leaf, err := audit.NewLeaf(WriteEvents(sub.Principal, "intake", sub.RequestID, sub.TokenID, written)...)
+	if err != nil {
+		return store.Commit{}, err
+	}
+	out := store.Commit{Leaves: []audit.Leaf{leaf}}
+	for _, w := range written {
+		for _, p := range d.partners {
+			if p.Type == w.Type && !w.Unchanged && p.Organization != sub.Principal.Organization.ID && len(w.Patients) == 1 {
+				out.Deliveries = append(out.Deliveries, store.Delivery{Partner: p.Organization, Patient: w.Patients[0], Type: w.Type, Resource: w.ID})
+			}
+		}
+	}
+	return out, nil
+}

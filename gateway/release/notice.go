@@ -1,0 +1,95 @@
+package release
+
+import (
+	"fmt"
+	"strings"
+
+	"trellis/auth/access"
+	"trellis/auth/consent"
+)
+
+// The two statements of 42 CFR 2.32(a), as amended 2024 (access.NoticeVersion names them). A test pins
+// their hashes: a changed letter is a new version.
+const (
+	StatementShort = "42 CFR part 2 prohibits unauthorized use or disclosure of these records."
+	StatementLong  = "This record which has been disclosed to you is protected by Federal confidentiality rules (42 CFR part 2). " +
+		"These rules prohibit you from using or disclosing this record, or testimony that describes the information contained in this record, " +
+		"in any civil, criminal, administrative, or legislative proceedings by any Federal, State, or local authority, against the patient, " +
+		"unless authorized by the consent of the patient, except as provided at 42 CFR 2.12(c)(5) or as authorized by a court in accordance with 42 CFR 2.64 or 2.65. " +
+		"In addition, the Federal rules prohibit you from making any other use or disclosure of this record unless at least one of the following applies: " +
+		"(i) Further use or disclosure is expressly permitted by the written consent of the individual whose information is being disclosed in this record or as otherwise permitted by 42 CFR part 2. " +
+		"(ii) You are a covered entity or business associate and have received the record for treatment, payment, or health care operations, or " +
+		"(iii) You have received the record from a covered entity or business associate as permitted by 45 CFR part 164, subparts A and E. " +
+		"A general authorization for the release of medical or other information is NOT sufficient to meet the required elements of written consent to further use or redisclose the record (see 42 CFR 2.31)."
+)
+
+// scope explains a consent in plain words: the "clear explanation of the scope of the consent" that
+// 2.32(b) lets travel instead of a copy.
+func scope(c consent.Consent, redisclosure string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Disclosed under the patient's written consent Consent/%s version %d (%s)", c.ID, c.Version, c.Kind)
+	if !c.Signed.IsZero() {
+		fmt.Fprintf(&b, ", signed %s", c.Signed.Format("2006-01-02"))
+	}
+	if c.Description != "" {
+		fmt.Fprintf(&b, ". It covers: %s", c.Description)
+	}
+	if len(c.Root.Types) > 0 {
+		fmt.Fprintf(&b, ". Record types: %s", strings.Join(c.Root.Types, ", "))
+	}
+	var to []string
+	for _, org := range c.Root.Actors {
+		to = append(to, "Organization/"+org)
+	}
+	for _, class := range c.Root.Classes {
+		to = append(to, strings.ReplaceAll(string(class), "-", " "))
+	}
+	fmt.Fprintf(&b, ". Recipients: %s. Purposes: %s.", strings.Join(to, ", "), strings.Join(c.Root.Purposes, ", "))
+	if c.To.IsZero() {
+		b.WriteString(" It ends by the event or condition it states, or when revoked.")
+	} else {
+		fmt.Fprintf(&b, " It ends %s.", c.To.Format("2006-01-02T15:04:05Z"))
+	}
+	fmt.Fprintf(&b, " Redisclosure rule: %s.", redisclosure)
+	return b.String()
+}
+
+// carried is what a decision obliges a response to carry.
+type carried struct {
+	notice bool
+	scopes []string
+	refs   []string // Consent references, versioned
+}
+
+// obligations reads a decision's obligations. An unknown one is an error: what cannot be honoured must
+// not be released.
+func obligations(d access.Decision, consents []consent.Consent) (carried, error) {
+	var c carried
+	redisclosure := ""
+	for _, o := range d.Obligations {
+		switch o.Code {
+		case access.ObligeNotice:
+			c.notice = true
+		case access.ObligeRedisclosure:
+			redisclosure = o.Detail
+		case access.ObligeScope, access.ObligeLabels:
+		default:
+			return carried{}, fmt.Errorf("release: unknown obligation %q", o.Code)
+		}
+	}
+	if !c.notice {
+		return c, nil
+	}
+	for _, ref := range d.Consents {
+		for _, k := range consents {
+			if ref == fmt.Sprintf("Consent/%s/_history/%d", k.ID, k.Version) {
+				c.scopes = append(c.scopes, scope(k, redisclosure))
+				c.refs = append(c.refs, ref)
+			}
+		}
+	}
+	if len(c.scopes) == 0 {
+		return carried{}, fmt.Errorf("release: a consented disclosure without a consent to explain")
+	}
+	return c, nil
+}

@@ -1,0 +1,104 @@
+package release
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"trellis/auth/label"
+	"trellis/fhir"
+)
+
+// askable reports whether a reference leads to something that may be hidden. Directory entries are
+// public; a record's own patient is told by the record itself.
+func askable(ref fhir.Reference) bool {
+	return ref.Type != "Patient" && !label.Directory(ref.Type)
+}
+
+func anyHidden(refs []fhir.Reference, hidden map[fhir.Reference]bool) bool {
+	for _, r := range refs {
+		if hidden[r] {
+			return true
+		}
+	}
+	return false
+}
+
+// redact leaves out hidden references with their displays, and the narrative, which may tell what they
+// said. The rest of the bytes is copied.
+func (g *Gate) redact(s fhir.Sealed, hidden map[fhir.Reference]bool) (fhir.Sealed, error) {
+	res, err := fhir.ReadTrusted(s.Doc)
+	if err != nil {
+		return fhir.Sealed{}, fmt.Errorf("release: a stored body cannot be read: %w", err)
+	}
+	doc, _ := fhir.RewriteReferences(res, func(reference string) fhir.Edit {
+		ref, ok := fhir.ParseReference(reference, g.Base)
+		return fhir.Edit{Drop: ok && hidden[ref]}
+	})
+	root, err := fhir.ParseJSON(doc)
+	if err != nil {
+		return fhir.Sealed{}, fmt.Errorf("release: redaction broke a body: %w", err)
+	}
+	for _, m := range root.Members {
+		if m.Name == "text" {
+			doc = append(append([]byte(nil), doc[:m.Start-1]...), doc[m.Value.End:]...) // with the comma before it
+			break
+		}
+	}
+	return fhir.Sealed{Doc: doc, MetaEnd: s.MetaEnd}, nil
+}
+
+// DS4P extension URLs (HL7 security-label-ds4p 1.0.0) and our own for the consent's scope.
+const (
+	extDisplay = "http://hl7.org/fhir/uv/security-label-ds4p/StructureDefinition/extension-display"
+	extRelated = "http://hl7.org/fhir/uv/security-label-ds4p/StructureDefinition/extension-sec-label-related-artifact"
+	extScope   = fhir.LocalBase + "/StructureDefinition/consent-scope"
+)
+
+type labelCoding struct {
+	Extension []labelExtension `json:"extension,omitempty"`
+	System    string           `json:"system,omitempty"`
+	Code      string           `json:"code"`
+}
+
+type labelExtension struct {
+	URL        string      `json:"url"`
+	String     string      `json:"valueString,omitempty"`
+	Annotation *annotation `json:"valueAnnotation,omitempty"`
+	Reference  *reference  `json:"valueReference,omitempty"`
+}
+
+type annotation struct {
+	Text string `json:"text"`
+}
+
+type reference struct {
+	Reference string `json:"reference"`
+}
+
+// security is meta.security as JSON. What a consented Part 2 disclosure must carry hangs on the
+// 42CFRPart2 label: the statement to display, the consents and their scope.
+func security(labels []fhir.Coding, carry carried) []byte {
+	if len(labels) == 0 {
+		return nil
+	}
+	out := make([]labelCoding, 0, len(labels)+1)
+	for _, l := range labels {
+		c := labelCoding{System: l.System, Code: l.Code}
+		if carry.notice && l.System == fhir.SystemActCode && l.Code == "42CFRPart2" {
+			c.Extension = append(c.Extension, labelExtension{URL: extDisplay, Annotation: &annotation{StatementLong}})
+			for i, text := range carry.scopes {
+				c.Extension = append(c.Extension, labelExtension{URL: extScope, String: text},
+					labelExtension{URL: extRelated, Reference: &reference{carry.refs[i]}})
+			}
+		}
+		out = append(out, c)
+	}
+	if carry.notice {
+		out = append(out, labelCoding{System: fhir.SystemActCode, Code: "NORDSCLCD"})
+	}
+	doc, err := json.Marshal(out)
+	if err != nil { // strings only: cannot fail; without labels nothing may go out, and a nil array says so upstream
+		return []byte(`[{"code":"V"}]`)
+	}
+	return doc
+}

@@ -1,0 +1,267 @@
+// Package release turns what a query found into the bytes a client gets, and is the only way there:
+// a Released cannot be made elsewhere. For every row it asks auth/access once more, cuts references
+// the caller may not follow, splices labels, notice and consent scope into the body, and appends the
+// audit leaf; only when the leaf is durable does it hand out a Released.
+//
+// It does not parse requests or choose HTTP statuses. It is entered through Gate.
+package release
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"trellis/auth/access"
+	"trellis/auth/consent"
+	"trellis/auth/label"
+	"trellis/fhir"
+	"trellis/gateway/audit"
+	"trellis/gateway/store"
+)
+
+// Records is what the gate asks of the store.
+type Records interface {
+	Subject(ctx context.Context, row *store.Row) (store.Subject, error)
+	Visible(ctx context.Context, f access.Filter, refs []fhir.Reference) (map[fhir.Reference]bool, error)
+	Now(ctx context.Context) (time.Time, error)
+	Segment(no int64) label.Segment
+}
+
+// Log is the audit log as the gate needs it: durable on return.
+type Log interface {
+	Append(ctx context.Context, leaves ...audit.Leaf) error
+}
+
+// ErrLog is returned when the log could not be written: nothing may be released (503).
+var ErrLog = errors.New("release: the audit log cannot be written")
+
+// Gate releases. All fields are required.
+type Gate struct {
+	Records Records
+	Log     Log
+	Base    string // FHIR base URL
+	Logger  *slog.Logger
+}
+
+// Request is who asks for what, as the log keeps it.
+type Request struct {
+	Principal   access.Principal
+	Filter      access.Filter
+	Interaction string
+	RequestID   string
+	TokenID     string
+	Query       []byte // raw query string: treat as PHI
+}
+
+// Released is what may be written to a client. Only a Gate makes one.
+type Released struct {
+	body    []byte
+	version int64
+	updated time.Time
+	notice  bool
+}
+
+// Body is the bytes.
+func (r *Released) Body() []byte { return r.body }
+
+// Version is the version of a single resource, 0 for a Bundle.
+func (r *Released) Version() int64 { return r.version }
+
+// Updated is when that version was written.
+func (r *Released) Updated() time.Time { return r.updated }
+
+// Notice reports whether the body carries the 2.32 statement.
+func (r *Released) Notice() bool { return r.notice }
+
+// Denied is the audited outcome of a request that will look like absence. Decision is for the log and
+// for explain, never for the client.
+type Denied struct{ Decision access.Decision }
+
+// Error says nothing about why.
+func (*Denied) Error() string { return "release: not found" }
+
+// Decide answers for one subject: a permit for every patient it is about, or the first denial.
+func Decide(p access.Principal, s store.Subject, segment label.Segment, now time.Time) (access.Decision, []consent.Consent) {
+	ask := func(facts access.Facts) access.Decision {
+		return access.Decide(access.Request{Principal: p, Segment: segment, ResourceType: s.Type, Period: s.Period, Facts: facts, Now: now})
+	}
+	if len(s.Patients) == 0 {
+		d := ask(access.Facts{})
+		if d.Effect == access.Permit && d.Basis != "directory" && d.Basis != "own-record" {
+			d.Effect, d.Basis, d.Code, d.Obligations = access.Deny, "", "NO_PATIENT", nil
+			d.Reasons = append(d.Reasons, access.Reason{Rule: "no-patient", Code: "NO_PATIENT", Hit: true})
+		}
+		return d, nil
+	}
+	var out access.Decision
+	var consents []consent.Consent
+	for i, patient := range s.Patients {
+		d := ask(patient.Facts)
+		if d.Effect != access.Permit {
+			return d, nil
+		}
+		consents = append(consents, patient.Facts.Consents...)
+		if i == 0 {
+			out = d
+			continue
+		}
+		out.Reasons = append(out.Reasons, d.Reasons...)
+		out.Consents = append(out.Consents, d.Consents...)
+		out.Obligations = append(out.Obligations, d.Obligations...)
+	}
+	return out, consents
+}
+
+// Resource releases one resource that Lookup found, or records the denial and returns *Denied. An
+// unknown id goes the same way with the same kind of audit row.
+func (g *Gate) Resource(ctx context.Context, req Request, t store.Target) (*Released, error) {
+	now, err := g.Records.Now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	decision, consents := Decide(req.Principal, t.Subject, g.Records.Segment(t.Subject.Segment), now)
+	if !t.Exists {
+		decision.Effect, decision.Code = access.Deny, "UNKNOWN_ID"
+	}
+	if !t.Visible || decision.Effect != access.Permit {
+		if t.Visible != (decision.Effect == access.Permit) && t.Exists && t.Row.Version != 0 {
+			g.Logger.ErrorContext(ctx, "store and decision disagree; denied", "request", req.RequestID, "code", decision.Code)
+		}
+		return nil, g.deny(ctx, req, t, decision, now)
+	}
+	if t.Row.Deleted {
+		ev := g.event(req, audit.Disclosure, now)
+		ev.Outcome = "gone"
+		if err := g.append(ctx, withSubject(ev, t.Subject, decision, &t.Row)...); err != nil {
+			return nil, err
+		}
+		return nil, fhir.NewProblem(fhir.Gone, "deleted", "the resource has been deleted")
+	}
+	hidden, err := g.hidden(ctx, req, []store.Row{t.Row})
+	if err != nil {
+		return nil, err
+	}
+	body, notice, err := g.render(&t.Row, decision, consents, hidden)
+	if err != nil {
+		return nil, err
+	}
+	ev := g.event(req, audit.Disclosure, now)
+	ev.Outcome, ev.Released, ev.ReleasedBytes = "released", audit.Digest(body), int64(len(body))
+	if notice {
+		ev.NoticeVersion = access.NoticeVersion
+	}
+	if err := g.append(ctx, withSubject(ev, t.Subject, decision, &t.Row)...); err != nil {
+		return nil, err
+	}
+	return &Released{body: body, version: t.Row.Version, updated: t.Row.Updated, notice: notice}, nil
+}
+
+// deny records a denial and returns it.
+func (g *Gate) deny(ctx context.Context, req Request, t store.Target, d access.Decision, now time.Time) error {
+	ev := g.event(req, audit.Denial, now)
+	ev.Outcome = "not-found"
+	if err := g.append(ctx, withSubject(ev, t.Subject, d, &t.Row)...); err != nil {
+		return err
+	}
+	return &Denied{Decision: d}
+}
+
+func (g *Gate) event(req Request, kind audit.Kind, now time.Time) audit.Event {
+	return audit.Event{
+		Kind: kind, At: now, Client: req.Principal.Client, Organization: req.Principal.Organization.ID, Purpose: req.Principal.Purpose,
+		Interaction: req.Interaction, Request: req.RequestID, Token: req.TokenID, Query: req.Query,
+	}
+}
+
+// withSubject is one event for each patient the row is about, or one without patient.
+func withSubject(ev audit.Event, s store.Subject, d access.Decision, row *store.Row) []audit.Event {
+	ev.Decision = encode(d)
+	ev.Resources = []audit.Resource{manifest(row)}
+	if len(s.Patients) == 0 {
+		return []audit.Event{ev}
+	}
+	out := make([]audit.Event, len(s.Patients))
+	for i, p := range s.Patients {
+		out[i] = ev
+		out[i].Patient = "Patient/" + p.ID
+	}
+	return out
+}
+
+func manifest(row *store.Row) audit.Resource {
+	r := audit.Resource{Type: row.Type, ID: row.ID}
+	if row.Version != 0 {
+		r.Version = strconv.FormatInt(row.Version, 10)
+	}
+	if row.Segment != 0 {
+		r.Segment = strconv.FormatInt(row.Segment, 10)
+	}
+	return r
+}
+
+// encode writes a decision for the log. It holds codes and times only.
+func encode(v any) json.RawMessage {
+	out, err := json.Marshal(v)
+	if err != nil {
+		return json.RawMessage(`{"error":"the decision could not be encoded"}`)
+	}
+	return out
+}
+
+func (g *Gate) append(ctx context.Context, events ...audit.Event) error {
+	leaf, err := audit.NewLeaf(events...)
+	if err != nil {
+		return errors.Join(ErrLog, err)
+	}
+	if err := g.Log.Append(ctx, leaf); err != nil {
+		return errors.Join(ErrLog, err)
+	}
+	return nil
+}
+
+// hidden lists the references in rows that the caller may not follow. References to directory entries
+// and to the patients a row is about stay.
+func (g *Gate) hidden(ctx context.Context, req Request, rows []store.Row) (map[fhir.Reference]bool, error) {
+	out := map[fhir.Reference]bool{}
+	var ask []fhir.Reference
+	for i := range rows {
+		for _, ref := range rows[i].Sealed().Refs {
+			if _, seen := out[ref]; !seen && askable(ref) {
+				out[ref] = true
+				ask = append(ask, ref)
+			}
+		}
+	}
+	visible, err := g.Records.Visible(ctx, req.Filter, ask)
+	if err != nil {
+		return nil, err
+	}
+	for ref := range visible {
+		delete(out, ref)
+	}
+	return out, nil
+}
+
+// render makes the released form of a row: references cut, labels and notice spliced in.
+func (g *Gate) render(row *store.Row, d access.Decision, consents []consent.Consent, hidden map[fhir.Reference]bool) (body []byte, notice bool, err error) {
+	sealed := row.Sealed()
+	carry, err := obligations(d, consents)
+	if err != nil {
+		return nil, false, err
+	}
+	// A custodian knows what its own record refers to, and must get back what it has to send in whole.
+	if d.Basis != "own-record" && anyHidden(sealed.Refs, hidden) {
+		if sealed, err = g.redact(sealed, hidden); err != nil {
+			return nil, false, err
+		}
+	}
+	body, ok := sealed.WithSecurity(security(g.Records.Segment(row.Segment).Security(), carry))
+	if !ok {
+		return nil, false, fmt.Errorf("release: %s has a damaged span table", row.Type)
+	}
+	return body, carry.notice, nil
+}

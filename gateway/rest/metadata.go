@@ -1,0 +1,79 @@
+package rest
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+
+	"trellis/conformance/capability"
+	"trellis/fhir"
+	"trellis/fhir/search"
+)
+
+// Version is the software version the CapabilityStatement names.
+const Version = "0.1.0"
+
+// metadata serves GET [base]/metadata (https://hl7.org/fhir/R4/http.html#capabilities) from the route table.
+func (s *Server) metadata(c *gin.Context) {
+	var interactions, system []string
+	for _, r := range s.routes() {
+		switch {
+		case r.public != nil:
+		case strings.HasPrefix(r.path, "/fhir/:type"):
+			if !slices.Contains(interactions, r.interaction) {
+				interactions = append(interactions, r.interaction)
+			}
+		case strings.HasPrefix(r.path, "/fhir"):
+			system = append(system, r.interaction)
+		}
+	}
+	system = append(system, "batch")
+	doc := capability.Server{Base: s.Base, TokenURL: s.TokenURL, Version: Version, Date: "2026-11-22", System: system}
+	for _, typ := range fhir.Types() {
+		doc.Resources = append(doc.Resources, s.capability(typ, interactions))
+	}
+	out, err := capability.Statement(doc)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	c.Writer.Header().Set("Access-Control-Allow-Origin", "*")
+	c.Data(http.StatusOK, fhir.ContentType+"; charset=utf-8", out)
+}
+
+func (s *Server) capability(typ string, interactions []string) capability.Resource {
+	r := capability.Resource{Type: typ, Interactions: interactions,
+		Parameters: []capability.Parameter{{Name: "_id", Type: "token"}, {Name: "_lastUpdated", Type: "date"}}}
+	for _, p := range s.Registry.Parameters(typ) {
+		r.Parameters = append(r.Parameters, capability.Parameter{Name: p.Code, Type: string(p.Kind)})
+		if p.Kind == search.KindReference {
+			r.Includes = append(r.Includes, typ+":"+p.Code)
+		}
+	}
+	return r
+}
+
+// smartConfiguration serves the SMART configuration.
+func (s *Server) smartConfiguration(c *gin.Context) {
+	out, err := capability.SMART(s.TokenURL, []string{"system/*.rs", "system/*.cruds", "system/Patient.rs"})
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	c.Writer.Header().Set("Access-Control-Allow-Origin", "*")
+	c.Data(http.StatusOK, "application/json", out)
+}
+
+// health answers a load balancer.
+func (s *Server) health(c *gin.Context) {
+	if _, err := s.Store.Now(c.Request.Context()); err != nil {
+		s.fail(c, err)
+		return
+	}
+	c.String(http.StatusOK, "ok\n")
+}
+
+// token hands the request to the authorisation server.
+func (s *Server) token(c *gin.Context) { s.OAuth.Token(c.Writer, c.Request) }

@@ -1,0 +1,190 @@
+package rest
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/google/uuid"
+
+	"trellis/auth/oauth"
+	"trellis/auth/smart"
+	"trellis/fhir"
+	"trellis/gateway/release"
+)
+
+// Limits of a request.
+const (
+	maxBody     = 32 << 20
+	maxTime     = 60 * time.Second
+	headerReqID = "X-Request-Id"
+)
+
+// call is one authenticated request on its way through the pipeline.
+type call struct {
+	s      *Server
+	c      *gin.Context
+	ctx    context.Context
+	caller caller
+	scopes smart.Set
+	req    release.Request
+}
+
+// frame gives every request an id, a time limit, safe headers, a body limit and one log line, and turns
+// a panic into a plain 500.
+func (s *Server) frame(c *gin.Context) {
+	start := time.Now()
+	id := uuid.NewString()
+	c.Set(headerReqID, id)
+	h := c.Writer.Header()
+	h.Set(headerReqID, id)
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	ctx, cancel := context.WithTimeout(c.Request.Context(), maxTime)
+	defer cancel()
+	c.Request = c.Request.WithContext(ctx)
+	c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, maxBody)
+	defer func() {
+		if p := recover(); p != nil {
+			s.Logger.ErrorContext(ctx, "panic", "request", id, "path", c.FullPath())
+			s.fail(c, fhir.NewProblem(fhir.Internal, "exception", "an internal error"))
+		}
+		s.Logger.InfoContext(ctx, "request", "request", id, "interaction", c.Request.Method+" "+c.FullPath(),
+			"status", c.Writer.Status(), "bytes", c.Writer.Size(), "ms", time.Since(start).Milliseconds(), "client", c.GetString("client"))
+	}()
+	c.Next()
+}
+
+// handle runs one route: G1 (token, scope) first, and only then the handler, which may touch data.
+func (s *Server) handle(r route) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		if r.public != nil {
+			r.public(c)
+			return
+		}
+		k := &call{s: s, c: c, ctx: c.Request.Context()}
+		if err := k.authenticate(r); err != nil {
+			s.fail(c, err)
+			return
+		}
+		if err := r.serve(k); err != nil {
+			s.fail(c, err)
+		}
+	}
+}
+
+func (k *call) authenticate(r route) error {
+	grant, err := k.s.OAuth.Authenticate(k.c.Request)
+	switch {
+	case errors.Is(err, oauth.ErrNoToken), errors.Is(err, oauth.ErrBadToken):
+		return fhir.NewProblem(fhir.Unauthenticated, "login", "a valid bearer token is required").Because(err)
+	case err != nil:
+		return err
+	}
+	if k.caller, err = k.s.resolve(k.ctx, grant); err != nil {
+		return err
+	}
+	k.c.Set("client", grant.ClientID)
+	k.scopes = grant.Scopes
+	k.req = release.Request{
+		Principal: k.caller.principal, Filter: k.caller.filter, Interaction: r.interaction,
+		RequestID: k.c.GetString(headerReqID), TokenID: grant.TokenID, Query: []byte(k.c.Request.URL.RawQuery),
+	}
+	if err := k.acceptable(); err != nil {
+		return err
+	}
+	typ := k.c.Param("type")
+	if typ != "" && !fhir.KnownType(typ) {
+		return fhir.NewProblem(fhir.NotFound, "not-supported", "no such resource type")
+	}
+	if typ == "" {
+		typ = "*"
+	}
+	if r.verb != 0 {
+		return k.allow(typ, r.verb)
+	}
+	return nil
+}
+
+// allow is G1 for a type: the answer is the same whatever the data.
+func (k *call) allow(typ string, verb smart.Verb) error {
+	if k.scopes.Allows("system", typ, verb) {
+		return nil
+	}
+	return fhir.NewProblem(fhir.Forbidden, "forbidden", "the token does not allow this")
+}
+
+// acceptable refuses representations this server does not write (R4 3.1.0.1.11).
+func (k *call) acceptable() error {
+	format := k.c.Query("_format")
+	if format == "" {
+		format = k.c.GetHeader("Accept")
+	}
+	if format == "" {
+		return nil
+	}
+	for _, part := range strings.Split(format, ",") {
+		media, _, err := mime.ParseMediaType(strings.ReplaceAll(strings.TrimSpace(part), " ", "+"))
+		if err != nil {
+			continue
+		}
+		switch media {
+		case "json", "*/*", "application/*", "application/json", "application/fhir+json", "text/json":
+			return nil
+		}
+	}
+	return fhir.NewProblem(fhir.NotAcceptable, "not-supported", "this server writes application/fhir+json")
+}
+
+// body reads a JSON request body within the limit.
+func (k *call) body() ([]byte, error) {
+	media, _, err := mime.ParseMediaType(k.c.ContentType())
+	if err != nil || (media != "application/fhir+json" && media != "application/json") {
+		return nil, fhir.NewProblem(fhir.WrongMediaType, "not-supported", "the body must be application/fhir+json or application/json")
+	}
+	var source io.Reader = k.c.Request.Body
+	switch k.c.GetHeader("Content-Encoding") {
+	case "", "identity":
+	case "gzip":
+		zip, err := gzip.NewReader(source)
+		if err != nil {
+			return nil, fhir.NewProblem(fhir.Invalid, "structure", "the body is not gzip").Because(err)
+		}
+		source = zip
+	default:
+		return nil, fhir.NewProblem(fhir.WrongMediaType, "not-supported", "the content encoding must be gzip or none")
+	}
+	data, err := io.ReadAll(io.LimitReader(source, maxBody+1))
+	var tooLong *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLong) || len(data) > maxBody:
+		return nil, fhir.NewProblem(fhir.TooLarge, "too-costly", "the body is larger than this server accepts")
+	case err != nil:
+		return nil, fhir.NewProblem(fhir.Invalid, "structure", "the body could not be read").Because(err)
+	case len(bytes.TrimSpace(data)) == 0:
+		return nil, fhir.NewProblem(fhir.Invalid, "structure", "the body is empty")
+	}
+	return data, nil
+}
+
+// respond writes a release to the client.
+func (k *call) respond(status int, r *release.Released) {
+	h := k.c.Writer.Header()
+	if r.Version() != 0 {
+		h.Set("ETag", `W/"`+strconv.FormatInt(r.Version(), 10)+`"`)
+		h.Set("Last-Modified", r.Updated().UTC().Format(http.TimeFormat))
+	}
+	if r.Notice() {
+		h.Set("X-Part2-Notice", release.StatementShort)
+	}
+	k.c.Data(status, fhir.ContentType+"; charset=utf-8", r.Body())
+}

@@ -1,0 +1,42 @@
+package rest
+
+import (
+	"github.com/gin-gonic/gin"
+
+	"trellis/auth/smart"
+)
+
+// route is one row of the table: what it is called in FHIR, which scope verb it needs on its type (G1),
+// and what serves it. A route without a serve function is public and carries no patient data.
+type route struct {
+	method, path string
+	interaction  string
+	verb         smart.Verb
+	serve        func(*call) error
+	public       func(*gin.Context)
+}
+
+// routes is the whole HTTP surface. The CapabilityStatement is generated from it, and a test asks every
+// route that is not public without a token and with a token of no scope.
+func (s *Server) routes() []route {
+	return []route{
+		{method: "GET", path: "/healthz", interaction: "health", public: s.health},
+		{method: "GET", path: "/fhir/metadata", interaction: "capabilities", public: s.metadata},
+		{method: "GET", path: "/fhir/.well-known/smart-configuration", interaction: "smart-configuration", public: s.smartConfiguration},
+		{method: "POST", path: "/oauth/token", interaction: "token", public: s.token},
+
+		{method: "GET", path: "/fhir/:type/:id", interaction: "read", verb: smart.Read, serve: (*call).read},
+		{method: "GET", path: "/fhir/:type/:id/_history/:version", interaction: "vread", verb: smart.Read, serve: (*call).vread},
+		{method: "GET", path: "/fhir/:type/:id/_history", interaction: "history-instance", verb: smart.Read, serve: (*call).history},
+		{method: "GET", path: "/fhir/:type/_history", interaction: "history-type", verb: smart.Search, serve: (*call).history},
+		{method: "GET", path: "/fhir/_history", interaction: "history-system", verb: smart.Search, serve: (*call).history},
+		{method: "GET", path: "/fhir/:type", interaction: "search-type", verb: smart.Search, serve: (*call).search},
+		{method: "POST", path: "/fhir/:type/_search", interaction: "search-type", verb: smart.Search, serve: (*call).search},
+		{method: "POST", path: "/fhir/:type", interaction: "create", verb: smart.Create, serve: (*call).create},
+		{method: "PUT", path: "/fhir/:type/:id", interaction: "update", verb: smart.Update, serve: (*call).update},
+		{method: "DELETE", path: "/fhir/:type/:id", interaction: "delete", verb: smart.Delete, serve: (*call).delete},
+		{method: "POST", path: "/fhir", interaction: "transaction", serve: (*call).bundle}, // scopes per entry
+
+		{method: "POST", path: "/intake/:kind", interaction: "intake", serve: (*call).intake}, // scopes per resource made
+	}
+}
