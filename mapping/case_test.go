@@ -132,10 +132,15 @@ func mapInput(p *Pack, env Env, input string) (*Result, error) {
 	if p.Format == "json" {
 		return p.MapJSON(env, []byte(input))
 	}
+	return p.MapFiles(env, splitFiles(input))
+}
+
+// splitFiles takes the files of a CSV case apart.
+func splitFiles(input string) []File {
 	var files []File
 	for _, part := range strings.Split("\n"+input, "\n== ")[1:] {
 		name, data, _ := strings.Cut(part, "\n")
 		files = append(files, File{Name: name, Data: []byte(data)})
 	}
-	return p.MapFiles(env, files)
+	return files
 }

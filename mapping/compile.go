@@ -244,7 +244,7 @@ func (c *compiler) loop(s *section, fromKey string, wantKey bool) loop {
 func (c *compiler) compileMap(n *yamlNode) {
 	s := newSection(n, c.file, c.f)
 	c.m.name, c.m.version = s.str("map", true), s.str("version", true)
-	c.m.key = c.paths(s.strs("key"), n.line)
+	c.m.key = c.paths(s.strs("key"), s.line("key"))
 	if len(c.m.key) == 0 {
 		c.fault(n.line, "key is missing: the field or fields that identify a record")
 	}
@@ -284,90 +284,6 @@ func (c *compiler) entries(s *section) {
 	for _, n := range s.list("ignore") {
 		c.ignore(n)
 	}
-}
-
-func (c *compiler) ignore(n *yamlNode) {
-	s := newSection(n, c.file, c.f)
-	field, reason := s.str("field", true), s.str("reason", true)
-	s.done()
-	var segs []string
-	for _, seg := range strings.Split(field, ".") {
-		name, list := strings.CutSuffix(seg, "[]")
-		segs = append(segs, name)
-		if list {
-			segs = append(segs, "[]")
-		}
-	}
-	t := c.m.tree.find(segs)
-	if t == nil {
-		c.fault(n.line, "the schema has no field %q to ignore", field)
-		return
-	}
-	t.walk(func(leaf *fieldTree) { c.p.ignored[leaf.id] = reason })
-}
-
-func (c *compiler) check(n *yamlNode) checkRule {
-	s := newSection(n, c.file, c.f)
-	depth := len(c.scope)
-	out := checkRule{loops: c.loops(s.child("each"), false)}
-	out.test = c.when(s, "when")
-	out.code, out.say = s.str("code", true), s.str("say", true)
-	if at := s.str("at", false); at != "" {
-		out.at = c.path(at, n.line)
-	}
-	out.drop = s.flag("drop")
-	if last := len(out.loops) - 1; out.drop && last >= 0 && (out.loops[last].group != "" || len(out.loops[last].from.segs) == 0) {
-		c.fault(n.line, "only items of a plain list can be dropped")
-	}
-	out.leaf = c.celLeaf("check "+out.code, n.line, out.test)
-	c.consult(out.leaf)
-	s.done()
-	c.scope = c.scope[:depth]
-	return out
-}
-
-func (c *compiler) labelRule(n *yamlNode) labelRule {
-	s := newSection(n, c.file, c.f)
-	out := labelRule{id: c.m.name + "/" + s.str("rule", true), test: c.when(s, "when"), add: s.strs("add"), from: s.strs("from")}
-	c.within("meta.security", func() { out.leaf = c.celLeaf("label "+out.id, n.line, out.test) })
-	out.oneWay = true
-	if codes := s.child("codes"); codes != nil {
-		out.codes = c.predicate(codes.text, codes.line, false)
-		out.fields = append(out.fields, c.celLeaf("label", n.line, out.codes).fields...)
-	}
-	c.consult(out.leaf)
-	for _, code := range out.add {
-		if !knownLabel(code) {
-			c.fault(n.line, "label %q is not one that packs may use", code)
-		}
-	}
-	if len(out.add) == 0 && out.codes == nil && len(out.from) == 0 {
-		c.fault(n.line, "a label rule needs add, codes or from")
-	}
-	s.done()
-	return out
-}
-
-func (c *compiler) provenance(n *yamlNode) *provenanceRule {
-	s := newSection(n, c.file, c.f)
-	out := &provenanceRule{}
-	c.within("Provenance", func() {
-		c.within("recorded", func() {
-			if rec := s.child("recorded"); rec != nil {
-				out.recorded = c.node(rec)
-			} else {
-				c.fault(n.line, "provenance needs recorded")
-			}
-		})
-		c.within("agent.who", func() {
-			if a := s.child("author"); a != nil {
-				out.author = c.node(a)
-			}
-		})
-		out.leaf = c.leaf("provenance", n.line)
-	})
-	s.done()
-	return out
 }
 
 // checkSlots faults references and unions that name a slot nobody fills.

@@ -95,7 +95,7 @@ func (d *dateRules) local(t time.Time, hasTime bool, as string) (string, string)
 // https://hl7.org/fhir/R4/datatypes.html#dateTime
 func (d *dateRules) fhir(text, as string) (out, why string, ok bool) {
 	for _, layout := range []string{"2006-01-02", "2006-01", "2006"} {
-		if len(text) != len(layout) {
+		if len(text) != len(layout) || (len(text) > 4 && text[4] != '-') {
 			continue
 		}
 		t, err := time.Parse(layout, text)

@@ -142,6 +142,19 @@ func newSection(n *yamlNode, file string, f *faults) *section {
 	return s
 }
 
+// line is where a key stands, or the map when it has none.
+func (s *section) line(key string) int {
+	if s.node == nil {
+		return 0
+	}
+	for _, k := range s.node.keys {
+		if k.name == key {
+			return k.line
+		}
+	}
+	return s.node.line
+}
+
 // child returns the value of key and marks it known; nil when it is not there.
 func (s *section) child(key string) *yamlNode {
 	s.seen[key] = true
