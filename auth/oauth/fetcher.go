@@ -34,6 +34,7 @@ type FetcherConfig struct {
 	// metadata services live, stay refused.
 	AllowPrivate bool
 	RootCAs      *x509.CertPool // nil: the system's
+	Timeout      time.Duration  // of a whole fetch; 0: 5 s
 	Now          func() time.Time
 	// Dial replaces the network below the address check, which still sees every address it is given. nil: net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
@@ -70,6 +71,9 @@ func NewFetcher(cfg FetcherConfig) *Fetcher {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = fetchTimeout
+	}
 	if cfg.Dial == nil {
 		cfg.Dial = (&net.Dialer{Timeout: fetchTimeout}).DialContext
 	}
@@ -80,7 +84,7 @@ func NewFetcher(cfg FetcherConfig) *Fetcher {
 	}
 	f := &Fetcher{cfg: cfg, entries: map[string]*fetched{}}
 	f.client = &http.Client{
-		Timeout:       fetchTimeout,
+		Timeout:       cfg.Timeout,
 		Transport:     f.transport(),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}

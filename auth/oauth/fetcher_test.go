@@ -252,6 +252,19 @@ func TestRow7Size(t *testing.T) {
 	}
 }
 
+func TestRow7Time(t *testing.T) {
+	w := newWorld(t)
+	w.fetcher.client.Timeout = time.Millisecond
+	w.serve = func(rw http.ResponseWriter, r *http.Request) {
+		rw.WriteHeader(http.StatusOK)
+		_ = http.NewResponseController(rw).Flush()
+		<-r.Context().Done() // headers at once, a body never
+	}
+	if err := w.get(t, "k1"); err == nil {
+		t.Error("an endless body was waited for")
+	}
+}
+
 // A name that resolves to a public address when looked at and to a private one when dialled: there is one look.
 func TestRow7DNSRebinding(t *testing.T) {
 	w := newWorld(t)

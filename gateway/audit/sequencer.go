@@ -26,7 +26,7 @@ const (
 )
 
 // Sequencer numbers leaves and signs checkpoints. Any number may run over one store: the lease lets one of them work
-// and the fence keeps one that lost it from writing. Store, Signer and Holder are required.
+// and the fence keeps one that lost it from writing. Store, Signer, Verifier and Holder are required.
 type Sequencer struct {
 	Store    Store
 	Signer   note.Signer     // Ed25519; its name is the log's origin

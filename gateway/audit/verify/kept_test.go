@@ -52,6 +52,17 @@ func TestKeptCheckpoint(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 
+	// Rewritten from row 5 on: the older kept checkpoint bounds the change.
+	half := newFixtureFrom(t, f, 5)
+	for i := range 4 {
+		half.append(t, fmt.Sprintf("more-%d", i))
+	}
+	half.step(t)
+	r = f.verify(t, half.export(t), first, second)
+	if got := has(t, r, verify.Rewritten); got.Index != 5 || r.Kept != 1 || !strings.Contains(got.Text, "rows 5 to 8") {
+		t.Errorf("%+v", got)
+	}
+
 	// A kept checkpoint that is itself forged proves nothing, and says so.
 	forged := bytes.Replace(first, []byte("\n5\n"), []byte("\n4\n"), 1)
 	has(t, f.verify(t, f.export(t), forged), verify.BadSignature)
