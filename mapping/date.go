@@ -23,7 +23,8 @@ const (
 	timeMissing   = "time-missing"
 )
 
-// read turns a native date into a FHIR date, dateTime or instant. The second result is a problem code; with
+// read turns a native date into a FHIR date, dateTime or instant, or ("by") into the instant by which it had come: the
+// later one when a clock change leaves two. The second result is a problem code; with
 // ambiguousTime the first result is still good, cut to the day.
 func (d *dateRules) read(text, as string) (string, string) {
 	if out, why, ok := d.fhir(text, as); ok {
@@ -69,7 +70,7 @@ func (d *dateRules) local(t time.Time, hasTime bool, as string) (string, string)
 	switch {
 	case as == "date":
 		return day, ""
-	case !hasTime && as == "instant":
+	case !hasTime && (as == "instant" || as == "by"):
 		return "", timeMissing
 	case !hasTime:
 		return day, ""
@@ -78,14 +79,19 @@ func (d *dateRules) local(t time.Time, hasTime bool, as string) (string, string)
 	}
 	at := time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), 0, d.zone)
 	wall := at.Format("15:04:05")
-	double := at.Add(time.Hour).Format("15:04:05") == wall || at.Add(-time.Hour).Format("15:04:05") == wall
-	if wall != t.Format("15:04:05") || double {
-		if as == "instant" {
+	again := at.Add(time.Hour).Format("15:04:05") == wall
+	if wall != t.Format("15:04:05") || again || at.Add(-time.Hour).Format("15:04:05") == wall {
+		switch {
+		case as == "by" && again:
+			return at.Add(time.Hour).UTC().Format("2006-01-02T15:04:05Z"), ""
+		case as == "by":
+			return at.UTC().Format("2006-01-02T15:04:05Z"), ""
+		case as == "instant":
 			return "", ambiguousTime
 		}
 		return day, ambiguousTime
 	}
-	if as == "instant" {
+	if as == "instant" || as == "by" {
 		return at.UTC().Format("2006-01-02T15:04:05Z"), ""
 	}
 	return at.Format("2006-01-02T15:04:05Z07:00"), ""
@@ -102,7 +108,7 @@ func (d *dateRules) fhir(text, as string) (out, why string, ok bool) {
 		if err != nil || t.Year() < 1 {
 			return "", badDate, true
 		}
-		if as == "instant" {
+		if as == "instant" || as == "by" {
 			return "", timeMissing, true
 		}
 		return text, "", true
@@ -118,7 +124,7 @@ func (d *dateRules) fhir(text, as string) (out, why string, ok bool) {
 	switch as {
 	case "date":
 		return upper[:10], "", true
-	case "instant":
+	case "instant", "by":
 		return t.UTC().Format("2006-01-02T15:04:05.999999999Z"), "", true
 	}
 	return upper, "", true

@@ -42,7 +42,7 @@ func newCEL(p *Pack) (*cel.Env, error) {
 		cel.Function("day", cel.Overload("day_text", []*cel.Type{cel.DynType}, cel.StringType,
 			cel.UnaryBinding(func(v ref.Val) ref.Val { return p.celTime(v, "date") }))),
 		cel.Function("instant", cel.Overload("instant_text", []*cel.Type{cel.DynType}, cel.StringType,
-			cel.UnaryBinding(func(v ref.Val) ref.Val { return p.celTime(v, "instant") }))),
+			cel.UnaryBinding(func(v ref.Val) ref.Val { return p.celTime(v, "by") }))),
 		cel.Function("latest", cel.Overload("latest_texts", []*cel.Type{cel.ListType(cel.DynType)}, cel.StringType,
 			cel.UnaryBinding(latest))),
 	)
@@ -59,14 +59,15 @@ func (p *Pack) celTable(args ...ref.Val) ref.Val {
 	return types.String(p.tables[name].cell(native, column))
 }
 
-// celTime is day(text) or instant(text): the native date as YYYY-MM-DD or as a UTC instant, "" when it is not a date.
+// celTime is day(text) or instant(text): the native date as YYYY-MM-DD or as the UTC instant by which it had come, ""
+// when it is not a date.
 func (p *Pack) celTime(v ref.Val, as string) ref.Val {
 	text, ok := v.Value().(string)
 	if !ok {
 		return types.String("")
 	}
 	got, _ := p.dates.read(text, as)
-	if as == "instant" && got != "" {
+	if as == "by" && got != "" {
 		// One width, so that texts compare like times.
 		t, err := time.Parse(time.RFC3339Nano, got)
 		if err != nil {
