@@ -79,14 +79,12 @@ func (d *dateRules) local(t time.Time, hasTime bool, as string) (string, string)
 	}
 	at := time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), 0, d.zone)
 	wall := at.Format("15:04:05")
-	again := at.Add(time.Hour).Format("15:04:05") == wall
-	if wall != t.Format("15:04:05") || again || at.Add(-time.Hour).Format("15:04:05") == wall {
-		switch {
-		case as == "by" && again:
-			return at.Add(time.Hour).UTC().Format("2006-01-02T15:04:05Z"), ""
-		case as == "by":
-			return at.UTC().Format("2006-01-02T15:04:05Z"), ""
-		case as == "instant":
+	double := at.Add(time.Hour).Format("15:04:05") == wall || at.Add(-time.Hour).Format("15:04:05") == wall
+	if wall != t.Format("15:04:05") || double {
+		switch as {
+		case "by":
+			return later(t, at).Format("2006-01-02T15:04:05Z"), ""
+		case "instant":
 			return "", ambiguousTime
 		}
 		return day, ambiguousTime
@@ -95,6 +93,20 @@ func (d *dateRules) local(t time.Time, hasTime bool, as string) (string, string)
 		return at.UTC().Format("2006-01-02T15:04:05Z"), ""
 	}
 	return at.Format("2006-01-02T15:04:05Z07:00"), ""
+}
+
+// later is the later of the moments that a wall-clock time means before and after a change of clocks near at.
+func later(wall, at time.Time) time.Time {
+	var best time.Time
+	for _, near := range []time.Time{at.AddDate(0, 0, -1), at.AddDate(0, 0, 1)} {
+		_, offset := near.Zone()
+		moment := time.Date(wall.Year(), wall.Month(), wall.Day(), wall.Hour(), wall.Minute(), wall.Second(), 0, time.UTC).
+			Add(-time.Duration(offset) * time.Second)
+		if moment.After(best) {
+			best = moment
+		}
+	}
+	return best
 }
 
 // fhir accepts what already is a FHIR date or dateTime: YYYY, YYYY-MM, YYYY-MM-DD or RFC 3339 with a zone.
