@@ -23,3 +23,29 @@ func BenchmarkPeerEncounter(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "records/s")
 }
+
+// BenchmarkScreeningFiles measures a delivery of 200 people with two instruments each; a record is one visit.
+func BenchmarkScreeningFiles(b *testing.B) {
+	p := load(b, "ny-1115-ahc-hrsn")
+	files := caseFiles(b, "ny-1115-ahc-hrsn/cases/clean.case")
+	for i := range files {
+		head, rows, _ := strings.Cut(string(files[i].Data), "\n")
+		var all strings.Builder
+		all.WriteString(head + "\n")
+		for n := range 200 {
+			all.WriteString(strings.ReplaceAll(strings.ReplaceAll(strings.TrimSpace(rows)+"\n", "M1|", "M"+itoa(n)+"|"), "|E1|", "|E"+itoa(n)+"|"))
+		}
+		files[i].Data = []byte(all.String())
+	}
+	env := testEnv(false)
+	b.ReportAllocs()
+	visits := 0
+	for b.Loop() {
+		res, err := p.MapFiles(env, files)
+		if err != nil {
+			b.Fatal(err)
+		}
+		visits += res.Report.Counts.ByType["Encounter"]
+	}
+	b.ReportMetric(float64(visits)/b.Elapsed().Seconds(), "visits/s")
+}

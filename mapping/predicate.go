@@ -231,16 +231,15 @@ func (r *celReader) read(e celast.Expr) *fieldTree {
 		return r.call(e.AsCall())
 	case celast.ListKind:
 		for _, el := range e.AsList().Elements() {
-			r.use(r.read(el))
+			// A whole item in a list is how filter() keeps it; only its leaves are values.
+			if t := r.read(el); t != nil && t.id >= 0 {
+				r.fields = append(r.fields, t.id)
+			}
 		}
 	case celast.ComprehensionKind:
 		r.comprehension(e.AsComprehension())
 	}
 	return nil
-}
-
-func (r *celReader) use(t *fieldTree) {
-	t.walk(func(leaf *fieldTree) { r.fields = append(r.fields, leaf.id) })
 }
 
 func (r *celReader) selection(s celast.SelectExpr) *fieldTree {

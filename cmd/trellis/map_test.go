@@ -80,6 +80,38 @@ func TestMapRun(t *testing.T) {
 	}
 }
 
+// The three files of a delivery, one of them with a person nobody describes: the rest is mapped and the status is 1.
+func TestMapRunFiles(t *testing.T) {
+	dir := t.TempDir()
+	var names []string
+	parts := strings.Split("\n"+string(caseInput(t, "ny-1115-ahc-hrsn/cases/flawed-rows.case")), "\n== ")[1:]
+	for _, part := range parts {
+		name, data, _ := strings.Cut(part, "\n")
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, file)
+	}
+	var out, errs bytes.Buffer
+	status := runMap(append([]string{"run", "--pack", "ny-1115-ahc-hrsn", "--report", "json"}, names...), &out, &errs)
+	var report mapping.Report
+	if err := json.Unmarshal(errs.Bytes(), &report); err != nil {
+		t.Fatal(err)
+	}
+	if status != 1 || report.Counts.Rejected != 1 || report.Counts.ByType["Observation"] == 0 {
+		t.Errorf("status %d, counts %+v", status, report.Counts)
+	}
+	var bundle struct{ Entry []json.RawMessage }
+	if err := json.Unmarshal(out.Bytes(), &bundle); err != nil || len(bundle.Entry) == 0 {
+		t.Errorf("bundle: %v, %d entries", err, len(bundle.Entry))
+	}
+	names[0] = filepath.Join(dir, "missing.csv")
+	if got := runMap(append([]string{"run", "--pack", "ny-1115-ahc-hrsn"}, names...), &out, &errs); got != 2 {
+		t.Errorf("a missing file gave status %d", got)
+	}
+}
+
 func TestMapRunIsRepeatable(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "one.json")
 	if err := os.WriteFile(file, caseInput(t, "peer-encounter/cases/session-in-person.case"), 0o600); err != nil {
