@@ -174,21 +174,27 @@ func nearestMiss(reasons []Reason) string {
 	return code
 }
 
-// hipaa decides records outside Part 2 (rule H1). Purposes beyond treatment, payment and operations,
-// and recipients outside HIPAA, need the patient's own authorisation.
+// hipaa decides records outside Part 2 (rule H1). HIPAA lets covered entities disclose, so a record held
+// by anyone else, a recipient outside HIPAA, and a purpose beyond treatment, payment and operations need
+// the patient's own authorisation.
 func (d *deliberation) hipaa() {
 	org, purpose := d.req.Principal.Organization, d.req.Principal.Purpose
 	treatment := Reason{Rule: "H1-treatment", Section: "164.506(c)(2)", Code: "HIPAA_TREATMENT"}
-	if org.hipaaProvider() && slices.Contains(consent.TreatmentPurposes(), purpose) {
+	if d.req.Segment.Covered && org.hipaaProvider() && slices.Contains(consent.TreatmentPurposes(), purpose) {
 		treatment.Hit = true
 		d.settle(Permit, "hipaa", treatment)
 		return
 	}
 	treatment.Code = "NOT_TREATMENT_BY_PROVIDER"
+	if !d.req.Segment.Covered {
+		treatment.Code = "DISCLOSER_NOT_COVERED"
+	}
 	d.miss(treatment)
 	payment := Reason{Rule: "H1-payment-operations", Section: "164.506(c)(3)", Code: "NO_RELATIONSHIP"}
 	isTPO := slices.Contains(consent.PaymentPurposes(), purpose) || slices.Contains(consent.OperationsPurposes(), purpose)
 	switch {
+	case !d.req.Segment.Covered:
+		payment.Code = "DISCLOSER_NOT_COVERED"
 	case (org.Class == CoveredEntity || org.Class == Part2ProgramCE) && isTPO && (d.related(Coverage) || d.related(Treating)):
 		payment.Code, payment.Hit = "HIPAA_PAYMENT_OPERATIONS", true
 		d.settle(Permit, "hipaa", payment)

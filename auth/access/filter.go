@@ -135,12 +135,12 @@ func (m *materializer) pair(p Principal, s NumberedSegment) {
 				m.out = append(m.out, Grant{Organization: p.Organization.ID, Purpose: p.Purpose, Segment: s.No,
 					ResourceType: typ, Effect: e, From: sp.from, To: sp.to, Period: period})
 			}
-			any := ask("")
-			if any != base.Effect {
-				grant("", any)
+			other := ask("")
+			if other != base.Effect {
+				grant("", other)
 			}
 			for _, typ := range m.types {
-				if e := ask(typ); e != any {
+				if e := ask(typ); e != other {
 					grant(typ, e)
 				}
 			}

@@ -46,11 +46,31 @@ type Organization struct {
 	Name  string `json:"name"`
 	Class Class  `json:"class"`
 	Payer bool   `json:"payer,omitempty"` // a health plan
+
+	// The operator's records are what the deployment's declared posture makes them.
+	OperatorPart2   bool `json:"operatorPart2,omitempty"`
+	OperatorCovered bool `json:"operatorCovered,omitempty"`
 }
 
-// Part2 reports whether the organisation is itself a Part 2 program.
+// Part2 reports whether the organisation's records are those of a Part 2 program.
 func (o Organization) Part2() bool {
-	return o.Class == Part2ProgramCE || o.Class == Part2ProgramNonHIPAA
+	return o.Class == Part2ProgramCE || o.Class == Part2ProgramNonHIPAA || (o.Class == OperatorClass && o.OperatorPart2)
+}
+
+// Source is the organisation as the labelling rules see it.
+func (o Organization) Source() label.Source {
+	return label.Source{Organization: o.ID, Part2: o.Part2(), Covered: o.covered()}
+}
+
+// covered reports whether the organisation discloses under HIPAA.
+func (o Organization) covered() bool {
+	switch o.Class {
+	case Part2ProgramCE, CoveredEntity, BusinessAssociate, QSO:
+		return true
+	case OperatorClass:
+		return o.OperatorCovered
+	}
+	return false
 }
 
 // hipaaProvider reports whether HIPAA lets records be disclosed to it for treatment (164.506(c)(2)).

@@ -33,6 +33,7 @@ const (
 type Segment struct {
 	Custodian       string        `json:"custodian"`            // Organization id
 	Part2           bool          `json:"part2,omitempty"`      // record of a Part 2 program (2.11)
+	Covered         bool          `json:"covered,omitempty"`    // the custodian discloses under HIPAA
 	Labels          []fhir.Coding `json:"labels,omitempty"`     // all labels but confidentiality, sorted
 	Confidentiality string        `json:"confidentiality"`      // v3-Confidentiality code: U L M N R V
 	CounselingNote  bool          `json:"counseling,omitempty"` // SUD counseling note (2.11)
@@ -66,6 +67,7 @@ func (s Segment) Has(code string) bool {
 type Source struct {
 	Organization string // FHIR Organization id of the custodian
 	Part2        bool   // it is a Part 2 program
+	Covered      bool   // it discloses under HIPAA: a covered entity or one acting for it
 }
 
 // Classifier labels resources by the code tables. Make one with New.
@@ -96,7 +98,7 @@ func (c *Classifier) Classify(r *fhir.Resource, src Source, mapped []fhir.Coding
 		set[part2] = true
 	}
 	classified := c.codes(r, set)
-	seg := Segment{Custodian: src.Organization, Confidentiality: conf}
+	seg := Segment{Custodian: src.Organization, Covered: src.Covered, Confidentiality: conf}
 	seg.Part2 = set[part2]
 	seg.CounselingNote = set[fhir.Coding{System: SystemLocalLabel, Code: CodeCounselingNote}]
 	seg.Unclassified = !classified || set[fhir.Coding{System: SystemLocalLabel, Code: CodeUnclassified}]

@@ -17,8 +17,8 @@ const auditHelp = `trellis audit: export, keep and verify the tamper-evident aud
 
 Usage:
   trellis audit verify FILE --key PUB [--key RETIRED]... [--checkpoint OLD]... [--json]
-  trellis audit export [--database URL] [--out FILE]
-  trellis audit checkpoint [--database URL] [--out FILE]
+  trellis audit export [--data DIR | --postgres DSN] [--out FILE]
+  trellis audit checkpoint [--data DIR | --postgres DSN] [--out FILE]
   trellis audit key --origin NAME --out FILE
 
 verify needs the exported file and the public key (the key itself, or a file that holds it) and nothing else: no
@@ -52,8 +52,8 @@ type auditReader interface {
 	Head(ctx context.Context) (size int64, checkpoint []byte, err error)
 }
 
-// auditOpener opens the log in a database; the empty URL means the installation's own.
-type auditOpener func(ctx context.Context, databaseURL string) (*auditLog, error)
+// auditOpener opens the log of an installation.
+type auditOpener func(ctx context.Context, where location) (*auditLog, error)
 
 // auditCommand is `trellis audit` with its surroundings.
 type auditCommand struct {

@@ -13,11 +13,11 @@ import (
 
 // export writes the whole log. Looking at the log is itself an event, and it comes first.
 func (c auditCommand) export(args []string) error {
-	database, out, err := c.storeFlags("export", args)
+	where, out, err := c.storeFlags("export", args)
 	if err != nil {
 		return err
 	}
-	return c.withLog(database, func(ctx context.Context, log *auditLog) error {
+	return c.withLog(where, func(ctx context.Context, log *auditLog) error {
 		leaf, err := audit.NewLeaf(audit.Event{Kind: audit.AuditExport, At: time.Now(), Client: "cli", Purpose: "HSYSADMIN", Outcome: "released"})
 		if err != nil {
 			return err
@@ -39,11 +39,11 @@ func (c auditCommand) export(args []string) error {
 
 // checkpoint prints the latest signed checkpoint.
 func (c auditCommand) checkpoint(args []string) error {
-	database, out, err := c.storeFlags("checkpoint", args)
+	where, out, err := c.storeFlags("checkpoint", args)
 	if err != nil {
 		return err
 	}
-	return c.withLog(database, func(ctx context.Context, log *auditLog) error {
+	return c.withLog(where, func(ctx context.Context, log *auditLog) error {
 		_, signed, err := log.Store.Head(ctx)
 		if err != nil {
 			return err
@@ -58,18 +58,18 @@ func (c auditCommand) checkpoint(args []string) error {
 	})
 }
 
-func (c auditCommand) storeFlags(name string, args []string) (database, out string, err error) {
+func (c auditCommand) storeFlags(name string, args []string) (where location, out string, err error) {
 	set := flag.NewFlagSet(name, flag.ContinueOnError)
-	set.StringVar(&database, "database", "", "database URL; default: the installation's own")
+	where.flags(set)
 	set.StringVar(&out, "out", "", "file to write; default: standard output")
 	_, err = c.parse(set, args, 0)
-	return database, out, err
+	return where, out, err
 }
 
 // withLog opens the log, calls f and closes it again.
-func (c auditCommand) withLog(database string, f func(context.Context, *auditLog) error) error {
+func (c auditCommand) withLog(where location, f func(context.Context, *auditLog) error) error {
 	ctx := context.Background()
-	log, err := c.open(ctx, database)
+	log, err := c.open(ctx, where)
 	if err != nil {
 		return err
 	}

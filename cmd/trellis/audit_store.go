@@ -1,11 +1,13 @@
 package main
 
-import (
-	"context"
-	"errors"
-)
+import "context"
 
 // openAuditLog opens the audit log of an installation.
-func openAuditLog(context.Context, string) (*auditLog, error) {
-	return nil, errors.New("this build has no store")
+func openAuditLog(ctx context.Context, where location) (*auditLog, error) {
+	s, err := where.openTool(ctx)
+	if err != nil {
+		return nil, err
+	}
+	log := s.Audit()
+	return &auditLog{Store: log, Origin: auditOrigin, Append: log.Append, Close: s.Close}, nil
 }

@@ -28,7 +28,7 @@ func (f *auditFixture) path(name string) string { return filepath.Join(f.dir, na
 // run runs the command and returns its exit status and what it printed.
 func (f *auditFixture) run(args ...string) (status int, stdout, stderr string) {
 	var out, errs bytes.Buffer
-	open := func(context.Context, string) (*auditLog, error) {
+	open := func(context.Context, location) (*auditLog, error) {
 		return &auditLog{Store: f.log, Origin: "log.example", Close: func() error { return nil },
 			Append: func(ctx context.Context, l ...audit.Leaf) error {
 				return errors.Join(f.failing, f.log.Append(ctx, l...))

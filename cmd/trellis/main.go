@@ -16,7 +16,16 @@ type command struct {
 
 // commands is the whole command line, in the order a newcomer meets it.
 func commands() []command {
-	return []command{}
+	return []command{
+		{"demo", "start with a synthetic community and print a tour", runDemo},
+		{"serve", "run the gateway from a configuration file", runServe},
+		{"map", "turn native records into FHIR, without a server", runMap},
+		{"ingest", "send native records to a server", runIngest},
+		{"token", "get an access token as one of the clients", runToken},
+		{"explain", "say why a record is released to an organisation, or not", runExplain},
+		{"audit", "export and verify the audit log", runAudit},
+		{"client", "register client applications", runClient},
+	}
 }
 
 func main() {

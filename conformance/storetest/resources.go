@@ -34,7 +34,7 @@ func testVersions(t *testing.T, open Open) {
 	}
 	r := b.resource(patient("p1", "Other", "1990"))
 	_, err := b.s.Apply(b.ctx, []store.Change{{Method: store.Update, Type: "Patient", ID: "p1", Resource: r, Owner: "own", IfMatch: 1,
-		Segment: b.cl.Classify(r, label.Source{Organization: "own"}, nil)}}, nil)
+		Segment: b.cl.Classify(r, label.Source{Organization: "own", Covered: true}, nil)}}, nil)
 	if !errors.Is(err, store.ErrPrecondition) {
 		t.Errorf("a stale If-Match: %v", err)
 	}
@@ -111,7 +111,7 @@ func testSecrets(t *testing.T, open Open) {
 func testAtomic(t *testing.T, open Open) {
 	b := newBench(t, open, nil)
 	r := b.resource(patient("p1", "Reyes", "1990"))
-	change := store.Change{Method: store.Create, Type: "Patient", ID: "p1", Resource: r, Owner: "own", Segment: b.cl.Classify(r, label.Source{Organization: "own"}, nil)}
+	change := store.Change{Method: store.Create, Type: "Patient", ID: "p1", Resource: r, Owner: "own", Segment: b.cl.Classify(r, label.Source{Organization: "own", Covered: true}, nil)}
 	refused := errors.New("the log cannot be written")
 	if _, err := b.s.Apply(b.ctx, []store.Change{change}, func([]store.Written) (store.Commit, error) { return store.Commit{}, refused }); !errors.Is(err, refused) {
 		t.Fatalf("got %v", err)
@@ -240,7 +240,7 @@ func testHiddenRows(t *testing.T, open Open) {
 	var changes []store.Change
 	add := func(org string, part2 bool, doc string) {
 		r := b.resource(doc)
-		changes = append(changes, store.Change{Method: store.Create, Type: r.Type, ID: r.ID, Resource: r, Owner: org, Segment: b.cl.Classify(r, label.Source{Organization: org, Part2: part2}, nil)})
+		changes = append(changes, store.Change{Method: store.Create, Type: r.Type, ID: r.ID, Resource: r, Owner: org, Segment: b.cl.Classify(r, label.Source{Organization: org, Part2: part2, Covered: true}, nil)})
 	}
 	add("hosp", false, patient("p1", "Reyes", "1990"))
 	const hidden = 10_000

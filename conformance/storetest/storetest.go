@@ -101,7 +101,7 @@ func (b *bench) put(org string, part2 bool, doc string) store.Written {
 	r := b.resource(doc)
 	out, err := b.s.Apply(b.ctx, []store.Change{{
 		Method: store.Update, Type: r.Type, ID: r.ID, Resource: r, Owner: org, MayCreate: true,
-		Segment: b.cl.Classify(r, label.Source{Organization: org, Part2: part2}, nil),
+		Segment: b.cl.Classify(r, label.Source{Organization: org, Part2: part2, Covered: true}, nil),
 	}}, nil)
 	if err != nil {
 		b.t.Fatalf("writing %s/%s: %v", r.Type, r.ID, err)

@@ -26,6 +26,7 @@ import (
 // Writer is what the desk asks of the store.
 type Writer interface {
 	Apply(ctx context.Context, changes []store.Change, finish func([]store.Written) (store.Commit, error)) ([]store.Written, error)
+	Own(ctx context.Context, organization, typ, id string) (*fhir.Resource, error)
 	Now(ctx context.Context) (time.Time, error)
 }
 
@@ -173,7 +174,7 @@ func invalidRecord(err error) error {
 // record stores one native record's resources in one transaction.
 func (d *Desk) record(ctx context.Context, sub Submission, record mapping.Record) (Receipted, error) {
 	org := sub.Principal.Organization
-	source := label.Source{Organization: org.ID, Part2: org.Part2()}
+	source := org.Source()
 	changes := make([]store.Change, 0, len(record.Resources))
 	for _, r := range record.Resources {
 		if err := sub.Allow(r.Type); err != nil {
@@ -182,6 +183,11 @@ func (d *Desk) record(ctx context.Context, sub Submission, record mapping.Record
 		parsed, err := d.parser.Parse(r.JSON)
 		if err != nil {
 			return Receipted{}, fmt.Errorf("intake: pack %s made an invalid %s: %w", sub.Kind, r.Type, asInternal(err))
+		}
+		if r.Shared {
+			if parsed, err = d.merged(ctx, org.ID, parsed); err != nil {
+				return Receipted{}, err
+			}
 		}
 		mapped := make([]fhir.Coding, 0, len(r.Labels))
 		for _, l := range r.Labels {
@@ -201,6 +207,16 @@ func (d *Desk) record(ctx context.Context, sub Submission, record mapping.Record
 		out.Resources = append(out.Resources, Made{Reference: w.Type + "/" + w.ID, Version: w.Version, Status: status(w)})
 	}
 	return out, nil
+}
+
+// merged adds what is known already to a resource that several records describe in part: a screening that
+// knows a person's name alone must not erase an address. What the new record says wins.
+func (d *Desk) merged(ctx context.Context, organization string, r *fhir.Resource) (*fhir.Resource, error) {
+	known, err := d.store.Own(ctx, organization, r.Type, r.ID)
+	if err != nil || known == nil {
+		return r, err
+	}
+	return fhir.Overlay(known, r)
 }
 
 // asInternal keeps a pack's fault from looking like the sender's.

@@ -153,6 +153,9 @@ func (b *assembly) entry(row *store.Row, bundleType string, body []byte) []byte 
 		out = append(out, `},"response":{"status":"200","etag":"W/\"`+strconv.FormatInt(row.Version, 10)+`\"","lastModified":"`+row.Updated.Format(fhir.InstantLayout)+`"}}`...)
 		return out
 	}
+	if bundleType == "collection" {
+		return append(out, '}')
+	}
 	mode := "match"
 	if row.Included {
 		mode = "include"
@@ -172,7 +175,10 @@ func (b *assembly) bundle(set Set) []byte {
 	}
 	if len(issues) > 0 {
 		entry := append([]byte(`{"resource":`), fhir.Outcome(severity, issues)...)
-		b.entries = append(b.entries, append(entry, `,"search":{"mode":"outcome"}}`...))
+		if set.Type == "searchset" {
+			entry = append(entry, `,"search":{"mode":"outcome"}`...)
+		}
+		b.entries = append(b.entries, append(entry, '}'))
 	}
 	out := []byte(`{"resourceType":"Bundle","type":"` + set.Type + `"`)
 	if set.Total != nil {

@@ -116,6 +116,22 @@ func Decide(p access.Principal, s store.Subject, segment label.Segment, now time
 	return out, consents
 }
 
+// DecideTarget is the decision a read of the target rests on, with the facts of subject: what explain
+// prints and what the log keeps are this one value.
+func DecideTarget(p access.Principal, t store.Target, subject store.Subject, segment label.Segment, now time.Time) access.Decision {
+	d, _ := decideTarget(p, t, subject, segment, now)
+	return d
+}
+
+func decideTarget(p access.Principal, t store.Target, subject store.Subject, segment label.Segment, now time.Time) (access.Decision, []consent.Consent) {
+	d, consents := Decide(p, subject, segment, now)
+	if !t.Exists {
+		d.Effect, d.Basis, d.Code, d.Obligations = access.Deny, "", "UNKNOWN_ID", nil
+		d.Reasons = []access.Reason{{Rule: "exists", Code: "UNKNOWN_ID", Hit: true}}
+	}
+	return d, consents
+}
+
 // Resource releases one resource that Lookup found, or records the denial and returns *Denied. An
 // unknown id goes the same way with the same kind of audit row.
 func (g *Gate) Resource(ctx context.Context, req Request, t store.Target) (*Released, error) {
@@ -123,10 +139,7 @@ func (g *Gate) Resource(ctx context.Context, req Request, t store.Target) (*Rele
 	if err != nil {
 		return nil, err
 	}
-	decision, consents := Decide(req.Principal, t.Subject, g.Records.Segment(t.Subject.Segment), now)
-	if !t.Exists {
-		decision.Effect, decision.Code = access.Deny, "UNKNOWN_ID"
-	}
+	decision, consents := decideTarget(req.Principal, t, t.Subject, g.Records.Segment(t.Subject.Segment), now)
 	if !t.Visible || decision.Effect != access.Permit {
 		if t.Visible != (decision.Effect == access.Permit) && t.Exists && t.Row.Version != 0 {
 			g.Logger.ErrorContext(ctx, "store and decision disagree; denied", "request", req.RequestID, "code", decision.Code)

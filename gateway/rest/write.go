@@ -9,7 +9,6 @@ import (
 	"github.com/google/uuid"
 
 	"trellis/auth/consent"
-	"trellis/auth/label"
 	"trellis/fhir"
 	"trellis/gateway/audit"
 	"trellis/gateway/intake"
@@ -92,7 +91,7 @@ func (k *call) change(method store.Method, res *fhir.Resource, id string) store.
 	org := k.caller.principal.Organization
 	return store.Change{
 		Method: method, Type: res.Type, ID: id, Resource: res, Owner: org.ID,
-		Segment: k.s.Labels.Classify(res, label.Source{Organization: org.ID, Part2: org.Part2()}, nil),
+		Segment: k.s.Labels.Classify(res, org.Source(), nil),
 	}
 }
 

@@ -27,6 +27,7 @@ type Delivery struct {
 	Attempts int       `json:"attempts"`
 	Location string    `json:"location,omitempty"` // where the partner put it
 	Reason   string    `json:"reason,omitempty"`   // why it ended, as a code
+	Unknown  bool      `json:"unknown,omitempty"`  // an attempt may have arrived
 }
 
 func (w *writer) insertDeliveries(list []Delivery) error {
@@ -63,7 +64,7 @@ func (s *Store) ClaimDelivery(ctx context.Context, lease time.Duration) (d Deliv
 		if err != nil || !found {
 			return err
 		}
-		if err := json.Unmarshal([]byte(body), &d); err != nil {
+		if err := json.Unmarshal([]byte(body), &d); err != nil { // State and ID are columns, not in it
 			return err
 		}
 		_, err = w.tx.Exec(ctx, "UPDATE delivery SET state='sending',next_at=? WHERE part=0 AND did=?", w.now+lease.Microseconds(), d.ID)

@@ -93,3 +93,31 @@ func statements(sql string) []string {
 	}
 	return out
 }
+
+// Drop removes every table the migrations made. It is for demonstrations and tests.
+func Drop(ctx context.Context, e Engine) error {
+	names, err := fs.Glob(migrationFiles, "migrations/*.sql")
+	if err != nil {
+		return err
+	}
+	tables := []string{"migration"}
+	for _, name := range names {
+		data, err := migrationFiles.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		for _, s := range statements(string(data)) {
+			if rest, ok := strings.CutPrefix(strings.TrimSpace(s), "CREATE TABLE "); ok {
+				tables = append(tables, strings.Fields(rest)[0])
+			}
+		}
+	}
+	return e.Write(ctx, func(tx Tx) error {
+		for _, t := range tables {
+			if _, err := tx.Exec(ctx, "DROP TABLE IF EXISTS "+t); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

@@ -207,3 +207,23 @@ func (s *Store) Visible(ctx context.Context, f access.Filter, refs []fhir.Refere
 	})
 	return out, err
 }
+
+// Own is an organisation's own resource at its current version, or nil when it holds none under the id.
+func (s *Store) Own(ctx context.Context, organization, typ, id string) (*fhir.Resource, error) {
+	var out *fhir.Resource
+	err := s.engine.Read(ctx, func(tx Tx) error {
+		var seg, enc int64
+		var doc []byte
+		found, err := one(ctx, tx, "SELECT r.seg,v.enc,v.doc FROM res r JOIN dict d ON d.kind=1 AND d.no=r.type_no AND d.name=? JOIN body v ON v.part=0 AND v.rid=r.rid AND v.ver=r.ver WHERE r.part=0 AND r.id=? AND r.del=0",
+			[]any{typ, id}, &seg, &enc, &doc)
+		if err != nil || !found || s.Segment(seg).Custodian != organization {
+			return err
+		}
+		if doc, err = s.decompress(enc, doc); err != nil {
+			return err
+		}
+		out, err = fhir.ReadTrusted(doc)
+		return err
+	})
+	return out, err
+}

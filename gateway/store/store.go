@@ -80,10 +80,26 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := s.loadDictionaries(ctx); err != nil {
 		return nil, err
 	}
+	if err := s.settleBase(ctx); err != nil {
+		return nil, err
+	}
 	s.closed.Add(1)
 	go s.appendLeaves()
 	return s, nil
 }
+
+// settleBase remembers the base URL a server runs under; a tool opened without one takes that.
+func (s *Store) settleBase(ctx context.Context) error {
+	if s.base != "" {
+		return s.PutSetting(ctx, "base", []byte(s.base))
+	}
+	base, _, err := s.Setting(ctx, "base")
+	s.base = string(base)
+	return err
+}
+
+// Base is the FHIR base URL references are taken relative to.
+func (s *Store) Base() string { return s.base }
 
 // Close stops the appender and closes the engine.
 func (s *Store) Close() error {

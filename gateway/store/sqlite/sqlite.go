@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"sync"
 
@@ -28,6 +29,8 @@ type Engine struct {
 	done    chan struct{}
 	stop    sync.Once
 	closed  chan struct{}
+
+	writerErr error // of closing the writer's connection; read after closed
 }
 
 var _ store.Engine = (*Engine)(nil)
@@ -41,6 +44,12 @@ type job struct {
 
 // Open opens or creates the database file and checks its durability settings.
 func Open(ctx context.Context, file string) (*Engine, error) {
+	// The file holds patients' records: it is its owner's alone from its first byte.
+	if f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+		return nil, fmt.Errorf("sqlite: creating: %w", err)
+	} else if err := f.Close(); err != nil {
+		return nil, fmt.Errorf("sqlite: creating: %w", err)
+	}
 	dsn := "file:" + file + "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=cache_size(-65536)&_pragma=wal_autocheckpoint(8000)&_pragma=foreign_keys(0)"
 	db, err := sql.Open("sqlite", dsn)
 	if err != nil {
@@ -74,11 +83,15 @@ func (e *Engine) Dialect() store.Dialect {
 	}
 }
 
-// Close waits for the writer to finish its group and closes the file.
+// Close waits for readers and for the writer's group to finish and closes the file.
 func (e *Engine) Close() error {
 	e.stop.Do(func() { close(e.done) })
 	<-e.closed
-	return e.db.Close()
+	err := e.writerErr
+	for range cap(e.readers) {
+		err = errors.Join(err, (<-e.readers).c.Close())
+	}
+	return errors.Join(err, e.db.Close())
 }
 
 // Read implements store.Engine.
@@ -127,6 +140,7 @@ func (e *Engine) write(c *conn) {
 	for {
 		select {
 		case <-e.done:
+			e.writerErr = c.c.Close()
 			return
 		case first := <-e.jobs:
 			e.group(c, first)

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"bytes"
+	_ "embed" // the configuration's schema stands beside this file
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/santhosh-tekuri/jsonschema/v5"
+
+	"trellis/auth/access"
+)
+
+//go:embed config.schema.json
+var configSchema []byte
+
+// config is the configuration file. Its schema, config.schema.json, is the manual of the fields.
+type config struct {
+	PublicURL     string                `json:"public_url"`
+	Listen        string                `json:"listen"`
+	Data          string                `json:"data"`
+	PostgresFile  string                `json:"postgres_file"`
+	AllowPrivate  bool                  `json:"allow_private_addresses"`
+	Posture       posture               `json:"posture"`
+	Organizations []access.Organization `json:"organizations"`
+	Partners      []partnerConfig       `json:"partners"`
+}
+
+// posture is what the deployment is under the law.
+type posture struct {
+	Part2Program        bool     `json:"part2_program"`
+	CoveredEntity       bool     `json:"covered_entity"`
+	BusinessAssociateOf []string `json:"business_associate_of"`
+	QSOAWith            []string `json:"qsoa_with"`
+	Intermediary        bool     `json:"intermediary"`
+}
+
+type partnerConfig struct {
+	Organization  string   `json:"organization"`
+	FHIRBase      string   `json:"fhir_base"`
+	TokenEndpoint string   `json:"token_endpoint"`
+	ClientID      string   `json:"client_id"`
+	KeyFile       string   `json:"key_file"`
+	Purpose       string   `json:"purpose"`
+	Types         []string `json:"types"`
+
+	key []byte
+}
+
+// readConfig reads the file strictly. All faults are reported at once.
+func readConfig(file string) (config, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return config{}, err
+	}
+	asJSON, err := yaml.YAMLToJSON(data)
+	if err != nil {
+		return config{}, fmt.Errorf("%s is not YAML: %s", file, yaml.FormatError(err, false, false))
+	}
+	faults, err := checkSchema(asJSON)
+	if err != nil {
+		return config{}, err
+	}
+	var c config
+	if len(faults) == 0 {
+		if err := json.Unmarshal(asJSON, &c); err != nil {
+			return config{}, fmt.Errorf("%s: %w", file, err)
+		}
+		faults = c.settle()
+	}
+	if len(faults) > 0 {
+		return config{}, fmt.Errorf("%s has %d faults:\n  %s", file, len(faults), strings.Join(faults, "\n  "))
+	}
+	return c, nil
+}
+
+func checkSchema(doc []byte) ([]string, error) {
+	compiler := jsonschema.NewCompiler()
+	if err := compiler.AddResource("config.schema.json", bytes.NewReader(configSchema)); err != nil {
+		return nil, fmt.Errorf("the configuration's schema: %w", err)
+	}
+	schema, err := compiler.Compile("config.schema.json")
+	if err != nil {
+		return nil, fmt.Errorf("the configuration's schema: %w", err)
+	}
+	var value any
+	if err := json.Unmarshal(doc, &value); err != nil {
+		return nil, err
+	}
+	var invalid *jsonschema.ValidationError
+	if err := schema.Validate(value); !errors.As(err, &invalid) {
+		return nil, err
+	}
+	var faults []string
+	var leaves func(e *jsonschema.ValidationError)
+	leaves = func(e *jsonschema.ValidationError) {
+		if len(e.Causes) == 0 {
+			where := strings.TrimPrefix(e.InstanceLocation, "/")
+			if where == "" {
+				where = "the file"
+			}
+			faults = append(faults, where+": "+e.Message)
+		}
+		for _, c := range e.Causes {
+			leaves(c)
+		}
+	}
+	leaves(invalid)
+	return faults, nil
+}
+
+// settle fills defaults, reads secret files and checks what a schema cannot say.
+func (c *config) settle() []string {
+	var faults []string
+	if c.Listen == "" {
+		c.Listen = "127.0.0.1:8080"
+	}
+	if c.Data == "" {
+		c.Data = "./trellis-data"
+	}
+	c.PublicURL = strings.TrimSuffix(c.PublicURL, "/")
+	known := map[string]bool{}
+	for i, o := range c.Organizations {
+		if known[o.ID] {
+			faults = append(faults, fmt.Sprintf("organizations/%d: the id is used twice", i))
+		}
+		known[o.ID] = true
+	}
+	for _, list := range [][]string{c.Posture.BusinessAssociateOf, c.Posture.QSOAWith} {
+		for _, id := range list {
+			if !known[id] {
+				faults = append(faults, fmt.Sprintf("posture: %q is none of the organizations", id))
+			}
+		}
+	}
+	for i := range c.Partners {
+		p := &c.Partners[i]
+		if p.Purpose == "" {
+			p.Purpose = "TREAT"
+		}
+		if !known[p.Organization] {
+			faults = append(faults, fmt.Sprintf("partners/%d: %q is none of the organizations", i, p.Organization))
+		}
+		var err error
+		if p.key, err = os.ReadFile(p.KeyFile); err != nil {
+			faults = append(faults, fmt.Sprintf("partners/%d/key_file: %v", i, err))
+		}
+	}
+	return faults
+}
+
+// location is where the configured installation keeps its data.
+func (c config) location() (location, error) {
+	l := location{data: c.Data}
+	if c.PostgresFile == "" {
+		return l, nil
+	}
+	dsn, err := os.ReadFile(c.PostgresFile)
+	l.postgres = strings.TrimSpace(string(dsn))
+	return l, err
+}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"trellis/auth/oauth"
+)
+
+// clientsFile is DIR/demo-clients.json: what any SMART Backend Services client needs to connect.
+type clientsFile struct {
+	FHIRBase      string       `json:"fhir_base"`
+	TokenEndpoint string       `json:"token_endpoint"`
+	Clients       []fileClient `json:"clients"`
+}
+
+type fileClient struct {
+	Name         string          `json:"name"`
+	ClientID     string          `json:"client_id"`
+	Organization string          `json:"organization"`
+	Purpose      string          `json:"purpose"`
+	Scope        string          `json:"scope"`
+	JWK          json.RawMessage `json:"jwk"` // private, EC P-384
+}
+
+func readClients(file string) (clientsFile, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return clientsFile{}, err
+	}
+	var c clientsFile
+	if err := json.Unmarshal(data, &c); err != nil {
+		return clientsFile{}, fmt.Errorf("%s is not a clients file: %w", file, err)
+	}
+	return c, nil
+}
+
+// client finds a client by name.
+func (c clientsFile) client(name string) (fileClient, error) {
+	var names []string
+	for _, k := range c.Clients {
+		if k.Name == name {
+			return k, nil
+		}
+		names = append(names, k.Name)
+	}
+	return fileClient{}, fmt.Errorf("no client %q in the clients file; it has %s", name, strings.Join(names, ", "))
+}
+
+// remote talks to a gateway as one client.
+type remote struct {
+	server string // URL without path
+	scope  string
+	tokens *oauth.TokenSource
+	http   *http.Client
+}
+
+func newRemote(server, tokenEndpoint string, c fileClient) *remote {
+	client := &http.Client{Timeout: 2 * time.Minute}
+	return &remote{
+		server: strings.TrimSuffix(server, "/"), scope: c.Scope, http: client,
+		tokens: &oauth.TokenSource{HTTP: client, TokenURL: tokenEndpoint, ClientID: c.ClientID, Key: c.JWK, Purpose: c.Purpose, Now: time.Now},
+	}
+}
+
+// answer is an HTTP answer read whole.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// errRefused is an answer outside of 2xx; its outcome's text holds no patient data.
+type errRefused struct {
+	status int
+	text   string
+}
+
+func (e *errRefused) Error() string {
+	return fmt.Sprintf("the server answered %d: %s", e.status, e.text)
+}
+
+// do sends a request with a token; an answer outside 2xx is *errRefused.
+func (r *remote) do(ctx context.Context, method, path, contentType string, body []byte) (answer, error) {
+	token, err := r.tokens.Token(ctx, r.scope)
+	if err != nil {
+		return answer{}, fmt.Errorf("getting a token: %w", err)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, r.server+path, bytes.NewReader(body))
+	if err != nil {
+		return answer{}, err
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	if body != nil {
+		req.Header.Set("Content-Type", contentType)
+	}
+	resp, err := r.http.Do(req)
+	if err != nil {
+		return answer{}, err
+	}
+	data, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
+	if err := errors.Join(err, resp.Body.Close()); err != nil {
+		return answer{}, err
+	}
+	out := answer{resp.StatusCode, resp.Header, data}
+	if resp.StatusCode/100 != 2 {
+		return out, &errRefused{resp.StatusCode, outcomeText(data)}
+	}
+	return out, nil
+}
+
+// outcomeText is what an OperationOutcome says, one line.
+func outcomeText(body []byte) string {
+	var outcome struct {
+		Issue []struct {
+			Details    struct{ Text string }
+			Expression []string
+		}
+	}
+	if err := json.Unmarshal(body, &outcome); err != nil || len(outcome.Issue) == 0 {
+		return "no explanation"
+	}
+	var out []string
+	for _, i := range outcome.Issue {
+		text := i.Details.Text
+		if len(i.Expression) > 0 {
+			text = i.Expression[0] + ": " + text
+		}
+		out = append(out, text)
+	}
+	return strings.Join(out, "; ")
+}

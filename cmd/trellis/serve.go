@@ -1,0 +1,359 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/mod/sumdb/note"
+
+	"trellis/auth/access"
+	"trellis/auth/label"
+	"trellis/auth/oauth"
+	"trellis/fhir"
+	"trellis/fhir/search"
+	"trellis/gateway/audit"
+	"trellis/gateway/exchange"
+	"trellis/gateway/intake"
+	"trellis/gateway/release"
+	"trellis/gateway/rest"
+	"trellis/gateway/store"
+	"trellis/gateway/telemetry"
+	"trellis/mapping"
+)
+
+const serveHelp = `trellis serve: run the gateway from a configuration file
+
+Usage:
+  trellis serve --config FILE
+
+The file declares the deployment's posture under 42 CFR Part 2 and HIPAA, its organisations with their legal
+class, and partners. Without a posture, or with any fault, the server names all faults and does not start.
+Register clients with "trellis client add". The server stops cleanly on SIGINT and SIGTERM.
+
+Example of a file:
+  public_url: https://gateway.example.org
+  listen: 127.0.0.1:8080
+  data: /var/lib/trellis
+  posture: {part2_program: false, covered_entity: false, business_associate_of: [hospital], qsoa_with: [otp], intermediary: false}
+  organizations:
+    - {id: otp, name: Example Treatment Program, class: part2_program_ce}
+    - {id: hospital, name: Example Hospital, class: covered_entity}
+`
+
+func runServe(args []string, stdout, stderr io.Writer) int {
+	fs := flag.NewFlagSet("serve", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	fs.Usage = func() { fmt.Fprint(stderr, serveHelp) }
+	file := fs.String("config", "", "configuration `FILE`")
+	if code, done := parseFlags(fs, args, stdout, serveHelp); done {
+		return code
+	}
+	if *file == "" {
+		fmt.Fprintln(stderr, "trellis serve: --config is required; `trellis serve --help` shows a file")
+		return 2
+	}
+	c, err := readConfig(*file)
+	if err != nil {
+		fmt.Fprintln(stderr, "trellis serve:", err)
+		return 1
+	}
+	where, err := c.location()
+	if err != nil {
+		fmt.Fprintln(stderr, "trellis serve:", err)
+		return 1
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	g, err := assemble(ctx, deployment{config: c, location: where, logger: telemetry.NewLogger(stderr)})
+	if err != nil {
+		fmt.Fprintln(stderr, "trellis serve:", err)
+		return 1
+	}
+	err = g.run(ctx, c.Listen, func(net.Addr) error {
+		_, err := fmt.Fprintf(stdout, "ready %s\n", g.base)
+		return err
+	})
+	if err := errors.Join(err, g.close()); err != nil {
+		fmt.Fprintln(stderr, "trellis serve:", err)
+		return 1
+	}
+	return 0
+}
+
+// deployment is what a gateway is assembled from.
+type deployment struct {
+	config
+	location
+	logger *slog.Logger
+	clock  func() time.Time // nil: the database's clock
+	client *http.Client     // towards partners; nil: a strict one
+}
+
+// gateway is one running installation.
+type gateway struct {
+	base      string
+	tokenURL  string
+	auditKey  string // public
+	store     *store.Store
+	parser    *fhir.Parser
+	registry  *search.Registry
+	labels    *label.Classifier
+	handler   http.Handler
+	sequencer *audit.Sequencer
+	worker    *exchange.Worker
+	logger    *slog.Logger
+}
+
+// operator is the deployment's own administrator; its records are what the declared posture makes them.
+func (p posture) operator() access.Organization {
+	return access.Organization{ID: "operator", Name: "Gateway operator", Class: access.OperatorClass,
+		OperatorPart2: p.Part2Program, OperatorCovered: p.CoveredEntity || len(p.BusinessAssociateOf)+len(p.QSOAWith) > 0}
+}
+
+// assemble wires an installation, from the bottom up.
+func assemble(ctx context.Context, d deployment) (*gateway, error) {
+	g := &gateway{base: d.PublicURL + "/fhir", tokenURL: d.PublicURL + "/oauth/token", logger: d.logger}
+
+	// FHIR and labels.
+	var err error
+	if g.parser, err = fhir.NewParser(); err != nil {
+		return nil, err
+	}
+	if g.registry, err = search.New(); err != nil {
+		return nil, err
+	}
+	if g.labels, err = label.New(); err != nil {
+		return nil, err
+	}
+
+	// Store, and the organisations the configuration declares.
+	if g.store, err = d.location.open(ctx, g.base, g.registry, d.clock); err != nil {
+		return nil, err
+	}
+	if err := g.wire(ctx, d); err != nil {
+		return nil, errors.Join(err, g.store.Close())
+	}
+	return g, nil
+}
+
+func (g *gateway) wire(ctx context.Context, d deployment) error {
+	if err := g.registerOrganizations(ctx, append([]access.Organization{d.Posture.operator()}, d.Organizations...)); err != nil {
+		return err
+	}
+
+	// Secrets, shared by all replicas through the database.
+	tokenSecret, err := g.store.Secret(ctx, "oauth")
+	if err != nil {
+		return err
+	}
+	cursorSecret, err := g.store.Secret(ctx, "cursor")
+	if err != nil {
+		return err
+	}
+	idSecret, err := g.store.Secret(ctx, "namespace")
+	if err != nil {
+		return err
+	}
+
+	// Audit log: sequencer and signing key.
+	if g.sequencer, g.auditKey, err = newSequencer(ctx, g.store, d.logger); err != nil {
+		return err
+	}
+
+	// Authorisation server. A token is given out only when its audit leaf is durable.
+	now := time.Now
+	if d.clock != nil {
+		now = d.clock
+	}
+	keys := oauth.NewFetcher(oauth.FetcherConfig{AllowPrivate: d.AllowPrivate, Now: now})
+	authorization, err := oauth.New(oauth.Config{
+		TokenURL: g.tokenURL, Secret: tokenSecret, Store: g.store.OAuth(), Keys: keys, KnownType: fhir.KnownType, Now: now, Log: d.logger,
+		OnToken: func(ctx context.Context, o oauth.Outcome) error { return logToken(ctx, g.store, o) },
+	})
+	if err != nil {
+		return err
+	}
+
+	// The release gate: the only way out.
+	gate := &release.Gate{Records: g.store, Log: g.store.Audit(), Base: g.base, Logger: d.logger}
+
+	// Data in.
+	desk, err := intake.New(intake.Config{
+		Packs: mapping.Packs(), Parser: g.parser, Labels: g.labels, Store: g.store,
+		Namespace: uuid.NewHash(sha256.New(), uuid.Nil, idSecret, 5), Partners: intakePartners(d.Partners),
+	})
+	if err != nil {
+		return err
+	}
+
+	// Deliveries out.
+	client := d.client
+	if client == nil {
+		client = exchange.NewClient(d.AllowPrivate)
+	}
+	g.worker = &exchange.Worker{Outbox: g.store, Records: g.store, Gate: gate, Registry: g.registry, Base: g.base, Partners: exchangePartners(d.Partners, client), Logger: d.logger}
+
+	// HTTP.
+	cursors, err := rest.NewCursors(cursorSecret, now)
+	if err != nil {
+		return err
+	}
+	server := &rest.Server{
+		Base: g.base, TokenURL: g.tokenURL, Store: g.store, Gate: gate, OAuth: authorization, Intake: desk,
+		Parser: g.parser, Registry: g.registry, Labels: g.labels, Cursors: cursors, Logger: d.logger,
+	}
+	g.handler, err = server.Handler()
+	return err
+}
+
+// registerOrganizations records the actors, the operator first, and their public Organization entries.
+// When one changed, all grants are computed anew.
+func (g *gateway) registerOrganizations(ctx context.Context, orgs []access.Organization) error {
+	anyChanged := false
+	for _, o := range orgs {
+		changed, err := g.store.PutOrganization(ctx, o)
+		if err != nil {
+			return err
+		}
+		anyChanged = anyChanged || changed
+		if err := g.putOrganizationResource(ctx, orgs[0], o); err != nil {
+			return err
+		}
+	}
+	if anyChanged {
+		return g.store.MaterializeAll(ctx)
+	}
+	return nil
+}
+
+func (g *gateway) putOrganizationResource(ctx context.Context, operator, o access.Organization) error {
+	doc := fmt.Appendf(nil, `{"resourceType":"Organization","id":%s,"active":true,"name":%s}`, fhir.Quote(o.ID), fhir.Quote(o.Name))
+	res, err := g.parser.Parse(doc)
+	if err != nil {
+		return err
+	}
+	_, err = g.store.Apply(ctx, []store.Change{{
+		Method: store.Update, Type: "Organization", ID: o.ID, Resource: res, Owner: operator.ID, MayCreate: true,
+		Segment: g.labels.Classify(res, operator.Source(), nil),
+	}}, nil)
+	return err
+}
+
+// auditOrigin names the log in its key and checkpoints.
+const auditOrigin = "trellis/audit"
+
+// newSequencer reads the log's key pair, making it on the first start.
+func newSequencer(ctx context.Context, s *store.Store, logger *slog.Logger) (*audit.Sequencer, string, error) {
+	private, found, err := s.Setting(ctx, "audit.private")
+	if err != nil {
+		return nil, "", err
+	}
+	if !found {
+		skey, vkey, err := audit.NewKey(auditOrigin)
+		if err != nil {
+			return nil, "", err
+		}
+		if err := errors.Join(s.PutSetting(ctx, "audit.public", []byte(vkey)), s.PutSetting(ctx, "audit.private", []byte(skey))); err != nil {
+			return nil, "", err
+		}
+		private = []byte(skey)
+	}
+	public, _, err := s.Setting(ctx, "audit.public")
+	if err != nil {
+		return nil, "", err
+	}
+	signer, err := note.NewSigner(string(private))
+	if err != nil {
+		return nil, "", errors.New("the audit log's private key cannot be read")
+	}
+	verifier, err := note.NewVerifier(string(public))
+	if err != nil {
+		return nil, "", errors.New("the audit log's public key cannot be read")
+	}
+	return &audit.Sequencer{Store: s.Audit(), Signer: signer, Verifier: verifier, Holder: uuid.NewString(), Now: time.Now, Log: logger}, string(public), nil
+}
+
+// logToken records every answer of the token endpoint.
+func logToken(ctx context.Context, s *store.Store, o oauth.Outcome) error {
+	now, err := s.Now(ctx)
+	if err != nil {
+		return err
+	}
+	ev := audit.Event{Kind: audit.TokenIssue, At: now, Client: o.ClientID, Token: o.TokenID, Purpose: o.Purpose, Interaction: "token", Outcome: "issued"}
+	if o.Code != "" {
+		ev.Outcome, ev.Detail = "refused", map[string]string{"error": o.Code}
+	}
+	leaf, err := audit.NewLeaf(ev)
+	if err != nil {
+		return err
+	}
+	return s.Audit().Append(ctx, leaf)
+}
+
+func intakePartners(list []partnerConfig) []intake.Partner {
+	var out []intake.Partner
+	for _, p := range list {
+		for _, typ := range p.Types {
+			out = append(out, intake.Partner{Organization: p.Organization, Type: typ})
+		}
+	}
+	return out
+}
+
+func exchangePartners(list []partnerConfig, client *http.Client) map[string]*exchange.Partner {
+	out := map[string]*exchange.Partner{}
+	for _, p := range list {
+		out[p.Organization] = &exchange.Partner{
+			FHIRBase: p.FHIRBase, Purpose: p.Purpose, HTTP: client,
+			Tokens: &oauth.TokenSource{HTTP: client, TokenURL: p.TokenEndpoint, ClientID: p.ClientID, Key: p.key, Purpose: p.Purpose, Now: time.Now},
+		}
+	}
+	return out
+}
+
+// run serves until ctx ends, then finishes what is in flight. ready is called once requests are taken.
+func (g *gateway) run(ctx context.Context, listen string, ready func(net.Addr) error) error {
+	listener, err := net.Listen("tcp", listen)
+	if err != nil {
+		return err
+	}
+	background, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	for _, work := range []func(context.Context){g.sequencer.Run, g.worker.Run} {
+		wg.Add(1)
+		go func() { defer wg.Done(); work(background) }()
+	}
+	server := &http.Server{Handler: g.handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, WriteTimeout: 3 * time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	err = ready(listener.Addr())
+	if err == nil {
+		select {
+		case err = <-failed:
+		case <-ctx.Done():
+		}
+	}
+	shutdown, done := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+	defer done()
+	err = errors.Join(err, server.Shutdown(shutdown))
+	cancel()
+	wg.Wait()
+	if _, last := g.sequencer.Step(shutdown); last != nil {
+		err = errors.Join(err, last)
+	}
+	return err
+}
+
+func (g *gateway) close() error { return g.store.Close() }
