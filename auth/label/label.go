@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"slices"
 	"sort"
+	"strings"
 
 	"trellis/fhir"
 )
@@ -150,6 +151,14 @@ func (c *Classifier) codes(r *fhir.Resource, set map[fhir.Coding]bool) bool {
 			return true
 		}
 	}
+	// A category of ours says what a record in a person's own words is about.
+	for _, category := range r.Root.Get("category").List() {
+		for _, coding := range category.Get("coding").List() {
+			if local(coding.Get("system").Text()) {
+				return true
+			}
+		}
+	}
 	// A medication given by reference is classified where it is defined.
 	return name == "medicationCodeableConcept" && !r.Root.Get("medicationReference").IsZero()
 }
@@ -186,8 +195,11 @@ func covered(system string) bool {
 		fhir.SystemHCPCS, fhir.SystemHCPCSTLS, fhir.SystemCVX:
 		return true
 	}
-	return len(system) > len(fhir.LocalBase) && system[:len(fhir.LocalBase)] == fhir.LocalBase
+	return local(system)
 }
+
+// local reports whether a code system is one Trellis publishes.
+func local(system string) bool { return strings.HasPrefix(system, fhir.LocalBase+"/CodeSystem/") }
 
 // directory lists the types that describe organisations and places, never a patient (design section 13).
 func directory(typ string) bool {

@@ -77,6 +77,8 @@ const (
 	settingTour = "demo.tour"
 	clientsName = "demo-clients.json"
 	publicName  = "audit.pub"
+	// receivedName is what the loopback EHR got.
+	receivedName = "loopback-ehr.ndjson"
 )
 
 func (d *demo) run(ctx context.Context) (err error) {
@@ -88,7 +90,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	ehr, err := startEHR()
+	ehr, err := startEHR(d.where.file(receivedName))
 	if err != nil {
 		return err
 	}
@@ -151,13 +153,13 @@ func (d *demo) dropData(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return errors.Join(store.Drop(ctx, engine), engine.Close(), removeAll(d.where.file(clientsName)))
+		return errors.Join(store.Drop(ctx, engine), engine.Close(), removeAll(d.where.file(clientsName), d.where.file(receivedName)))
 	}
 	files, err := filepath.Glob(d.where.file("trellis.db*"))
 	if err != nil {
 		return err
 	}
-	return removeAll(append(files, d.where.file(clientsName))...)
+	return removeAll(append(files, d.where.file(clientsName), d.where.file(receivedName))...)
 }
 
 func removeAll(files ...string) error {

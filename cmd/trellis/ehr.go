@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -9,12 +10,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 )
 
 // loopbackEHR is the demonstration's partner: a FHIR endpoint on this machine that takes
-// DocumentReferences behind a token endpoint and shows what it received. It keeps them in memory and is
+// DocumentReferences behind a token endpoint and shows what it received. It keeps them in one file and is
 // no part of a real installation.
 type loopbackEHR struct {
 	base     string
@@ -22,14 +24,24 @@ type loopbackEHR struct {
 	mu       sync.Mutex
 	tokens   map[string]bool
 	received []json.RawMessage
+	file     string // one received document per line
 }
 
-func startEHR() (*loopbackEHR, error) {
+func startEHR(file string) (*loopbackEHR, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	e := &loopbackEHR{base: "http://" + listener.Addr().String(), tokens: map[string]bool{}}
+	e := &loopbackEHR{base: "http://" + listener.Addr().String(), tokens: map[string]bool{}, file: file}
+	data, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, errors.Join(err, listener.Close())
+	}
+	for _, line := range bytes.Split(bytes.TrimSpace(data), []byte("\n")) {
+		if len(line) > 0 {
+			e.received = append(e.received, line)
+		}
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /token", e.token)
 	mux.HandleFunc("POST /fhir/DocumentReference", e.create)
@@ -69,9 +81,22 @@ func (e *loopbackEHR) create(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
+	if err := e.keep(body); err != nil {
+		w.WriteHeader(http.StatusInternalServerError)
+		return
+	}
 	e.received = append(e.received, body)
 	w.Header().Set("Location", fmt.Sprintf("%s/fhir/DocumentReference/%d", e.base, len(e.received)))
 	w.WriteHeader(http.StatusCreated)
+}
+
+func (e *loopbackEHR) keep(body []byte) error {
+	f, err := os.OpenFile(e.file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(bytes.ReplaceAll(body, []byte("\n"), []byte(" ")), '\n'))
+	return errors.Join(err, f.Close())
 }
 
 // list shows what was received, newest last. It is open: the tour looks at it with curl.

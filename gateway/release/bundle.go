@@ -84,7 +84,7 @@ func (b *assembly) row(row *store.Row, bundleType string) error {
 	var body []byte
 	if !row.Deleted {
 		var notice bool
-		if body, notice, err = b.g.render(row, d, consents, b.hidden); err != nil {
+		if body, notice, err = b.g.render(row, d, consents, b.hidden, false); err != nil {
 			return err
 		}
 		if notice {
@@ -244,7 +244,7 @@ func (g *Gate) Written(req Request, w store.Written) (*Released, error) {
 	if w.Segment.Custodian != req.Principal.Organization.ID {
 		return nil, errors.New("release: a write by another than the custodian")
 	}
-	body, ok := fhir.ReadSpans(w.Doc, w.Spans).WithSecurity(security(w.Segment.Security(), carried{}))
+	body, ok := fhir.ReadSpans(w.Doc, w.Spans).WithSecurity(security(w.Segment.Security(), carried{}, true))
 	if !ok {
 		return nil, errors.New("release: a written body has a damaged span table")
 	}

@@ -76,8 +76,9 @@ type reference struct {
 }
 
 // security is meta.security as JSON. What a consented Part 2 disclosure must carry hangs on the
-// 42CFRPart2 label: the statement to display, the consents and their scope.
-func security(labels []fhir.Coding, carry carried) []byte {
+// 42CFRPart2 label: the statement to display and the consents; alone, a resource also carries their scope,
+// which a Bundle says once.
+func security(labels []fhir.Coding, carry carried, alone bool) []byte {
 	if len(labels) == 0 {
 		return nil
 	}
@@ -85,10 +86,16 @@ func security(labels []fhir.Coding, carry carried) []byte {
 	for _, l := range labels {
 		c := labelCoding{System: l.System, Code: l.Code}
 		if carry.notice && l.System == fhir.SystemActCode && l.Code == "42CFRPart2" {
-			c.Extension = append(c.Extension, labelExtension{URL: extDisplay, Annotation: &annotation{StatementLong}})
+			statement := StatementShort
+			if alone {
+				statement = StatementLong
+			}
+			c.Extension = append(c.Extension, labelExtension{URL: extDisplay, Annotation: &annotation{statement}})
 			for i, text := range carry.scopes {
-				c.Extension = append(c.Extension, labelExtension{URL: extScope, String: text},
-					labelExtension{URL: extRelated, Reference: &reference{carry.refs[i]}})
+				if alone {
+					c.Extension = append(c.Extension, labelExtension{URL: extScope, String: text})
+				}
+				c.Extension = append(c.Extension, labelExtension{URL: extRelated, Reference: &reference{carry.refs[i]}})
 			}
 		}
 		out = append(out, c)

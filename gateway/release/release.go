@@ -158,7 +158,7 @@ func (g *Gate) Resource(ctx context.Context, req Request, t store.Target) (*Rele
 	if err != nil {
 		return nil, err
 	}
-	body, notice, err := g.render(&t.Row, decision, consents, hidden)
+	body, notice, err := g.render(&t.Row, decision, consents, hidden, true)
 	if err != nil {
 		return nil, err
 	}
@@ -260,7 +260,7 @@ func (g *Gate) hidden(ctx context.Context, req Request, rows []store.Row) (map[f
 }
 
 // render makes the released form of a row: references cut, labels and notice spliced in.
-func (g *Gate) render(row *store.Row, d access.Decision, consents []consent.Consent, hidden map[fhir.Reference]bool) (body []byte, notice bool, err error) {
+func (g *Gate) render(row *store.Row, d access.Decision, consents []consent.Consent, hidden map[fhir.Reference]bool, alone bool) (body []byte, notice bool, err error) {
 	sealed := row.Sealed()
 	carry, err := obligations(d, consents)
 	if err != nil {
@@ -272,7 +272,7 @@ func (g *Gate) render(row *store.Row, d access.Decision, consents []consent.Cons
 			return nil, false, err
 		}
 	}
-	body, ok := sealed.WithSecurity(security(g.Records.Segment(row.Segment).Security(), carry))
+	body, ok := sealed.WithSecurity(security(g.Records.Segment(row.Segment).Security(), carry, alone))
 	if !ok {
 		return nil, false, fmt.Errorf("release: %s has a damaged span table", row.Type)
 	}
