@@ -1,0 +1,225 @@
+package access
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"trellis/auth/consent"
+	"trellis/auth/label"
+	"trellis/fhir"
+)
+
+func part2Segment(labels ...string) label.Segment {
+	s := label.Segment{Custodian: "otp", Part2: true, Covered: true, Confidentiality: "R"}
+	for _, l := range append([]string{"42CFRPart2"}, labels...) {
+		s.Labels = append(s.Labels, fhir.Coding{System: fhir.SystemActCode, Code: l})
+	}
+	return s
+}
+
+func ordinary() label.Segment {
+	return label.Segment{Custodian: "clinic", Covered: true, Confidentiality: "N"}
+}
+
+var (
+	hospital  = Organization{ID: "hosp", Class: CoveredEntity}
+	plan      = Organization{ID: "plan", Class: CoveredEntity, Payer: true}
+	community = Organization{ID: "rco", Class: LawfulHolderOther}
+	program   = Organization{ID: "otp", Class: Part2ProgramCE}
+)
+
+func at(day int) time.Time { return time.Date(2026, 1, day, 0, 0, 0, 0, time.UTC) }
+
+// tpo is a complete TPO consent of the program's patient.
+func tpo(id string) consent.Consent {
+	return consent.Consent{
+		ID: id, Version: 1, Kind: consent.KindTPO, Status: "active", Patient: fhir.Reference{Type: "Patient", ID: "p"}, Signed: at(1), From: at(1),
+		Disclosers: []string{"otp"}, Description: "all my records", Signature: true, Expires: true,
+		Statements: map[string]bool{"redisclosure": true, "refusal": true, "revocation": true},
+		Root:       consent.Provision{Permit: true, Classes: []consent.RecipientClass{consent.ClassTreatingProviders, consent.ClassHealthPlans}, Purposes: []string{"TREAT", "HPAYMT"}},
+	}
+}
+
+func treating(org string) []Relationship { return []Relationship{{Organization: org, Kind: Treating}} }
+
+func TestDecide(t *testing.T) {
+	counselling := part2Segment()
+	counselling.CounselingNote = true
+	unclassified := part2Segment()
+	unclassified.Unclassified = true
+	uncovered := label.Segment{Custodian: "rco", Confidentiality: "N"}
+	denying := tpo("deny")
+	denying.Kind, denying.Root = consent.KindRestriction, consent.Provision{Purposes: []string{"TREAT"}}
+	for _, c := range []struct {
+		name    string
+		org     Organization
+		purpose string
+		segment label.Segment
+		facts   Facts
+		effect  Effect
+		code    string
+	}{
+		{"zero request", Organization{}, "", label.Segment{}, Facts{}, Deny, "PURPOSE_UNKNOWN"},
+		{"unknown class", Organization{ID: "x", Class: "friend"}, "TREAT", ordinary(), Facts{}, Deny, "RECIPIENT_CLASS_UNKNOWN"},
+		{"own record", program, "TREAT", part2Segment(), Facts{}, Permit, "OWN_RECORD"},
+		{"own record, for marketing", program, "HMARKT", part2Segment(), Facts{}, Deny, "NO_CONSENT"},
+		{"own counselling note, for payment", program, "HPAYMT", counselling, Facts{}, Deny, "NO_CONSENT"},
+		{"directory entry", community, "COC", label.Segment{Custodian: "otp", Directory: true}, Facts{}, Permit, "DIRECTORY"},
+		{"ordinary record, treatment", hospital, "TREAT", ordinary(), Facts{}, Permit, "HIPAA_TREATMENT"},
+		{"ordinary record, to a lawful holder", community, "TREAT", ordinary(), Facts{}, Deny, "NO_BASIS"},
+		{"record of a lawful holder, treatment", hospital, "TREAT", uncovered, Facts{}, Deny, "NO_BASIS"},
+		{"ordinary record, payment without coverage", plan, "HPAYMT", ordinary(), Facts{}, Deny, "NO_BASIS"},
+		{"ordinary record, payment with coverage", plan, "HPAYMT", ordinary(), Facts{Relationships: []Relationship{{Organization: "plan", Kind: Coverage}}}, Permit, "HIPAA_PAYMENT_OPERATIONS"},
+		{"ordinary record, legal", hospital, "HLEGAL", ordinary(), Facts{}, Deny, "NO_BASIS"},
+		{"Part 2, no consent", hospital, "TREAT", part2Segment(), Facts{}, Deny, "NO_CONSENT"},
+		{"Part 2, consent, not treating", hospital, "TREAT", part2Segment(), Facts{Consents: []consent.Consent{tpo("k")}}, Deny, "RECIPIENT_NOT_DESIGNATED"},
+		{"Part 2, consent and treating", hospital, "TREAT", part2Segment(), Facts{[]consent.Consent{tpo("k")}, treating("hosp")}, Permit, "CONSENT_PERMITS"},
+		{"Part 2, consent, HLEGAL does not ride on HOPERAT", hospital, "HLEGAL", part2Segment(), Facts{[]consent.Consent{tpo("k")}, treating("hosp")}, Deny, "PROCEEDINGS_NOT_SEPARATE"},
+		{"Part 2, consent, marketing", hospital, "HMARKT", part2Segment(), Facts{[]consent.Consent{tpo("k")}, treating("hosp")}, Deny, "PURPOSE_NOT_COVERED"},
+		{"Part 2, consent, break-glass purpose", hospital, "BTG", part2Segment(), Facts{[]consent.Consent{tpo("k")}, treating("hosp")}, Deny, "PURPOSE_NOT_COVERED"},
+		{"unclassified stays hidden under consent", hospital, "TREAT", unclassified, Facts{[]consent.Consent{tpo("k")}, treating("hosp")}, Deny, "UNCLASSIFIED"},
+		{"counselling note under TPO", hospital, "TREAT", counselling, Facts{[]consent.Consent{tpo("k")}, treating("hosp")}, Deny, "COUNSELING_NOTES_SEPARATE"},
+		{"a refusal overrides", hospital, "TREAT", part2Segment(), Facts{[]consent.Consent{tpo("k"), denying}, treating("hosp")}, Deny, "CONSENT_DENIES"},
+		{"a refusal reaches ordinary records", hospital, "TREAT", ordinary(), Facts{Consents: []consent.Consent{denying}}, Deny, "CONSENT_DENIES"},
+		{"a broken consent fails closed", hospital, "TREAT", ordinary(), Facts{Consents: []consent.Consent{{ID: "b", Broken: true}}}, Deny, "CONSENT_EVALUATION_ERROR"},
+	} {
+		d := Decide(Request{Principal: Principal{Organization: c.org, Purpose: c.purpose}, Segment: c.segment, ResourceType: "Condition", Period: openPeriod(), Facts: c.facts, Now: at(2)})
+		if d.Effect != c.effect || d.Code != c.code {
+			t.Errorf("%s: %s %s, want %s %s", c.name, d.Effect, d.Code, c.effect, c.code)
+		}
+		if len(d.Reasons) == 0 || d.Reasons[len(d.Reasons)-1].Code != d.Code {
+			t.Errorf("%s: the last reason is not the deciding one: %+v", c.name, d.Reasons)
+		}
+		if d.Effect == Deny && (len(d.Obligations) > 0 || len(d.Consents) > 0) {
+			t.Errorf("%s: a denial carries obligations or consents", c.name)
+		}
+	}
+}
+
+func TestObligations(t *testing.T) {
+	d := Decide(Request{Principal: Principal{Organization: hospital, Purpose: "TREAT"}, Segment: part2Segment(), Period: openPeriod(),
+		Facts: Facts{[]consent.Consent{tpo("k")}, treating("hosp")}, Now: at(2)})
+	want := []Obligation{{ObligeLabels, ""}, {ObligeNotice, NoticeVersion}, {ObligeScope, ""}, {ObligeRedisclosure, "HIPAA_TPO_EXCEPT_PROCEEDINGS"}}
+	if fmt.Sprint(d.Obligations) != fmt.Sprint(want) || fmt.Sprint(d.Consents) != "[Consent/k/_history/1]" {
+		t.Errorf("obligations %v, consents %v", d.Obligations, d.Consents)
+	}
+	for class, rule := range map[Class]string{LawfulHolderOther: "NO_REDISCLOSURE", Part2ProgramNonHIPAA: "CONSISTENT_WITH_CONSENT_ONLY", Intermediary: "LISTED_PARTICIPANTS_WITH_TREATING_RELATION"} {
+		if got := redisclosure(Organization{Class: class}, "COC"); got != rule {
+			t.Errorf("%s: %s", class, got)
+		}
+	}
+}
+
+// TestFilterAgreesWithDecide: what the store would let through by Partition and Materialize is what
+// Decide permits, for random instruments, relationships, segments, types and times.
+func TestFilterAgreesWithDecide(t *testing.T) {
+	segments := []NumberedSegment{
+		{1, part2Segment()}, {2, part2Segment("OPIOIDUD")}, {3, ordinary()}, {4, label.Segment{Custodian: "rco", Confidentiality: "N"}},
+		{5, func() label.Segment { s := part2Segment(); s.CounselingNote = true; return s }()},
+		{6, func() label.Segment { s := part2Segment(); s.Unclassified = true; return s }()},
+	}
+	purposes := []string{"TREAT", "COC", "HPAYMT", "HLEGAL"}
+	orgs := []Organization{hospital, plan, community, program}
+	types := []string{"Condition", "CarePlan", "DocumentReference"}
+	rapid.Check(t, func(t *rapid.T) {
+		facts := Facts{
+			Consents:      rapid.SliceOfN(rapid.Custom(randomConsent), 0, 3).Draw(t, "consents"),
+			Relationships: rapid.SliceOfN(rapid.Custom(randomRelationship), 0, 3).Draw(t, "relationships"),
+		}
+		var actors []Actor
+		for _, o := range orgs {
+			actors = append(actors, Actor{o, purposes})
+		}
+		grants := Materialize(facts, actors, segments)
+		for _, org := range orgs {
+			for _, purpose := range purposes {
+				p := Principal{Organization: org, Purpose: purpose}
+				f := Partition(p, segments)
+				for _, s := range segments {
+					for _, typ := range types {
+						for day := 1; day < 12; day++ {
+							d := Decide(Request{Principal: p, Segment: s.Segment, ResourceType: typ, Period: openPeriod(), Facts: facts, Now: at(day)})
+							if got := visible(f, grants, s.No, typ, at(day).UnixMicro()); got != (d.Effect == Permit) {
+								t.Fatalf("%s %s segment %d %s day %d: filter %v, decision %s %s", org.ID, purpose, s.No, typ, day, got, d.Effect, d.Code)
+							}
+						}
+					}
+				}
+			}
+		}
+	})
+}
+
+// visible is the filter's meaning as Filter's comment states it.
+func visible(f Filter, grants []Grant, seg int64, typ string, now int64) bool {
+	in := func(list []int64) bool {
+		for _, n := range list {
+			if n == seg {
+				return true
+			}
+		}
+		return false
+	}
+	granted := func(e Effect, types ...string) bool {
+		for _, g := range grants {
+			for _, want := range types {
+				if g.Organization == f.Organization && g.Purpose == f.Purpose && g.Segment == seg && g.Effect == e && g.ResourceType == want &&
+					g.From <= now && now < g.To && g.Period == openPeriod() {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	return in(f.Own) || granted(Permit, typ) || ((in(f.Open) || granted(Permit, "")) && !granted(Deny, "", typ))
+}
+
+func randomConsent(t *rapid.T) consent.Consent {
+	c := tpo(rapid.StringMatching("[a-z]{4}").Draw(t, "id"))
+	c.Kind = rapid.SampledFrom([]consent.Kind{consent.KindTPO, consent.KindSpecific, consent.KindCounselingNotes, consent.KindProceedings, consent.KindRestriction, ""}).Draw(t, "kind")
+	c.Broken = rapid.IntRange(0, 9).Draw(t, "broken") == 0
+	c.Status = rapid.SampledFrom([]string{"active", "inactive", "draft"}).Draw(t, "status")
+	c.From = at(rapid.IntRange(1, 10).Draw(t, "from"))
+	if rapid.Bool().Draw(t, "ends") {
+		c.To = at(rapid.IntRange(1, 11).Draw(t, "to"))
+	}
+	c.Disclosers = []string{rapid.SampledFrom([]string{"otp", "clinic", "rco"}).Draw(t, "discloser")}
+	c.Statements["refusal"] = rapid.IntRange(0, 4).Draw(t, "refusal") > 0
+	c.Root = randomProvision(t, 2)
+	return c
+}
+
+func randomProvision(t *rapid.T, depth int) consent.Provision {
+	p := consent.Provision{
+		Permit:        rapid.Bool().Draw(t, "permit"),
+		Purposes:      rapid.SliceOfN(rapid.SampledFrom([]string{"TREAT", "HPAYMT", "COC", "HLEGAL"}), 0, 2).Draw(t, "purposes"),
+		Types:         rapid.SliceOfN(rapid.SampledFrom([]string{"CarePlan", "DocumentReference"}), 0, 1).Draw(t, "types"),
+		Actors:        rapid.SliceOfN(rapid.SampledFrom([]string{"hosp", "rco"}), 0, 1).Draw(t, "actors"),
+		Classes:       rapid.SliceOfN(rapid.SampledFrom([]consent.RecipientClass{consent.ClassTreatingProviders, consent.ClassHealthPlans}), 0, 2).Draw(t, "classes"),
+		Inexpressible: rapid.IntRange(0, 9).Draw(t, "inexpressible") == 0,
+	}
+	if rapid.Bool().Draw(t, "labelled") {
+		p.Labels = []fhir.Coding{{System: fhir.SystemActCode, Code: rapid.SampledFrom([]string{"SUD", "42CFRPart2"}).Draw(t, "label")}}
+	}
+	if depth > 0 {
+		for range rapid.IntRange(0, 2).Draw(t, "children") {
+			p.Nested = append(p.Nested, randomProvision(t, depth-1))
+		}
+	}
+	return p
+}
+
+func randomRelationship(t *rapid.T) Relationship {
+	r := Relationship{
+		Organization: rapid.SampledFrom([]string{"hosp", "plan"}).Draw(t, "org"),
+		Kind:         rapid.SampledFrom([]RelationshipKind{Treating, Coverage}).Draw(t, "relationship"),
+		From:         at(rapid.IntRange(1, 10).Draw(t, "since")),
+	}
+	if rapid.Bool().Draw(t, "over") {
+		r.To = at(rapid.IntRange(1, 11).Draw(t, "until"))
+	}
+	return r
+}

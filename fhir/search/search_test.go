@@ -1,0 +1,172 @@
+package search
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"trellis/fhir"
+)
+
+func registry(t testing.TB) *Registry {
+	t.Helper()
+	r, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func resource(t testing.TB, doc string) *fhir.Resource {
+	t.Helper()
+	r, err := fhir.ReadTrusted([]byte(doc))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestExtract(t *testing.T) {
+	v := registry(t).Extract(resource(t, `{"resourceType":"Observation","id":"o","status":"final","code":{"coding":[{"system":"http://loinc.org","code":"1-2"},{"code":"local"}]},
+	 "subject":{"reference":"Patient/p"},"focus":[{"reference":"Patient/q"}],"effectivePeriod":{"start":"2026-01-01","end":"2026-01-02T12:00:00+02:00"},
+	 "valueCodeableConcept":{"text":"Yes","coding":[{"system":"http://loinc.org","code":"LA33-6"}]},"identifier":[{"system":"urn:x","value":"7"}]}`), "")
+	has := func(what string, ok bool) {
+		t.Helper()
+		if !ok {
+			t.Errorf("no index value for %s in %+v", what, v)
+		}
+	}
+	token := func(x Token) bool {
+		for _, y := range v.Tokens {
+			if x == y {
+				return true
+			}
+		}
+		return false
+	}
+	has("code", token(Token{"code", "http://loinc.org", "1-2"}) && token(Token{"code", "", "local"}))
+	has("status", token(Token{"status", "", "final"}))
+	has("identifier", token(Token{"identifier", "urn:x", "7"}))
+	has("value-concept", token(Token{"value-concept", "http://loinc.org", "LA33-6"}))
+	refs := fmt.Sprint(v.Refs)
+	has("subject", strings.Contains(refs, "{subject Patient p}") && strings.Contains(refs, "{patient Patient p}"))
+	has("date", len(v.Dates) == 1 && v.Dates[0].Lo == time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro() && v.Dates[0].Hi == time.Date(2026, 1, 2, 10, 0, 1, 0, time.UTC).UnixMicro())
+	has("clinical period", v.Clinical == v.Dates[0].Range)
+	has("value-string", fmt.Sprint(v.Strings) == "[{value-string yes Yes}]")
+}
+
+// TestPatients: only the CompartmentDefinition's parameters confer membership; focus never does.
+func TestPatients(t *testing.T) {
+	r := registry(t)
+	for doc, want := range map[string]string{
+		`{"resourceType":"Observation","subject":{"reference":"Patient/p"},"focus":[{"reference":"Patient/q"}]}`:                                 "[Patient/p]",
+		`{"resourceType":"Observation","subject":{"reference":"Group/g"}}`:                                                                       "[]",
+		`{"resourceType":"Patient","id":"p"}`:                                                                                                    "[Patient/p]",
+		`{"resourceType":"Communication","subject":{"reference":"Patient/p"},"recipient":[{"reference":"Patient/q"},{"reference":"Patient/p"}]}`: "[Patient/p Patient/q]",
+		`{"resourceType":"Consent","patient":{"reference":"https://h.example/fhir/Patient/p/_history/2"}}`:                                       "[Patient/p]",
+		`{"resourceType":"Organization"}`:                                                                                                        "[]",
+	} {
+		res := resource(t, doc)
+		if got := fmt.Sprint(r.Patients(res, "https://h.example/fhir")); got != want {
+			t.Errorf("%s: %s, want %s", doc, got, want)
+		}
+	}
+}
+
+func TestParseDate(t *testing.T) {
+	day := func(y, m, d, h, min, s, ms int) int64 {
+		return time.Date(y, time.Month(m), d, h, min, s, ms*1e6, time.UTC).UnixMicro()
+	}
+	for in, want := range map[string]Range{
+		"2026":                      {day(2026, 1, 1, 0, 0, 0, 0), day(2027, 1, 1, 0, 0, 0, 0)},
+		"2026-12":                   {day(2026, 12, 1, 0, 0, 0, 0), day(2027, 1, 1, 0, 0, 0, 0)},
+		"2024-02-29":                {day(2024, 2, 29, 0, 0, 0, 0), day(2024, 3, 1, 0, 0, 0, 0)},
+		"2026-01-02T03:04Z":         {day(2026, 1, 2, 3, 4, 0, 0), day(2026, 1, 2, 3, 5, 0, 0)},
+		"2025-12-31T23:30:00-05:00": {day(2026, 1, 1, 4, 30, 0, 0), day(2026, 1, 1, 4, 30, 1, 0)},
+		"2026-01-02T03:04:05.678Z":  {day(2026, 1, 2, 3, 4, 5, 678), day(2026, 1, 2, 3, 4, 5, 679)},
+	} {
+		if got, err := ParseDate(in); err != nil || got != want {
+			t.Errorf("%s: %v %v, want %v", in, got, err, want)
+		}
+	}
+	for _, in := range []string{"", "26", "2026-13", "2026-02-30", "2026-01-02T03:04:05", "yesterday", "2026-1-2"} {
+		if _, err := ParseDate(in); err == nil {
+			t.Errorf("%q was read as a date", in)
+		}
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	r := registry(t)
+	const secret = "Zw9Canary"
+	for query, names := range map[string]string{
+		"nonsense=1":                               "nonsense",
+		"code:near=x":                              "code:near",
+		"value-quantity=5":                         "value-quantity",
+		"patient.name=" + secret:                   "patient.name",
+		"_has:Condition:patient:code=" + secret:    "_has:Condition:patient:code",
+		"date=" + secret:                           "date",
+		"date=zz2026":                              "date",
+		"_count=-1":                                "_count",
+		"_count=many":                              "_count",
+		"_sort=nonsense":                           "_sort",
+		"_include=Observation:*":                   "_include",
+		"_include=Condition:patient":               "_include",
+		"_include=Observation:status":              "_include",
+		"_revinclude=Nope:x":                       "_revinclude",
+		"_total=estimate":                          "_total",
+		"_summary=text":                            "_summary",
+		"_id=a%20b":                                "_id",
+		"subject=a%20b":                            "subject",
+		"subject:Patient=Group/g":                  "subject",
+		"code=a|b|c":                               "code",
+		"status:missing=maybe":                     "status:missing",
+		url.QueryEscape("<script>") + "=" + secret: "(unreadable name)",
+	} {
+		values, err := url.ParseQuery(query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = r.Parse("Observation", values, "")
+		if err == nil || !strings.Contains(err.Error(), names) || strings.Contains(err.Error(), secret) {
+			t.Errorf("%s: %v", query, err)
+		}
+	}
+}
+
+// TestEveryStandardParameter: each compiled expression leads somewhere R4 knows, or the table and the
+// compiler have drifted apart.
+func TestEveryStandardParameter(t *testing.T) {
+	r := registry(t)
+	count := 0
+	for _, typ := range fhir.Types() {
+		for _, p := range r.Parameters(typ) {
+			count++
+			for _, alt := range p.paths {
+				if !alt.deceased && len(alt.steps) == 0 {
+					t.Errorf("%s.%s has an empty path", typ, p.Code)
+				}
+			}
+		}
+	}
+	if count < 1000 {
+		t.Errorf("only %d parameters", count)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	r := registry(f)
+	f.Add("patient=p&code=a|b,c&date=ge2026&_sort=-date&name:contains=x")
+	f.Fuzz(func(t *testing.T, query string) {
+		values, err := url.ParseQuery(query)
+		if err != nil {
+			return
+		}
+		q, err := r.Parse("Observation", values, "https://h.example/fhir")
+		if err == nil && q.Count > MaxCount {
+			t.Fatal("a page without bound")
+		}
+	})
+}
