@@ -16,7 +16,7 @@ func TestNoticeIsPinned(t *testing.T) {
 	}
 	for name, c := range map[string]struct{ text, hash string }{
 		"short": {StatementShort, "79fee3d6dff7e052183c61b66bfed589f0f45dcf330bb277e07b396bd12e9774"},
-		"long":  {StatementLong, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
+		"long":  {StatementLong, "d82205a18044f9f45776343d91e26d8ddb44bf13e136af169ec73d755facd9a8"},
 	} {
 		sum := sha256.Sum256([]byte(c.text))
 		if got := hex.EncodeToString(sum[:]); got != c.hash {
