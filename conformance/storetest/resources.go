@@ -126,8 +126,8 @@ func testAtomic(t *testing.T, open Open) {
 	b.check()
 }
 
-// consentDoc is a complete TPO consent of a patient to treating providers.
-func consentDoc(id, patient, discloser, extra string) string {
+// Consent is a complete TPO consent of a patient to treating providers; extra is added to its provision.
+func Consent(id, patient, discloser, extra string) string {
 	statement := func(typ string) string {
 		return fmt.Sprintf(`{"url":"https://trellis.example/fhir/StructureDefinition/consent-statement","extension":[{"url":"type","valueCode":%q},{"url":"text","valueString":"as on the signed form"}]}`, typ)
 	}
@@ -215,20 +215,20 @@ func testGrants(t *testing.T, open Open) {
 		}
 	}
 	see("no consent")
-	b.put("otp", true, consentDoc("k1", "p1", "otp", ""))
+	b.put("otp", true, Consent("k1", "p1", "otp", ""))
 	see("consent without treating relationship")
 	b.put("hosp", false, episode("e1", "p1", "hosp"))
 	see("consent and relationship", "c1")
 	b.put("otp", true, condition("c3", "p1", "F10.20"))
 	see("a new segment under the same consent", "c1", "c3")
-	b.put("otp", true, consentDoc("k1", "p1", "otp", `,"period":{"end":"2026-05-31"}`))
+	b.put("otp", true, Consent("k1", "p1", "otp", `,"period":{"end":"2026-05-31"}`))
 	see("with an end, before it", "c1", "c3")
 	at = time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
 	see("after the end")
 	at = time.Date(2026, 5, 2, 0, 0, 0, 0, time.UTC)
-	b.put("otp", true, consentDoc("k1", "p1", "otp", `,"class":[{"system":"http://hl7.org/fhir/resource-types","code":"CarePlan"}]`))
+	b.put("otp", true, Consent("k1", "p1", "otp", `,"class":[{"system":"http://hl7.org/fhir/resource-types","code":"CarePlan"}]`))
 	see("another type only")
-	b.put("otp", true, consentDoc("k1", "p1", "otp", `,"provision":[{"type":"deny","securityLabel":[{"system":"http://terminology.hl7.org/CodeSystem/v3-ActCode","code":"ETHUD"}]}]`))
+	b.put("otp", true, Consent("k1", "p1", "otp", `,"provision":[{"type":"deny","securityLabel":[{"system":"http://terminology.hl7.org/CodeSystem/v3-ActCode","code":"ETHUD"}]}]`))
 	see("one label denied", "c1")
 	b.put("otp", true, `{"resourceType":"Consent","id":"k2","status":"active","scope":{"text":"x"},"category":[{"text":"x"}],"patient":{"reference":"Patient/p1"},"dateTime":"not a date","provision":{"type":"permit"}}`)
 	see("an unreadable consent among valid ones")
