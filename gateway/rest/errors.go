@@ -25,7 +25,7 @@ func problem(err error) *fhir.Problem {
 		return fhir.NewProblem(fhir.Precondition, "conflict", "the resource has another version than the one named").Because(err)
 	case errors.Is(err, store.ErrExists), errors.Is(err, store.ErrConflict):
 		return fhir.NewProblem(fhir.Conflict, "conflict", "the resource changed meanwhile; try again").Because(err)
-	case errors.Is(err, release.ErrLog):
+	case errors.Is(err, release.ErrLog), errors.Is(err, store.ErrLog):
 		return fhir.NewProblem(fhir.Unavailable, "transient", "nothing can be released now; try again").Because(err)
 	case errors.Is(err, store.ErrBusy), errors.Is(err, context.DeadlineExceeded):
 		return fhir.NewProblem(fhir.Unavailable, "transient", "the server is busy; try again").Because(err)

@@ -55,6 +55,7 @@ var (
 	ErrNotFound     = errors.New("store: no such resource for this writer")
 	ErrPrecondition = errors.New("store: the version is not the one named")
 	ErrExists       = errors.New("store: the id is taken")
+	ErrLog          = errors.New("store: the audit log cannot be written") // so nothing was
 )
 
 // ChangeError is a failed change by its position.
@@ -154,7 +155,7 @@ func (w *writer) apply(changes []Change, finish func([]Written) (Commit, error))
 		return nil, err
 	}
 	if err := w.insertLeaves(commit.Leaves); err != nil {
-		return nil, err
+		return nil, errors.Join(ErrLog, err)
 	}
 	return out, w.insertDeliveries(commit.Deliveries)
 }

@@ -129,7 +129,11 @@ func translate(err error) error {
 	case pe.Code == "23505":
 		return fmt.Errorf("%w (constraint %s)", store.ErrConflict, pe.ConstraintName)
 	}
-	return fmt.Errorf("postgres: SQLSTATE %s in %s", pe.Code, pe.Routine)
+	out := fmt.Errorf("postgres: SQLSTATE %s in %s", pe.Code, pe.Routine)
+	if errors.Is(err, store.ErrLog) {
+		out = errors.Join(store.ErrLog, out)
+	}
+	return out
 }
 
 type querier interface {
