@@ -1,0 +1,173 @@
+// Package decisions holds the release decisions the gateway is held to, as data an auditor can read:
+// organizations.json (who asks), records.json and consents.json (what is on file) and cases*.json (who asks
+// for what, and what must and must not come back). cmd/trellis runs them over HTTP on both databases; the
+// numbers of the cases are those of the project's list of test vectors.
+//
+// The package only reads its own files. It knows no FHIR, no HTTP and no rules.
+package decisions
+
+import (
+	"bytes"
+	"embed"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"time"
+)
+
+//go:embed *.json
+var files embed.FS
+
+// Organization is an actor of the fixture with its legal class.
+type Organization struct {
+	ID    string `json:"id"`
+	Name  string `json:"name"`
+	Class string `json:"class"`
+	Payer bool   `json:"payer,omitempty"`
+}
+
+// Record is one resource on file. Owner is the organisation that writes it and so becomes its custodian.
+type Record struct {
+	Name     string          `json:"name"`
+	About    string          `json:"about"`
+	Owner    string          `json:"owner"`
+	Resource json.RawMessage `json:"resource"`
+}
+
+// Case is one decision or a short story of several, told in order on a fresh installation that holds all
+// records and the consents in Given.
+type Case struct {
+	ID    string   `json:"id"`
+	Title string   `json:"title"`
+	Rule  string   `json:"rule"` // section of the regulation, or of FHIR
+	Given []string `json:"given"`
+	Steps []Step   `json:"steps"`
+}
+
+// Step is a request, or else a change: Write records a consent, Delete deletes a record by its custodian, Fault
+// breaks something ("audit-log": the log takes no more entries). At moves the clock first.
+type Step struct {
+	At     time.Time `json:"at"`
+	Write  string    `json:"write,omitempty"`
+	Delete string    `json:"delete,omitempty"`
+	Fault  string    `json:"fault,omitempty"`
+
+	As      string            `json:"as,omitempty"`      // organisation whose client asks
+	Purpose string            `json:"purpose,omitempty"` // of use
+	Request string            `json:"request,omitempty"` // "GET Condition/C1", or "follow next" of the answer before
+	Form    string            `json:"form,omitempty"`    // body of a POST _search
+	Headers map[string]string `json:"headers,omitempty"` // the value "earlier ETag" stands for the last one seen
+	Expect  Expect            `json:"expect"`
+}
+
+// Expect is what must hold of an answer.
+type Expect struct {
+	Status  int               `json:"status"`
+	SameAs  string            `json:"same_as,omitempty"` // a request of the same caller that must get the very same answer
+	But     map[string]string `json:"but,omitempty"`     // text of that request's answer -> text of this one's
+	Entries *[]string         `json:"entries,omitempty"` // the set's resources, in any order, all of them
+	Total   *int              `json:"total,omitempty"`
+	NoTotal bool              `json:"no_total,omitempty"`
+	Has     []string          `json:"has,omitempty"`
+	Lacks   []string          `json:"lacks,omitempty"`
+	Missing string            `json:"missing,omitempty"` // what the recorder of a consent is told it lacks
+	Part2   *Part2            `json:"part2,omitempty"`   // what must travel with a Part 2 record; null: no notice at all
+	Event   *Event            `json:"event,omitempty"`   // the audit event of the request
+}
+
+// Part2 is what a consented disclosure carries besides the notice.
+type Part2 struct {
+	Scope        []string `json:"scope"`        // parts of the explanation of the consent
+	Redisclosure string   `json:"redisclosure"` // the rule stamped on it
+}
+
+// Event is the audit event a request must leave.
+type Event struct {
+	Kind     string   `json:"kind"`
+	Code     string   `json:"code,omitempty"`     // deciding reason of one of its decisions
+	Consents []string `json:"consents,omitempty"` // versions the decision rests on
+	Patient  string   `json:"patient,omitempty"`
+}
+
+// Fixture is everything on file.
+type Fixture struct {
+	Organizations []Organization
+	Records       []Record // always there, in this order
+	Consents      []Record // by name, only where a case gives them
+	Cases         []Case
+}
+
+// Load reads the fixture. A misspelt member, an unknown consent or an empty step is an error.
+func Load() (Fixture, error) {
+	var f Fixture
+	if err := read("organizations.json", &f.Organizations); err != nil {
+		return f, err
+	}
+	if err := read("records.json", &f.Records); err != nil {
+		return f, err
+	}
+	if err := read("consents.json", &f.Consents); err != nil {
+		return f, err
+	}
+	names, err := fs.Glob(files, "cases*.json")
+	if err != nil {
+		return f, err
+	}
+	for _, name := range names {
+		var cases []Case
+		if err := read(name, &cases); err != nil {
+			return f, err
+		}
+		f.Cases = append(f.Cases, cases...)
+	}
+	return f, f.check()
+}
+
+func read(name string, into any) error {
+	data, err := files.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return fmt.Errorf("decisions: %s: %w", name, err)
+	}
+	return nil
+}
+
+func (f Fixture) check() error {
+	seen := map[string]bool{}
+	for _, c := range f.Cases {
+		if c.ID == "" || c.Title == "" || c.Rule == "" || seen[c.ID] {
+			return fmt.Errorf("decisions: case %q lacks id, title or rule, or is there twice", c.ID)
+		}
+		seen[c.ID] = true
+		for _, name := range c.Given {
+			if _, ok := f.Consent(name); !ok {
+				return fmt.Errorf("decisions: case %s: no consent %q", c.ID, name)
+			}
+		}
+		asks := false
+		for i, s := range c.Steps {
+			if s.Request == "" && s.Write == "" && s.Delete == "" && s.Fault == "" {
+				return fmt.Errorf("decisions: case %s: step %d does nothing", c.ID, i+1)
+			}
+			asks = asks || s.Expect.Status != 0
+		}
+		if !asks {
+			return fmt.Errorf("decisions: case %s expects nothing", c.ID)
+		}
+	}
+	return nil
+}
+
+// Consent finds a consent by name.
+func (f Fixture) Consent(name string) (Record, bool) {
+	for _, c := range f.Consents {
+		if c.Name == name {
+			return c, true
+		}
+	}
+	return Record{}, false
+}
