@@ -36,14 +36,26 @@ func at(day int) time.Time { return time.Date(2026, 1, day, 0, 0, 0, 0, time.UTC
 // tpo is a complete TPO consent of the program's patient.
 func tpo(id string) consent.Consent {
 	return consent.Consent{
-		ID: id, Version: 1, Kind: consent.KindTPO, Status: "active", Patient: fhir.Reference{Type: "Patient", ID: "p"}, Signed: at(1), From: at(1),
+		ID: id, Version: 1, Recorder: "otp", Kind: consent.KindTPO, Status: "active", Patient: fhir.Reference{Type: "Patient", ID: "p"}, Signed: at(1), From: at(1),
 		Disclosers: []string{"otp"}, Description: "all my records", Signature: true, Expires: true,
 		Statements: map[string]bool{"redisclosure": true, "refusal": true, "revocation": true},
 		Root:       consent.Provision{Permit: true, Classes: []consent.RecipientClass{consent.ClassTreatingProviders, consent.ClassHealthPlans}, Purposes: []string{"TREAT", "HPAYMT"}},
 	}
 }
 
-func treating(org string) []Relationship { return []Relationship{{Organization: org, Kind: Treating}} }
+func recordedBy(c consent.Consent, org string) consent.Consent {
+	c.Recorder = org
+	return c
+}
+
+func everywhere(c consent.Consent) consent.Consent {
+	c.Recorder, c.Everywhere = OperatorID, true
+	return c
+}
+
+func treating(org string) []Relationship {
+	return []Relationship{{Organization: org, Kind: Treating, Recorder: org}}
+}
 
 func TestDecide(t *testing.T) {
 	counselling := part2Segment()
@@ -72,7 +84,7 @@ func TestDecide(t *testing.T) {
 		{"ordinary record, to a lawful holder", community, "TREAT", ordinary(), Facts{}, Deny, "NO_BASIS"},
 		{"record of a lawful holder, treatment", hospital, "TREAT", uncovered, Facts{}, Deny, "NO_BASIS"},
 		{"ordinary record, payment without coverage", plan, "HPAYMT", ordinary(), Facts{}, Deny, "NO_BASIS"},
-		{"ordinary record, payment with coverage", plan, "HPAYMT", ordinary(), Facts{Relationships: []Relationship{{Organization: "plan", Kind: Coverage}}}, Permit, "HIPAA_PAYMENT_OPERATIONS"},
+		{"ordinary record, payment with coverage", plan, "HPAYMT", ordinary(), Facts{Relationships: []Relationship{{Organization: "plan", Kind: Coverage, Recorder: "clinic"}}}, Permit, "HIPAA_PAYMENT_OPERATIONS"},
 		{"ordinary record, legal", hospital, "HLEGAL", ordinary(), Facts{}, Deny, "NO_BASIS"},
 		{"Part 2, no consent", hospital, "TREAT", part2Segment(), Facts{}, Deny, "NO_CONSENT"},
 		{"Part 2, consent, not treating", hospital, "TREAT", part2Segment(), Facts{Consents: []consent.Consent{tpo("k")}}, Deny, "RECIPIENT_NOT_DESIGNATED"},
@@ -83,8 +95,12 @@ func TestDecide(t *testing.T) {
 		{"unclassified stays hidden under consent", hospital, "TREAT", unclassified, Facts{[]consent.Consent{tpo("k")}, treating("hosp")}, Deny, "UNCLASSIFIED"},
 		{"counselling note under TPO", hospital, "TREAT", counselling, Facts{[]consent.Consent{tpo("k")}, treating("hosp")}, Deny, "COUNSELING_NOTES_SEPARATE"},
 		{"a refusal overrides", hospital, "TREAT", part2Segment(), Facts{[]consent.Consent{tpo("k"), denying}, treating("hosp")}, Deny, "CONSENT_DENIES"},
-		{"a refusal reaches ordinary records", hospital, "TREAT", ordinary(), Facts{Consents: []consent.Consent{denying}}, Deny, "CONSENT_DENIES"},
-		{"a broken consent fails closed", hospital, "TREAT", ordinary(), Facts{Consents: []consent.Consent{{ID: "b", Broken: true}}}, Deny, "CONSENT_EVALUATION_ERROR"},
+		{"a refusal the custodian recorded reaches ordinary records", hospital, "TREAT", ordinary(), Facts{Consents: []consent.Consent{recordedBy(denying, "clinic")}}, Deny, "CONSENT_DENIES"},
+		{"one the operator recorded too", hospital, "TREAT", ordinary(), Facts{Consents: []consent.Consent{everywhere(denying)}}, Deny, "CONSENT_DENIES"},
+		{"one recorded elsewhere does not", hospital, "TREAT", ordinary(), Facts{Consents: []consent.Consent{denying}}, Permit, "HIPAA_TREATMENT"},
+		{"a recipient cannot record the consent it needs", hospital, "TREAT", part2Segment(), Facts{[]consent.Consent{recordedBy(tpo("k"), "hosp")}, treating("hosp")}, Deny, "RECORDED_BY_ANOTHER"},
+		{"a third party cannot attest who treats", hospital, "TREAT", part2Segment(), Facts{[]consent.Consent{tpo("k")}, []Relationship{{Organization: "hosp", Kind: Treating, Recorder: "rco"}}}, Deny, "RECIPIENT_NOT_DESIGNATED"},
+		{"a broken consent fails closed", hospital, "TREAT", ordinary(), Facts{Consents: []consent.Consent{{ID: "b", Broken: true, Recorder: "clinic"}}}, Deny, "CONSENT_EVALUATION_ERROR"},
 	} {
 		d := Decide(Request{Principal: Principal{Organization: c.org, Purpose: c.purpose}, Segment: c.segment, ResourceType: "Condition", Period: openPeriod(), Facts: c.facts, Now: at(2)})
 		if d.Effect != c.effect || d.Code != c.code {
@@ -179,6 +195,8 @@ func visible(f Filter, grants []Grant, seg int64, typ string, now int64) bool {
 
 func randomConsent(t *rapid.T) consent.Consent {
 	c := tpo(rapid.StringMatching("[a-z]{4}").Draw(t, "id"))
+	c.Recorder = rapid.SampledFrom([]string{"otp", "clinic", "hosp"}).Draw(t, "recorder")
+	c.Everywhere = rapid.IntRange(0, 4).Draw(t, "everywhere") == 0
 	c.Kind = rapid.SampledFrom([]consent.Kind{consent.KindTPO, consent.KindSpecific, consent.KindCounselingNotes, consent.KindProceedings, consent.KindRestriction, ""}).Draw(t, "kind")
 	c.Broken = rapid.IntRange(0, 9).Draw(t, "broken") == 0
 	c.Status = rapid.SampledFrom([]string{"active", "inactive", "draft"}).Draw(t, "status")
@@ -216,6 +234,7 @@ func randomRelationship(t *rapid.T) Relationship {
 	r := Relationship{
 		Organization: rapid.SampledFrom([]string{"hosp", "plan"}).Draw(t, "org"),
 		Kind:         rapid.SampledFrom([]RelationshipKind{Treating, Coverage}).Draw(t, "relationship"),
+		Recorder:     rapid.SampledFrom([]string{"otp", "clinic", "hosp", "plan"}).Draw(t, "attestor"),
 		From:         at(rapid.IntRange(1, 10).Draw(t, "since")),
 	}
 	if rapid.Bool().Draw(t, "over") {

@@ -123,7 +123,8 @@ func (d *deliberation) findings() []consent.Finding {
 
 func (d *deliberation) related(kind RelationshipKind) bool {
 	for _, r := range d.req.Facts.Relationships {
-		if r.Kind == kind && r.Organization == d.req.Principal.Organization.ID &&
+		attested := r.Everywhere || r.Recorder == r.Organization || r.Recorder == d.req.Segment.Custodian
+		if attested && r.Kind == kind && r.Organization == d.req.Principal.Organization.ID &&
 			!d.req.Now.Before(r.From) && (r.To.IsZero() || d.req.Now.Before(r.To)) {
 			return true
 		}
@@ -155,7 +156,7 @@ func (d *deliberation) byConsent(rule, section string) {
 // nearestMiss is the reason that says most about why no consent permitted: the one furthest along the
 // checks an instrument passes through.
 func nearestMiss(reasons []Reason) string {
-	order := []string{"NO_CONSENT", "CONSENT_NOT_IN_FORCE", "CONSENT_NOT_YET_IN_FORCE", "CONSENT_EXPIRED", "CONSENT_REVOKED",
+	order := []string{"NO_CONSENT", "RECORDED_BY_ANOTHER", "CONSENT_NOT_IN_FORCE", "CONSENT_NOT_YET_IN_FORCE", "CONSENT_EXPIRED", "CONSENT_REVOKED",
 		"DISCLOSER_NOT_NAMED", "RECIPIENT_NOT_DESIGNATED", "CONTENT_NOT_COVERED", "PERIOD_NOT_COVERED", "ACTION_NOT_COVERED",
 		"PURPOSE_NOT_COVERED", "COUNSELING_NOTES_SEPARATE", "PROCEEDINGS_NOT_SEPARATE"}
 	best, code := 0, "NO_CONSENT"

@@ -31,6 +31,9 @@ const (
 	OperatorClass        Class = "operator" // the deployment's own administrator
 )
 
+// OperatorID is the Organization id of the deployment's own administrator.
+const OperatorID = "operator"
+
 // KnownClass reports whether c is declared above.
 func KnownClass(c Class) bool {
 	switch c {
@@ -91,6 +94,10 @@ type Relationship struct {
 	Kind         RelationshipKind
 	From, To     time.Time // From <= t < To; zero To is open
 	Source       string    // the resource that records it, "Type/id"
+	// Recorder is the organisation that recorded it. It counts when that is the organisation itself, the
+	// custodian of the record asked for, or the operator (Everywhere).
+	Recorder   string
+	Everywhere bool
 }
 
 // RelationshipKind says what the organisation is to the patient.

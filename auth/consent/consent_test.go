@@ -112,6 +112,7 @@ func FuzzRead(f *testing.F) {
 	f.Add([]byte(`{"resourceType":"Consent","provision":{"provision":[{}]}}`))
 	f.Fuzz(func(t *testing.T, doc []byte) {
 		c := Read("k", 1, time.Unix(0, 0), doc, "")
+		c.Recorder = "otp"
 		for _, finding := range Evaluate([]Consent{c}, Query{Recipient: "x", Purpose: "TREAT", Discloser: "otp", At: time.Unix(1<<31, 0)}) {
 			if finding.Permit && len(c.Validate()) > 0 {
 				t.Fatal("an invalid instrument permits")

@@ -52,6 +52,8 @@ func (c *Consent) ask(q Query) Finding {
 		return f
 	}
 	switch {
+	case !c.Everywhere && c.Recorder != q.Discloser:
+		return reject("RECORDED_BY_ANOTHER", "2.31(a)(2)")
 	case c.Broken:
 		f.Deny = true
 		return reject("CONSENT_EVALUATION_ERROR", "2.31(c)")

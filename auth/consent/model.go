@@ -42,6 +42,12 @@ type Consent struct {
 	Recorded time.Time
 	Broken   bool // could not be read: everything it might concern is denied
 
+	// Recorder is the organisation that recorded the instrument. It speaks for that organisation's
+	// records alone: nobody can consent in another's name to receive from it. Everywhere is set for
+	// instruments the operator recorded, which speak for all.
+	Recorder   string
+	Everywhere bool
+
 	Kind        Kind
 	Status      string // FHIR consent-state
 	Patient     fhir.Reference

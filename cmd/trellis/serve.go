@@ -118,7 +118,7 @@ type gateway struct {
 
 // operator is the deployment's own administrator; its records are what the declared posture makes them.
 func (p posture) operator() access.Organization {
-	return access.Organization{ID: "operator", Name: "Gateway operator", Class: access.OperatorClass,
+	return access.Organization{ID: access.OperatorID, Name: "Gateway operator", Class: access.OperatorClass,
 		OperatorPart2: p.Part2Program, OperatorCovered: p.CoveredEntity || len(p.BusinessAssociateOf)+len(p.QSOAWith) > 0}
 }
 

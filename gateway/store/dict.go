@@ -164,6 +164,9 @@ func (s *Store) Segment(no int64) label.Segment {
 	return s.segments[no].segment
 }
 
+// custodian is the organisation of a segment, "" when unknown.
+func (s *Store) custodian(seg int64) string { return s.Segment(seg).Custodian }
+
 // Segments lists all segments, reading those other replicas made since the last call.
 func (s *Store) Segments(ctx context.Context) ([]access.NumberedSegment, error) {
 	var count int64

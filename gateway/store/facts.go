@@ -23,17 +23,17 @@ func factType(typ string) bool {
 }
 
 // loadFacts reads what was recorded about a patient at known: the latest version of each fact
-// resource not later than it.
-func (s *Store) loadFacts(ctx context.Context, tx Tx, pat, known int64) (access.Facts, error) {
+// resource not later than it. custodian names the organisation of a segment.
+func (s *Store) loadFacts(ctx context.Context, tx Tx, pat, known int64, custodian func(seg int64) string) (access.Facts, error) {
 	var facts access.Facts
-	sql := `SELECT d.name,r.id,b.ver,b.at,b.op,b.enc,b.doc FROM res r JOIN dict d ON d.kind=1 AND d.no=r.type_no JOIN body b ON b.part=0 AND b.rid=r.rid
+	sql := `SELECT d.name,r.id,r.seg,b.ver,b.at,b.op,b.enc,b.doc FROM res r JOIN dict d ON d.kind=1 AND d.no=r.type_no JOIN body b ON b.part=0 AND b.rid=r.rid
 		WHERE r.part=0 AND r.pat=? AND d.name IN ('Consent','CareTeam','EpisodeOfCare','Coverage') AND b.at<=?
 		AND b.ver=(SELECT MAX(v.ver) FROM body v WHERE v.part=0 AND v.rid=r.rid AND v.at<=?) ORDER BY r.rid`
 	err := each(ctx, tx, sql, []any{pat, known, known}, func(r Rows) error {
-		var ver, at, op, enc int64
+		var seg, ver, at, op, enc int64
 		var typ, id string
 		var doc []byte
-		if err := r.Scan(&typ, &id, &ver, &at, &op, &enc, &doc); err != nil {
+		if err := r.Scan(&typ, &id, &seg, &ver, &at, &op, &enc, &doc); err != nil {
 			return err
 		}
 		if op == int64(Delete) {
@@ -43,21 +43,34 @@ func (s *Store) loadFacts(ctx context.Context, tx Tx, pat, known int64) (access.
 		if err != nil {
 			return err
 		}
-		return addFact(&facts, typ, id, int(ver), time.UnixMicro(at).UTC(), doc, s.base)
+		return addFact(&facts, fact{typ, id, custodian(seg), int(ver), time.UnixMicro(at).UTC(), doc}, s.base)
 	})
 	return facts, err
 }
 
-func addFact(facts *access.Facts, typ, id string, ver int, at time.Time, doc []byte, base string) error {
-	if typ == "Consent" {
-		facts.Consents = append(facts.Consents, consent.Read(id, ver, at, doc, base))
+// fact is one stored version of a resource that states facts.
+type fact struct {
+	typ, id, recorder string
+	version           int
+	at                time.Time
+	doc               []byte
+}
+
+func addFact(facts *access.Facts, f fact, base string) error {
+	if f.typ == "Consent" {
+		c := consent.Read(f.id, f.version, f.at, f.doc, base)
+		c.Recorder, c.Everywhere = f.recorder, f.recorder == access.OperatorID
+		facts.Consents = append(facts.Consents, c)
 		return nil
 	}
-	root, err := fhir.ParseJSON(doc)
+	root, err := fhir.ParseJSON(f.doc)
 	if err != nil {
-		return fmt.Errorf("store: a stored %s cannot be read", typ)
+		return fmt.Errorf("store: a stored %s cannot be read", f.typ)
 	}
-	facts.Relationships = append(facts.Relationships, relationships(typ, id, root, base)...)
+	for _, r := range relationships(f.typ, f.id, root, base) {
+		r.Recorder, r.Everywhere = f.recorder, f.recorder == access.OperatorID
+		facts.Relationships = append(facts.Relationships, r)
+	}
 	return nil
 }
 
@@ -104,7 +117,7 @@ func (w *writer) materialize(pat int64) error {
 	if err := w.bumpEpoch(pat); err != nil { // takes the patient's row lock first
 		return err
 	}
-	facts, err := w.s.loadFacts(w.ctx, w.tx, pat, w.now)
+	facts, err := w.s.loadFacts(w.ctx, w.tx, pat, w.now, w.custodian)
 	if err != nil {
 		return err
 	}
@@ -255,7 +268,7 @@ func (s *Store) currentFacts(ctx context.Context, tx Tx, pat, epoch int64) (Pati
 	if f, ok := s.facts.get(pat, epoch); ok {
 		return f, nil
 	}
-	facts, err := s.loadFacts(ctx, tx, pat, forever)
+	facts, err := s.loadFacts(ctx, tx, pat, forever, s.custodian)
 	if err != nil {
 		return PatientFacts{}, err
 	}

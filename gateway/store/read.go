@@ -152,7 +152,7 @@ func (s *Store) FactsAt(ctx context.Context, row *Row, known time.Time) (Subject
 			if _, err := one(ctx, tx, "SELECT i.rid FROM ident i JOIN dict d ON d.kind=1 AND d.no=i.type_no AND d.name='Patient' WHERE i.id=?", []any{sub.Patients[i].ID}, &pat); err != nil {
 				return err
 			}
-			facts, err := s.loadFacts(ctx, tx, pat, known.UnixMicro())
+			facts, err := s.loadFacts(ctx, tx, pat, known.UnixMicro(), s.custodian)
 			if err != nil {
 				return err
 			}
