@@ -25,6 +25,7 @@ func commands() []command {
 		{"explain", "say why a record is released to an organisation, or not", runExplain},
 		{"audit", "export and verify the audit log", runAudit},
 		{"client", "register client applications", runClient},
+		{"bench", "measure against the bare database", runBench},
 	}
 }
 
