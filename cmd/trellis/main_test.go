@@ -10,4 +10,12 @@ import (
 // cluster is this package's private PostgreSQL.
 var cluster *pgtest.Cluster
 
-func TestMain(m *testing.M) { os.Exit(pgtest.Main(m, &cluster)) }
+// asCommand makes this test program behave as the command itself, for tests that need a process to kill.
+const asCommand = "TRELLIS_TEST_AS_COMMAND"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asCommand) != "" {
+		os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+	}
+	os.Exit(pgtest.Main(m, &cluster))
+}
