@@ -161,7 +161,7 @@ func invalidRecord(err error) error {
 			at = fmt.Sprintf("row %d, column %s", fault.Row, fault.Column)
 		}
 		p.Issues = append(p.Issues, fhir.Issue{Code: "invalid", Text: fault.Text, Expression: at})
-		if fault.Code == "json" {
+		if fault.Code == "not-json" {
 			p.Category = fhir.Invalid
 		}
 	}
