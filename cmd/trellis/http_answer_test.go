@@ -63,7 +63,7 @@ func (in *installation) send(r request) reply {
 	in.t.Helper()
 	url := r.path
 	if !strings.HasPrefix(url, "http") {
-		url = in.gateway.base + "/" + url
+		url = strings.TrimSuffix(in.gateway.base+"/"+url, "/")
 	}
 	req, err := http.NewRequestWithContext(in.t.Context(), r.method, url, bytes.NewReader(r.body))
 	if err != nil {
