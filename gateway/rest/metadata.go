@@ -68,7 +68,7 @@ func (s *Server) smartConfiguration(c *gin.Context) {
 
 // health answers a load balancer.
 func (s *Server) health(c *gin.Context) {
-	if _, err := s.Store.Now(c.Request.Context()); err != nil {
+	if _, _, err := s.Store.Setting(c.Request.Context(), "base"); err != nil {
 		s.fail(c, err)
 		return
 	}

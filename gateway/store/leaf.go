@@ -113,11 +113,11 @@ func (a auditStore) Append(ctx context.Context, leaves ...audit.Leaf) error {
 
 // AcquireLease implements audit.Store.
 func (a auditStore) AcquireLease(ctx context.Context, holder string, ttl time.Duration) (fence int64, ok bool, err error) {
+	now, err := a.s.now(ctx)
+	if err != nil {
+		return 0, false, err
+	}
 	err = a.s.engine.Write(ctx, func(tx Tx) error {
-		now, err := a.s.now(ctx, tx)
-		if err != nil {
-			return err
-		}
 		if ttl == 0 {
 			_, err := tx.Exec(ctx, "UPDATE audit_lease SET expires=0 WHERE name='sequencer' AND holder=?", holder)
 			ok = err == nil

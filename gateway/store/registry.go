@@ -148,11 +148,11 @@ func (o oauthStore) Client(ctx context.Context, id string) (oauth.Client, error)
 
 // UseAssertion implements oauth.Store: the primary key makes the pair usable once.
 func (o oauthStore) UseAssertion(ctx context.Context, issuer, jti string, expires time.Time) error {
+	now, err := o.s.now(ctx)
+	if err != nil {
+		return err
+	}
 	return o.s.engine.Write(ctx, func(tx Tx) error {
-		now, err := o.s.now(ctx, tx)
-		if err != nil {
-			return err
-		}
 		if _, err := tx.Exec(ctx, "DELETE FROM oauth_assertion WHERE expires<?", now); err != nil {
 			return err
 		}

@@ -43,6 +43,7 @@ type Store struct {
 	segKeys  map[string]int64
 	facts    factCache
 	counts   statementCounts
+	offset   clockOffset
 	appends  chan *leafJob
 	closing  chan struct{}
 	closed   sync.WaitGroup
@@ -109,27 +110,45 @@ func (s *Store) Close() error {
 	return errors.Join(s.zstdEnc.Close(), s.engine.Close())
 }
 
-// Now is the store's time: the database's clock, or the injected one.
+// offsetLife is how long a measured difference between the database's clock and ours is used.
+const offsetLife = 10 * time.Second
+
+// Now is the store's time: the database's clock, or the injected one. The database is asked for it
+// every offsetLife; in between our own clock runs on from there. Replicas thus agree on the time to
+// within a round trip, whatever their own clocks say.
 func (s *Store) Now(ctx context.Context) (time.Time, error) {
 	if s.clock != nil {
 		return s.clock().UTC(), nil
+	}
+	s.offset.Lock()
+	defer s.offset.Unlock()
+	if time.Since(s.offset.at) < offsetLife {
+		return time.Now().Add(s.offset.by).UTC().Truncate(time.Microsecond), nil
 	}
 	var micros int64
 	err := s.engine.Read(ctx, func(tx Tx) error {
 		_, err := one(ctx, tx, "SELECT "+s.dialect.NowMicros, nil, &micros)
 		return err
 	})
-	return time.UnixMicro(micros).UTC(), err
+	if err != nil {
+		return time.Time{}, err
+	}
+	now := time.UnixMicro(micros).UTC()
+	s.offset.at, s.offset.by = time.Now(), time.Until(now)
+	return now, nil
 }
 
-// now is the time inside a transaction.
-func (s *Store) now(ctx context.Context, tx Tx) (int64, error) {
-	if s.clock != nil {
-		return s.clock().UnixMicro(), nil
-	}
-	var micros int64
-	_, err := one(ctx, tx, "SELECT "+s.dialect.NowMicros, nil, &micros)
-	return micros, err
+// now is the time of a write in microseconds.
+func (s *Store) now(ctx context.Context) (int64, error) {
+	t, err := s.Now(ctx)
+	return t.UnixMicro(), err
+}
+
+// clockOffset is how far the database's clock is from ours, and when that was measured.
+type clockOffset struct {
+	sync.Mutex
+	at time.Time
+	by time.Duration
 }
 
 // Secret returns the deployment's 32-byte secret of that name, made on first use and shared by all
