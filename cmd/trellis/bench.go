@@ -41,10 +41,10 @@ binaries, and removes them. Progress goes to standard error, a table to standard
 
 Flags:
   --stores LIST     which stores: sqlite, postgres or both (default sqlite,postgres)
-  --patients N      patients, each with about 35 resources (default 600)
+  --patients N      patients, each with about 35 resources (default 400)
   --clients N       concurrent clients (default 32)
-  --seconds S       load on each side of a comparison (default 4)
-  --growth A,B      compare the search's p50 at these numbers of patients (default 150,600; empty for none)
+  --seconds S       load on each side of a comparison (default 2.5)
+  --growth A,B      compare the search's p50 at these numbers of patients (default 100,400; empty for none)
   --postgres DSN    use this server, in a schema made for the run and dropped after it
   --json            write the rows as JSON
   --profile DIR     write a CPU profile of each phase to DIR
@@ -69,12 +69,12 @@ func runBench(args []string, stdout, stderr io.Writer) int {
 	fs.Usage = func() { fmt.Fprint(stderr, benchHelp) }
 	var f benchFlags
 	fs.StringVar(&f.stores, "stores", "sqlite,postgres", "")
-	fs.StringVar(&f.growth, "growth", "150,600", "")
+	fs.StringVar(&f.growth, "growth", "100,400", "")
 	fs.StringVar(&f.postgres, "postgres", "", "")
 	fs.StringVar(&f.profile, "profile", "", "")
-	fs.IntVar(&f.patients, "patients", 600, "")
+	fs.IntVar(&f.patients, "patients", 400, "")
 	fs.IntVar(&f.clients, "clients", 32, "")
-	fs.Float64Var(&f.seconds, "seconds", 4, "")
+	fs.Float64Var(&f.seconds, "seconds", 2.5, "")
 	fs.BoolVar(&f.json, "json", false, "")
 	if code, done := parseFlags(fs, args, stdout, benchHelp); done {
 		return code
@@ -118,7 +118,7 @@ func (f benchFlags) bench(stderr io.Writer) (bench, error) {
 	for _, text := range strings.Split(f.growth, ",") {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 3 {
-			return b, errors.New("--growth takes numbers of patients, 3 or more, such as 150,600")
+			return b, errors.New("--growth takes numbers of patients, 3 or more, such as 100,400")
 		}
 		b.growth = append(b.growth, n)
 	}

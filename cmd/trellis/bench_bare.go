@@ -21,7 +21,7 @@ import (
 type bareDatabase interface {
 	Durable(ctx context.Context) (bool, error)
 	Keep(ctx context.Context, ids []string, packed [][]byte) error
-	Analyze(ctx context.Context) error
+	Settle(ctx context.Context) error
 	Body(ctx context.Context, id string) ([]byte, error)
 	Page(ctx context.Context, patient string, count int) (ids []string, docs [][]byte, err error)
 	Rows(ctx context.Context, table, id string) (columns []string, values [][]any, err error)

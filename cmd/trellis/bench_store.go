@@ -113,7 +113,7 @@ func (b *storeBench) grow(ctx context.Context, to int) error {
 	if b.rows == nil { // the first load starts from an empty store
 		b.single("load, patients as transactions, 4 at a time", fmt.Sprintf("%.0f resources/s", float64(n)/time.Since(begin).Seconds()), "")
 	}
-	return b.db.Analyze(ctx)
+	return b.db.Settle(ctx)
 }
 
 // reads measures everything that changes nothing, at the main size.
@@ -132,7 +132,7 @@ func (b *storeBench) reads(ctx context.Context) error {
 	if err := b.bare.learn(ctx, b.site, 0, b.count, newProgress(b.stderr, b.name+": copying answers for the baseline", b.count)); err != nil {
 		return err
 	}
-	if err := b.db.Analyze(ctx); err != nil {
+	if err := b.db.Settle(ctx); err != nil {
 		return err
 	}
 	if err := b.bare.same(ctx, b.site, b.at, b.count); err != nil {

@@ -70,8 +70,8 @@ func (b *Baseline) Keep(ctx context.Context, ids []string, packed [][]byte) erro
 	return b.pool.SendBatch(ctx, &batch).Close()
 }
 
-// Analyze refreshes the planner's statistics, as after any load.
-func (b *Baseline) Analyze(ctx context.Context) error {
+// Settle does at once what autovacuum does a minute after a load.
+func (b *Baseline) Settle(ctx context.Context) error {
 	_, err := b.pool.Exec(ctx, "VACUUM ANALYZE")
 	return err
 }
