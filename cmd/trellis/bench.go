@@ -43,7 +43,7 @@ Flags:
   --stores LIST     which stores: sqlite, postgres or both (default sqlite,postgres)
   --patients N      patients, each with about 35 resources (default 400)
   --clients N       concurrent clients (default 32)
-  --seconds S       load on each side of a comparison (default 2.5)
+  --seconds S       load on each side of a comparison (default 2)
   --growth A,B      compare the search's p50 at these numbers of patients (default 100,400; empty for none)
   --postgres DSN    use this server, in a schema made for the run and dropped after it
   --json            write the rows as JSON
@@ -74,7 +74,7 @@ func runBench(args []string, stdout, stderr io.Writer) int {
 	fs.StringVar(&f.profile, "profile", "", "")
 	fs.IntVar(&f.patients, "patients", 400, "")
 	fs.IntVar(&f.clients, "clients", 32, "")
-	fs.Float64Var(&f.seconds, "seconds", 2.5, "")
+	fs.Float64Var(&f.seconds, "seconds", 2, "")
 	fs.BoolVar(&f.json, "json", false, "")
 	if code, done := parseFlags(fs, args, stdout, benchHelp); done {
 		return code

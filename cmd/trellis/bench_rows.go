@@ -47,6 +47,7 @@ func compared(storeName, name, target string, c comparison) measurement {
 func writeReport(w io.Writer, head string, rows []measurement, asJSON bool) error {
 	if asJSON {
 		out := json.NewEncoder(w)
+		out.SetEscapeHTML(false)
 		out.SetIndent("", "  ")
 		return out.Encode(map[string]any{"machine": head, "rows": rows})
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -137,7 +138,10 @@ func (s *site) close() error {
 		err = errors.Join(err, server.Close())
 	}
 	s.cancel()
-	return errors.Join(err, <-s.done, s.gateway.close())
+	if stop := <-s.done; stop != nil {
+		err = errors.Join(err, fmt.Errorf("stopping the gateway, which numbers its last audit leaves: %w", stop))
+	}
+	return errors.Join(err, s.gateway.close())
 }
 
 // variants serves what has consent or audit off, and its counterpart.
