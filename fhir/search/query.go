@@ -77,7 +77,9 @@ func (q *Query) Patients() []string {
 				ids = append(ids, v.RefID)
 			}
 		}
-		if len(ids) == len(c.Values) && contains(patientCompartment(q.Type), c.Code) {
+		members := patientCompartment(q.Type)
+		// Where the compartment is made by subject, patient is subject narrowed to Patients.
+		if len(ids) == len(c.Values) && (contains(members, c.Code) || (c.Code == "patient" && contains(members, "subject"))) {
 			return ids
 		}
 	}

@@ -12,6 +12,8 @@ import (
 type Engine interface {
 	// Read runs fn on one connection. Statements see committed data, each its own snapshot.
 	Read(ctx context.Context, fn func(Tx) error) error
+	// Search is Read for statements whose best plan depends on the values asked for.
+	Search(ctx context.Context, fn func(Tx) error) error
 	// Snapshot runs fn on one consistent snapshot.
 	Snapshot(ctx context.Context, fn func(Tx) error) error
 	// Write runs fn in a read-write transaction. When it returns nil the changes are durable; when it

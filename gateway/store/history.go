@@ -13,7 +13,7 @@ type Scope struct{ Type, ID string }
 // History lists versions, newest first, at most count and older than before (a sequence number, 0 for
 // the newest). Today's labels govern every version. next is 0 on the last page.
 func (s *Store) History(ctx context.Context, f access.Filter, scope Scope, before int64, count int) (rows []Row, next int64, err error) {
-	err = s.engine.Read(ctx, func(tx Tx) error {
+	err = s.engine.Search(ctx, func(tx Tx) error {
 		c, err := s.compile(ctx, tx, f)
 		if err != nil {
 			return err

@@ -30,6 +30,9 @@ func migrate(ctx context.Context, e Engine) error {
 		return err
 	}
 	for _, name := range names {
+		if strings.HasSuffix(name, ".sqlite.sql") && d.Name != "sqlite" {
+			continue
+		}
 		data, err := migrationFiles.ReadFile(name)
 		if err != nil {
 			return err

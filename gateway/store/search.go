@@ -25,7 +25,7 @@ type Page struct {
 // hidden rows cost no page and leave no trace in it.
 func (s *Store) Search(ctx context.Context, f access.Filter, q *search.Query, after *Position) (Page, error) {
 	var page Page
-	err := s.engine.Read(ctx, func(tx Tx) error {
+	err := s.engine.Search(ctx, func(tx Tx) error {
 		b := &statement{}
 		keys, err := s.searchStatement(ctx, tx, b, f, q, after)
 		if err != nil {
@@ -188,7 +188,7 @@ func (s *Store) patientNumber(ctx context.Context, tx Tx, id string) (int64, err
 // Count is the number of rows of the caller's view that match.
 func (s *Store) Count(ctx context.Context, f access.Filter, q *search.Query) (int64, error) {
 	var n int64
-	err := s.engine.Read(ctx, func(tx Tx) error {
+	err := s.engine.Search(ctx, func(tx Tx) error {
 		b := &statement{}
 		b.add("SELECT COUNT(*) FROM res r WHERE ")
 		if err := s.matching(ctx, tx, b, f, q); err != nil {
@@ -241,7 +241,7 @@ func (s *Store) Include(ctx context.Context, f access.Filter, q *search.Query, m
 	for i, m := range matches {
 		rids[i], ids[i], seen[m.rid] = m.rid, m.ID, true
 	}
-	err = s.engine.Read(ctx, func(tx Tx) error {
+	err = s.engine.Search(ctx, func(tx Tx) error {
 		c, err := s.compile(ctx, tx, f)
 		if err != nil {
 			return err

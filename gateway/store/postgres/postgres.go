@@ -22,7 +22,8 @@ const maxRetries = 8
 
 // Engine is a pool of connections.
 type Engine struct {
-	pool     *pgxpool.Pool
+	pool     *pgxpool.Pool // look-ups by key and writes: planned once per connection
+	searches *pgxpool.Pool // searches: planned anew for each set of values
 	numbered sync.Map // SQL with ? -> SQL with $n
 }
 
@@ -34,22 +35,27 @@ func Open(ctx context.Context, dsn string) (*Engine, error) {
 	if err != nil {
 		return nil, errors.New("postgres: the connection string cannot be read") // it may hold a password
 	}
-	// Generic plans for skewed codes cost a factor of hundreds; planning costs tens of microseconds.
-	cfg.ConnConfig.RuntimeParams["plan_cache_mode"] = "force_custom_plan"
 	cfg.ConnConfig.RuntimeParams["application_name"] = "trellis"
 	cfg.ConnConfig.RuntimeParams["timezone"] = "UTC"
 	if cfg.MaxConns < 16 {
 		cfg.MaxConns = 16
 	}
-	pool, err := pgxpool.NewWithConfig(ctx, cfg)
-	if err != nil {
+	e := &Engine{}
+	if e.pool, err = pgxpool.NewWithConfig(ctx, cfg); err != nil {
 		return nil, fmt.Errorf("postgres: connecting: %w", err)
 	}
-	if err := pool.Ping(ctx); err != nil {
-		pool.Close()
+	if err := e.pool.Ping(ctx); err != nil {
+		e.pool.Close()
 		return nil, fmt.Errorf("postgres: the server does not answer: %w", err)
 	}
-	return &Engine{pool: pool}, nil
+	// A generic plan for a skewed code costs a search a factor of hundreds; planning costs it a millisecond.
+	custom := cfg.Copy()
+	custom.ConnConfig.RuntimeParams["plan_cache_mode"] = "force_custom_plan"
+	if e.searches, err = pgxpool.NewWithConfig(ctx, custom); err != nil {
+		e.pool.Close()
+		return nil, fmt.Errorf("postgres: connecting: %w", err)
+	}
+	return e, nil
 }
 
 // Dialect implements store.Engine.
@@ -64,13 +70,23 @@ func (e *Engine) Dialect() store.Dialect {
 
 // Close releases the pool.
 func (e *Engine) Close() error {
+	e.searches.Close()
 	e.pool.Close()
 	return nil
 }
 
 // Read implements store.Engine.
 func (e *Engine) Read(ctx context.Context, fn func(store.Tx) error) error {
-	c, err := e.pool.Acquire(ctx)
+	return e.read(ctx, e.pool, fn)
+}
+
+// Search implements store.Engine.
+func (e *Engine) Search(ctx context.Context, fn func(store.Tx) error) error {
+	return e.read(ctx, e.searches, fn)
+}
+
+func (e *Engine) read(ctx context.Context, pool *pgxpool.Pool, fn func(store.Tx) error) error {
+	c, err := pool.Acquire(ctx)
 	if err != nil {
 		return unavailable(err)
 	}

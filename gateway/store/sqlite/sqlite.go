@@ -105,6 +105,9 @@ func (e *Engine) Read(ctx context.Context, fn func(store.Tx) error) error {
 	}
 }
 
+// Search implements store.Engine: SQLite plans a statement once, by the statistics of a migration.
+func (e *Engine) Search(ctx context.Context, fn func(store.Tx) error) error { return e.Read(ctx, fn) }
+
 // Snapshot implements store.Engine.
 func (e *Engine) Snapshot(ctx context.Context, fn func(store.Tx) error) error {
 	return e.Read(ctx, func(tx store.Tx) error {
