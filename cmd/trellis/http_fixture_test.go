@@ -16,6 +16,7 @@ import (
 	"trellis/auth/access"
 	"trellis/auth/oauth"
 	"trellis/conformance/decisions"
+	"trellis/gateway/audit"
 	"trellis/gateway/store"
 	"trellis/gateway/telemetry"
 )
@@ -64,7 +65,8 @@ type installation struct {
 	log     *logBuffer
 	keys    map[string][]byte // private JWK by client id
 	sources map[string]*oauth.TokenSource
-	restore func() // undoes a fault
+	decoded map[string][]audit.Event // by leaf: the log only grows
+	restore func()                   // undoes a fault
 }
 
 // onEachStore runs a test on an embedded database and on PostgreSQL.
@@ -82,7 +84,7 @@ func onEachStore(t *testing.T, test func(t *testing.T, where location)) {
 func newInstallation(t testing.TB, where location, publicURL string) *installation {
 	t.Helper()
 	in := &installation{t: t, where: where, clock: &steadyClock{at: firstMorning()}, log: &logBuffer{},
-		keys: map[string][]byte{}, sources: map[string]*oauth.TokenSource{}, restore: func() {}}
+		keys: map[string][]byte{}, sources: map[string]*oauth.TokenSource{}, decoded: map[string][]audit.Event{}, restore: func() {}}
 	in.server = httptest.NewUnstartedServer(nil)
 	address := in.server.Listener.Addr().String()
 	if publicURL == "" {
@@ -242,6 +244,9 @@ func (in *installation) finish() {
 	text := strings.ToLower(in.log.String())
 	if !strings.Contains(text, "request") {
 		in.t.Error("the log is empty, so that it is free of patients proves nothing")
+	}
+	if strings.Contains(text, "disagree") {
+		in.t.Error("the query let through what the decision denies, or the other way round")
 	}
 	for line := range strings.Lines(text) {
 		if strings.Contains(line, canary) {
