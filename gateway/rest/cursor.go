@@ -66,7 +66,7 @@ func (c *Cursors) open(s, binding string, who access.Principal) (*store.Position
 		return nil, nil
 	}
 	refused := fhir.NewProblem(fhir.Invalid, "invalid", "the _cursor does not belong to this search, or is too old; start again from the first page")
-	sealed, err := base64.RawURLEncoding.DecodeString(s)
+	sealed, err := base64.RawURLEncoding.Strict().DecodeString(s)
 	if err != nil || len(sealed) < c.aead.NonceSize() {
 		return nil, refused
 	}
