@@ -74,8 +74,12 @@ func schemaProblems(ve *jsonschema.ValidationError, out *[]Problem) {
 	}
 	if len(ve.Causes) == 0 {
 		keyword := slashpath.Base(ve.KeywordLocation)
+		text := keywordText(keyword)
+		if keyword == "required" { // the names come from the schema, not from the record
+			text += strings.Replace(ve.Message, "missing properties", "", 1)
+		}
 		*out = append(*out, Problem{
-			Code: "schema", Pointer: ve.InstanceLocation, Keyword: keyword, Text: keywordText(keyword), Dropped: true,
+			Code: "schema", Pointer: ve.InstanceLocation, Keyword: keyword, Text: text, Dropped: true,
 		})
 		return
 	}

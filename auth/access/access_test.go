@@ -85,6 +85,7 @@ func TestDecide(t *testing.T) {
 		{"record of a lawful holder, treatment", hospital, "TREAT", uncovered, Facts{}, Deny, "NO_BASIS"},
 		{"ordinary record, payment without coverage", plan, "HPAYMT", ordinary(), Facts{}, Deny, "NO_BASIS"},
 		{"ordinary record, payment with coverage", plan, "HPAYMT", ordinary(), Facts{Relationships: []Relationship{{Organization: "plan", Kind: Coverage, Recorder: "clinic"}}}, Permit, "HIPAA_PAYMENT_OPERATIONS"},
+		{"ordinary record, payment, coverage attested by the payer alone", plan, "HPAYMT", ordinary(), Facts{Relationships: []Relationship{{Organization: "plan", Kind: Coverage, Recorder: "plan"}}}, Deny, "NO_BASIS"},
 		{"ordinary record, legal", hospital, "HLEGAL", ordinary(), Facts{}, Deny, "NO_BASIS"},
 		{"Part 2, no consent", hospital, "TREAT", part2Segment(), Facts{}, Deny, "NO_CONSENT"},
 		{"Part 2, consent, not treating", hospital, "TREAT", part2Segment(), Facts{Consents: []consent.Consent{tpo("k")}}, Deny, "RECIPIENT_NOT_DESIGNATED"},

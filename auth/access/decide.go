@@ -123,7 +123,7 @@ func (d *deliberation) findings() []consent.Finding {
 
 func (d *deliberation) related(kind RelationshipKind) bool {
 	for _, r := range d.req.Facts.Relationships {
-		attested := r.Everywhere || r.Recorder == r.Organization || r.Recorder == d.req.Segment.Custodian
+		attested := r.Everywhere || r.Recorder == d.req.Segment.Custodian || (kind == Treating && r.Recorder == r.Organization)
 		if attested && r.Kind == kind && r.Organization == d.req.Principal.Organization.ID &&
 			!d.req.Now.Before(r.From) && (r.To.IsZero() || d.req.Now.Before(r.To)) {
 			return true

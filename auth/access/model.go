@@ -94,8 +94,9 @@ type Relationship struct {
 	Kind         RelationshipKind
 	From, To     time.Time // From <= t < To; zero To is open
 	Source       string    // the resource that records it, "Type/id"
-	// Recorder is the organisation that recorded it. It counts when that is the organisation itself, the
-	// custodian of the record asked for, or the operator (Everywhere).
+	// Recorder is the organisation that recorded it. It counts when that is the custodian of the record
+	// asked for or the operator (Everywhere); a provider may attest itself that it treats, a payer may not
+	// attest its own coverage.
 	Recorder   string
 	Everywhere bool
 }

@@ -82,7 +82,7 @@ type prefixRule struct{ system, prefix, label string }
 // Classify gives the segment of a resource. mapped are labels the mapping's rules gave out.
 // Labels in the resource's own meta.security are kept.
 func (c *Classifier) Classify(r *fhir.Resource, src Source, mapped []fhir.Coding) Segment {
-	if directory(r.Type) {
+	if Directory(r.Type) {
 		return Segment{Custodian: src.Organization, Confidentiality: "U", Directory: true}
 	}
 	set := map[fhir.Coding]bool{}
@@ -201,18 +201,15 @@ func covered(system string) bool {
 // local reports whether a code system is one Trellis publishes.
 func local(system string) bool { return strings.HasPrefix(system, fhir.LocalBase+"/CodeSystem/") }
 
-// directory lists the types that describe organisations and places, never a patient (design section 13).
-func directory(typ string) bool {
-	switch typ {
-	case "Organization", "Location", "HealthcareService", "Practitioner", "PractitionerRole",
-		"CodeSystem", "ValueSet", "ConceptMap", "StructureDefinition", "NamingSystem", "SearchParameter", "Questionnaire":
-		return true
-	}
-	return false
+// DirectoryTypes lists the types that describe organisations, places and terminology, never a patient;
+// they are readable by every client.
+func DirectoryTypes() []string {
+	return []string{"Organization", "Location", "HealthcareService", "Practitioner", "PractitionerRole",
+		"CodeSystem", "ValueSet", "ConceptMap", "StructureDefinition", "NamingSystem", "SearchParameter", "Questionnaire"}
 }
 
-// Directory reports whether a type is readable by every client.
-func Directory(typ string) bool { return directory(typ) }
+// Directory reports whether a type is one of DirectoryTypes.
+func Directory(typ string) bool { return slices.Contains(DirectoryTypes(), typ) }
 
 // restricted lists the ActCode labels that make a record at least R (restricted).
 func restricted(code string) bool {

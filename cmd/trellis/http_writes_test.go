@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"trellis/auth/oauth"
 	"trellis/gateway/audit"
 	"trellis/gateway/release"
 )
@@ -118,6 +119,33 @@ func TestWritesAreAudited(t *testing.T) {
 			events := in.eventsOf(c.reply)
 			if c.reply.status != c.status || len(events) != 1 || len(events[0].Resources) != 1 || events[0].Resources[0].Version != c.version || events[0].Patient != "Patient/P1" {
 				t.Errorf("%s: %d %+v", name, c.reply.status, events)
+			}
+		}
+	})
+}
+
+// TestRefusalsAreAudited: a request that ends at its scope, and a write to what the writer does not hold, each
+// leave one event about nobody.
+func TestRefusalsAreAudited(t *testing.T) {
+	onEachStore(t, func(t *testing.T, where location) {
+		in := newInstallation(t, where, "")
+		in.load()
+		in.register(oauth.Client{ID: "narrow", Organization: "hospital", Scopes: []string{"system/Observation.r"}, Purposes: []string{"TREAT"}, DefaultPurpose: "TREAT"}, false)
+		narrow := map[string]string{"Authorization": "Bearer " + in.token("narrow", "TREAT", "system/Observation.r")}
+		hospital := map[string]string{"Authorization": "Bearer " + in.token("hospital", "TREAT", anyScope)}
+		for name, c := range map[string]struct {
+			request
+			status int
+			code   string
+		}{
+			"scope":          {request{method: "GET", path: "Condition/C1", header: narrow}, 403, "FORBIDDEN"},
+			"not held":       {request{method: "DELETE", path: "Condition/C1", header: hospital}, 404, "NOT_HELD"},
+			"does not exist": {request{method: "DELETE", path: "Condition/C9", header: hospital}, 404, "NOT_HELD"},
+		} {
+			r := in.send(c.request)
+			events := in.eventsOf(r)
+			if r.status != c.status || len(events) != 1 || events[0].Kind != audit.Denial || events[0].Detail["code"] != c.code || events[0].Patient != "" {
+				t.Errorf("%s: %d %+v", name, r.status, events)
 			}
 		}
 	})

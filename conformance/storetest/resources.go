@@ -283,8 +283,8 @@ func testSeveralPatients(t *testing.T, open Open) {
 	for _, p := range []string{"p1", "p2"} {
 		equal(t, "hospital searches "+p, b.search(b.filter(hosp, "TREAT"), "Communication", "recipient=Patient/p2"), []string{"m1"})
 	}
-	b.put("plan", false, coverage("cov1", "p1"))
+	b.put("hosp", false, coverage("cov1", "p1"))
 	equal(t, "covered for one of two", b.search(b.filter(plan, "HPAYMT"), "Communication", ""), []string{})
-	b.put("plan", false, coverage("cov2", "p2"))
+	b.put("hosp", false, coverage("cov2", "p2"))
 	equal(t, "covered for both", b.search(b.filter(plan, "HPAYMT"), "Communication", ""), []string{"m1"})
 }

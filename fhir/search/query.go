@@ -180,6 +180,9 @@ func (r *Registry) sorts(q *Query, value string) error {
 			if !ok {
 				return bad("_sort", "names an unknown parameter")
 			}
+			if p.Kind == KindReference { // the order would tell of references the caller may not follow
+				return bad("_sort", "sorting by a reference is not offered")
+			}
 			s.Kind = p.Kind
 		}
 		q.Sort = append(q.Sort, s)

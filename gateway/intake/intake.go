@@ -157,6 +157,9 @@ func invalidRecord(err error) error {
 	p := &fhir.Problem{Category: fhir.Unprocessable}
 	for _, fault := range invalid.Problems {
 		at := fault.Pointer
+		if at == "" {
+			at = "/" // the record itself
+		}
 		if fault.File != "" || fault.Column != "" {
 			at = fmt.Sprintf("row %d, column %s", fault.Row, fault.Column)
 		}

@@ -183,6 +183,18 @@ func (g *Gate) deny(ctx context.Context, req Request, t store.Target, d access.D
 	return &Denied{Decision: d}
 }
 
+// Refused records a request that was turned down before or without a decision about a record: a scope
+// that does not reach (G1), or a write to what the writer does not hold.
+func (g *Gate) Refused(ctx context.Context, req Request, code string) error {
+	now, err := g.Records.Now(ctx)
+	if err != nil {
+		return errors.Join(ErrLog, err)
+	}
+	ev := g.event(req, audit.Denial, now)
+	ev.Outcome, ev.Detail = "refused", map[string]string{"code": code}
+	return g.append(ctx, ev)
+}
+
 func (g *Gate) event(req Request, kind audit.Kind, now time.Time) audit.Event {
 	return audit.Event{
 		Kind: kind, At: now, Client: req.Principal.Client, Organization: req.Principal.Organization.ID, Purpose: req.Principal.Purpose,

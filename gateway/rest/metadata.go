@@ -26,7 +26,9 @@ func (s *Server) metadata(c *gin.Context) {
 				interactions = append(interactions, r.interaction)
 			}
 		case strings.HasPrefix(r.path, "/fhir"):
-			system = append(system, r.interaction)
+			if !slices.Contains(system, r.interaction) {
+				system = append(system, r.interaction)
+			}
 		}
 	}
 	system = append(system, "batch")

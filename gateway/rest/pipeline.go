@@ -19,6 +19,7 @@ import (
 	"trellis/auth/smart"
 	"trellis/fhir"
 	"trellis/gateway/release"
+	"trellis/gateway/store"
 )
 
 // Limits of a request.
@@ -72,14 +73,33 @@ func (s *Server) handle(r route) gin.HandlerFunc {
 			return
 		}
 		k := &call{s: s, c: c, ctx: c.Request.Context()}
-		if err := k.authenticate(r); err != nil {
-			s.fail(c, err)
-			return
+		err := k.authenticate(r)
+		if err == nil {
+			err = r.serve(k)
 		}
-		if err := r.serve(k); err != nil {
-			s.fail(c, err)
+		if err != nil {
+			s.fail(c, k.refused(err))
 		}
 	}
+}
+
+// refused puts a refusal that no decision recorded into the audit log: one about scope, or a write to
+// what the writer does not hold. Requests without a valid token are nobody's and stay in the request log.
+func (k *call) refused(err error) error {
+	var p *fhir.Problem
+	code := ""
+	switch {
+	case errors.As(err, &p) && p.Category == fhir.Forbidden:
+		code = "FORBIDDEN"
+	case errors.Is(err, store.ErrNotFound):
+		code = "NOT_HELD"
+	default:
+		return err
+	}
+	if failed := k.s.Gate.Refused(k.ctx, k.req, code); failed != nil {
+		return failed
+	}
+	return err
 }
 
 func (k *call) authenticate(r route) error {

@@ -36,6 +36,7 @@ func (s *Server) routes() []route {
 		{method: "PUT", path: "/fhir/:type/:id", interaction: "update", verb: smart.Update, serve: (*call).update},
 		{method: "DELETE", path: "/fhir/:type/:id", interaction: "delete", verb: smart.Delete, serve: (*call).delete},
 		{method: "POST", path: "/fhir", interaction: "transaction", serve: (*call).bundle}, // scopes per entry
+		{method: "POST", path: "/fhir/", interaction: "transaction", serve: (*call).bundle},
 
 		{method: "POST", path: "/intake/:kind", interaction: "intake", serve: (*call).intake}, // scopes per resource made
 	}

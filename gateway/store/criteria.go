@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 
+	"trellis/auth/label"
 	"trellis/fhir/search"
 )
 
@@ -13,6 +14,7 @@ type criteria struct {
 	ctx           context.Context
 	tx            Tx
 	b             *statement
+	filter        compiled
 	typeNo        int64
 	pat           int64
 	inCompartment bool
@@ -39,6 +41,38 @@ func (c *criteria) add(k search.Criterion) error {
 	if k.Modifier == "not" || (k.Modifier == "missing" && k.Missing) {
 		c.b.add("NOT ")
 	}
+	if k.Kind != search.KindReference || !redactable(k) {
+		return c.rows(k, table, param, nil)
+	}
+	// A reference that release cuts must not be found either: the caller's own records match by what they
+	// say, others by the references the caller may follow.
+	c.b.add("(("+c.s.dialect.In("r.seg")+" AND ", c.filter.own)
+	if err := c.rows(k, table, param, nil); err != nil {
+		return err
+	}
+	c.b.add(") OR ")
+	if err := c.rows(k, table, param, c.followable); err != nil {
+		return err
+	}
+	c.b.add(")")
+	return nil
+}
+
+// redactable reports whether a reference criterion could tell of a reference that release would cut.
+func redactable(k search.Criterion) bool {
+	if k.Modifier == "missing" {
+		return true
+	}
+	for _, v := range k.Values {
+		if v.RefType != "Patient" && !label.Directory(v.RefType) {
+			return true
+		}
+	}
+	return false
+}
+
+// rows adds the condition that the row has an index row of the criterion; more narrows those.
+func (c *criteria) rows(k search.Criterion, table string, param int64, more func() error) error {
 	c.b.add("r.rid IN (SELECT x.rid FROM " + table + " x WHERE x.part=0")
 	if c.inCompartment {
 		c.b.add(" AND x.pat=?", c.pat)
@@ -50,7 +84,22 @@ func (c *criteria) add(k search.Criterion) error {
 			return err
 		}
 	}
+	if more != nil {
+		if err := more(); err != nil {
+			return err
+		}
+	}
 	c.b.add(")")
+	return nil
+}
+
+// followable keeps references whose target the caller may see: Patients and directory entries, which
+// release never cuts, canonical URLs, and visible resources.
+func (c *criteria) followable() error {
+	c.b.add(" AND (x.ttype=0 OR x.ttype IN (SELECT no FROM dict WHERE kind=1 AND " + c.s.dialect.In("name") + ") OR EXISTS (SELECT 1 FROM res rt WHERE rt.part=0 AND rt.type_no=x.ttype AND rt.id=x.tid AND rt.del=0 AND ")
+	c.b.args = append(c.b.args, Strings(append([]string{"Patient"}, label.DirectoryTypes()...)))
+	c.s.visibleRow(c.b, c.filter, "rt")
+	c.b.add("))")
 	return nil
 }
 

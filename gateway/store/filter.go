@@ -37,30 +37,33 @@ func (s *Store) compile(ctx context.Context, tx Tx, f access.Filter) (compiled, 
 
 // visible adds the condition that the caller may see row r (a res row). It is the one place where
 // access.Filter becomes SQL; every statement about resources goes through it.
-func (s *Store) visible(b *statement, c compiled) {
-	b.add("("+s.dialect.In("r.seg")+" OR (r.pat<>0 AND ", c.own)
-	s.permitted(b, c, "r.pat")
-	b.add(" AND (r.npat<2 OR NOT EXISTS (SELECT 1 FROM res_also ra WHERE ra.part=0 AND ra.rid=r.rid AND NOT ")
-	s.permitted(b, c, "ra.pat")
+func (s *Store) visible(b *statement, c compiled) { s.visibleRow(b, c, "r") }
+
+// visibleRow is visible for a res row of any alias.
+func (s *Store) visibleRow(b *statement, c compiled, r string) {
+	b.add("("+s.dialect.In(r+".seg")+" OR ("+r+".pat<>0 AND ", c.own)
+	s.permitted(b, c, r, r+".pat")
+	b.add(" AND (" + r + ".npat<2 OR NOT EXISTS (SELECT 1 FROM res_also ra WHERE ra.part=0 AND ra.rid=" + r + ".rid AND NOT ")
+	s.permitted(b, c, r, "ra.pat")
 	b.add("))))")
 }
 
 // permitted adds what one patient's grants and the open segments say of row r.
-func (s *Store) permitted(b *statement, c compiled, pat string) {
+func (s *Store) permitted(b *statement, c compiled, r, pat string) {
 	grant := func(types, effect string) {
-		b.add("EXISTS (SELECT 1 FROM grants g WHERE g.part=0 AND g.pat="+pat+" AND g.org=? AND g.purpose=? AND g.seg=r.seg AND g.type_no "+types+
-			" AND g.effect="+effect+" AND g.rto=? AND g.dlo<=r.lo AND g.dhi>=r.hi AND g.vfrom<=", c.org, c.purpose, int64(forever))
+		b.add("EXISTS (SELECT 1 FROM grants g WHERE g.part=0 AND g.pat="+pat+" AND g.org=? AND g.purpose=? AND g.seg="+r+".seg AND g.type_no "+types+
+			" AND g.effect="+effect+" AND g.rto=? AND g.dlo<="+r+".lo AND g.dhi>="+r+".hi AND g.vfrom<=", c.org, c.purpose, int64(forever))
 		s.nowExpr(b)
 		b.add(" AND g.vto>")
 		s.nowExpr(b)
 		b.add(")")
 	}
 	b.add("(")
-	grant("=r.type_no", "1")
-	b.add(" OR (("+s.dialect.In("r.seg")+" OR ", c.open)
+	grant("="+r+".type_no", "1")
+	b.add(" OR (("+s.dialect.In(r+".seg")+" OR ", c.open)
 	grant("=0", "1")
 	b.add(") AND NOT ")
-	grant("IN (0,r.type_no)", "0")
+	grant("IN (0,"+r+".type_no)", "0")
 	b.add("))")
 }
 

@@ -131,8 +131,6 @@ func (s *Store) sortKey(ctx context.Context, tx Tx, b *statement, typ string, ke
 		table, column, missing = "idx_date", "lo", int64(search.OpenHi)
 	case search.KindString:
 		table, column = "idx_string", "folded"
-	case search.KindReference:
-		table, column = "idx_ref", "tid"
 	}
 	pick := "MIN"
 	if key.Descending {
@@ -156,7 +154,7 @@ func (s *Store) matching(ctx context.Context, tx Tx, b *statement, f access.Filt
 		return err
 	}
 	b.add("r.part=0 AND r.type_no=? AND r.del=0", typeNo)
-	cc := criteria{s: s, ctx: ctx, tx: tx, b: b, typeNo: typeNo}
+	cc := criteria{s: s, ctx: ctx, tx: tx, b: b, filter: c, typeNo: typeNo}
 	if ids := q.Patients(); len(ids) == 1 {
 		if cc.pat, err = s.patientNumber(ctx, tx, ids[0]); err != nil {
 			return err

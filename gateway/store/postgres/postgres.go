@@ -24,7 +24,7 @@ const maxRetries = 8
 type Engine struct {
 	pool     *pgxpool.Pool // look-ups by key and writes: planned once per connection
 	searches *pgxpool.Pool // searches: planned anew for each set of values
-	numbered sync.Map // SQL with ? -> SQL with $n
+	numbered sync.Map      // SQL with ? -> SQL with $n
 }
 
 var _ store.Engine = (*Engine)(nil)
