@@ -165,8 +165,8 @@ func (a auditStore) Number(ctx context.Context, b audit.Batch) error {
 		if size != b.First {
 			return audit.ErrConflict
 		}
-		for i, id := range b.IDs {
-			n, err := w.tx.Exec(ctx, "UPDATE audit_leaf SET idx=? WHERE id=? AND idx IS NULL", b.First+int64(i), id)
+		for i, id := range b.IDs { // not "idx IS NULL": that would invite the planner into the index of all open leaves
+			n, err := w.tx.Exec(ctx, "UPDATE audit_leaf SET idx=? WHERE id=? AND COALESCE(idx,-1)<0", b.First+int64(i), id)
 			if err != nil {
 				return err
 			}

@@ -40,6 +40,7 @@ func Open(ctx context.Context, dsn string) (*Engine, error) {
 	if cfg.MaxConns < 16 {
 		cfg.MaxConns = 16
 	}
+	cfg.ConnConfig.RuntimeParams["plan_cache_mode"] = "force_generic_plan" // planning costs a look-up four times its execution
 	e := &Engine{}
 	if e.pool, err = pgxpool.NewWithConfig(ctx, cfg); err != nil {
 		return nil, fmt.Errorf("postgres: connecting: %w", err)
