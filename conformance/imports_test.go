@@ -169,7 +169,6 @@ var doors = []struct {
 // besideTheDoor lists the single files that import a dependency elsewhere, and why. One that no longer does is to be
 // taken off.
 var besideTheDoor = map[string]string{
-	"cmd/trellis/bench.go github.com/jackc/pgx/v5":                 "makes and drops the schema it measures in; belongs beside the baseline in gateway/store/postgres",
 	"cmd/trellis/bench_bare.go github.com/klauspost/compress/zstd": "the bare baseline packs bodies as the store does, without the store",
 }
 

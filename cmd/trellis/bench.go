@@ -16,9 +16,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 
 	"trellis/conformance/pgtest"
+	"trellis/gateway/store/postgres"
 )
 
 const benchHelp = `trellis bench: measure against the bare database
@@ -177,40 +177,11 @@ func (f benchFlags) onPostgres(ctx context.Context, s *storeBench) (err error) {
 }
 
 // onSchema runs in a schema of its own and drops it.
-func (f benchFlags) onSchema(ctx context.Context, s *storeBench) (err error) {
-	conn, err := pgx.Connect(ctx, f.postgres)
-	if err != nil {
-		return errors.New("--postgres: the server does not answer") // the error may quote the password
-	}
-	defer func() { err = errors.Join(err, conn.Close(context.WithoutCancel(ctx))) }()
-	schema := fmt.Sprintf("trellis_bench_%d", os.Getpid())
-	if _, err := conn.Exec(ctx, "CREATE SCHEMA "+schema); err != nil {
-		return err
-	}
-	defer func() {
-		_, drop := conn.Exec(context.WithoutCancel(ctx), "DROP SCHEMA "+schema+" CASCADE")
-		err = errors.Join(err, drop)
-	}()
-	if s.where.postgres, err = inSchema(f.postgres, schema); err != nil {
-		return err
-	}
-	return s.run(ctx)
-}
-
-// inSchema is a connection string whose sessions work in a schema, as pgx and libpq both read it.
-func inSchema(dsn, schema string) (string, error) {
-	option := "-csearch_path=" + schema
-	if !strings.HasPrefix(dsn, "postgres://") && !strings.HasPrefix(dsn, "postgresql://") {
-		return dsn + " options=" + option, nil
-	}
-	u, err := url.Parse(dsn)
-	if err != nil {
-		return "", errors.New("--postgres: the connection string cannot be read")
-	}
-	q := u.Query()
-	q.Set("options", option)
-	u.RawQuery = strings.ReplaceAll(q.Encode(), "+", "%20") // libpq reads + as itself
-	return u.String(), nil
+func (f benchFlags) onSchema(ctx context.Context, s *storeBench) error {
+	return postgres.InTemporarySchema(ctx, f.postgres, fmt.Sprintf("trellis_bench_%d", os.Getpid()), func(dsn string) error {
+		s.where.postgres = dsn
+		return s.run(ctx)
+	})
 }
 
 // machine is the line above the tables: what the figures were measured on.

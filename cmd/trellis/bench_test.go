@@ -21,17 +21,6 @@ func TestTallyQuantiles(t *testing.T) {
 	}
 }
 
-func TestInSchema(t *testing.T) {
-	for dsn, want := range map[string]string{
-		"postgres://u@h:5/d?sslmode=disable": "postgres://u@h:5/d?options=-csearch_path%3Ds&sslmode=disable",
-		"host=h dbname=d":                    "host=h dbname=d options=-csearch_path=s",
-	} {
-		if got, err := inSchema(dsn, "s"); err != nil || got != want {
-			t.Errorf("%s: got %s, %v", dsn, got, err)
-		}
-	}
-}
-
 func TestBenchFlags(t *testing.T) {
 	for _, args := range [][]string{{"--stores", "oracle"}, {"--patients", "2"}, {"--clients", "0"}, {"--growth", "many"}, {"--seconds", "0"}} {
 		if code := runBench(args, io.Discard, io.Discard); code != 2 {
