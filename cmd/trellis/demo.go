@@ -275,7 +275,7 @@ A tour. Copy the commands into another terminal, in this folder.
 4. Ask for the same of a person who did not consent. The answer is that of an id that does not exist:
    curl -s -i -H "Authorization: Bearer $TOKEN" %[1]s/%[7]s
 
-5. Why was that?
+5. Why was that? (Exit status 0 is permit, 1 is deny.)
    go run ./cmd/trellis explain%[8]s --as hospital --purpose TREAT %[7]s
 
 6. What the hospital's EHR got delivered, with notice and scope inside the attachment:
