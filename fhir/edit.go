@@ -11,19 +11,27 @@ type Edit struct {
 // the object around it goes too, and at the top level a masked Reference stands in its place, so that
 // what is left is still a valid resource. changed reports whether anything differs.
 func RewriteReferences(r *Resource, edit func(reference string) Edit) (doc []byte, changed bool) {
-	w := rewriter{doc: r.JSON, edit: edit, out: make([]byte, 0, len(r.JSON))}
+	w := rewriter{edit: edit, out: make([]byte, 0, len(r.JSON))}
 	w.object(r.Root, r.Type)
 	return w.out, w.changed
+}
+
+// DropReferences leaves out the references hide names, and every narrative in the resource: a text with
+// a div, at any depth, may tell what they said.
+func DropReferences(r *Resource, hide func(reference string) bool) []byte {
+	w := rewriter{edit: func(ref string) Edit { return Edit{Drop: hide(ref)} }, narrativeless: true, out: make([]byte, 0, len(r.JSON))}
+	w.object(r.Root, r.Type)
+	return w.out
 }
 
 // maskedReference stands for a required Reference the caller may not see (data-absent-reason, R4 2.4).
 const maskedReference = `{"extension":[{"url":"http://hl7.org/fhir/StructureDefinition/data-absent-reason","valueCode":"masked"}]}`
 
 type rewriter struct {
-	doc     []byte
-	out     []byte
-	edit    func(string) Edit
-	changed bool
+	out           []byte
+	edit          func(string) Edit
+	narrativeless bool
+	changed       bool
 }
 
 // value copies n and reports false when nothing of it was kept (out is then as before the call).
@@ -80,6 +88,9 @@ func (w *rewriter) object(n Node, path string) bool {
 	w.out = append(w.out, '{')
 	kept := 0
 	for _, m := range n.Members {
+		if w.narrativeless && m.Name == "text" && !m.Value.Get("div").IsZero() {
+			continue
+		}
 		mark := len(w.out)
 		if kept > 0 {
 			w.out = append(w.out, ',')

@@ -100,7 +100,7 @@ func ReadSpans(doc []byte, spans string) Sealed {
 
 // WithSecurity is the body with meta.security spliced in. security is a JSON array or empty.
 func (s Sealed) WithSecurity(security []byte) ([]byte, bool) {
-	if s.MetaEnd == 0 {
+	if s.MetaEnd <= 0 || s.MetaEnd >= len(s.Doc) || s.Doc[s.MetaEnd] != '}' {
 		return nil, false
 	}
 	if len(security) == 0 {

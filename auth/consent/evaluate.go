@@ -71,6 +71,9 @@ func (c *Consent) ask(q Query) Finding {
 		f.Deny = true
 		return reject("CONSENT_DENIES", "2.26")
 	}
+	if c.Kind == KindRestriction {
+		return reject("RESTRICTION_PERMITS_NOTHING", "2.26") // a refusal is no basis, whatever it leaves open
+	}
 	if missing := c.Validate(); len(missing) > 0 {
 		return reject("ELEMENT_MISSING("+missing[0].Section+")", missing[0].Section)
 	}
@@ -138,13 +141,13 @@ func (p *Provision) matches(q Query) bool {
 // mismatch names the first field that keeps a provision from matching; "" when it matches.
 func (p *Provision) mismatch(q Query) (code, section string) {
 	switch {
-	case !p.recipient(q):
+	case !p.recipient(q) && !(p.Unread.Actors && !p.Permit):
 		return "RECIPIENT_NOT_DESIGNATED", "2.31(a)(4)"
-	case !p.purpose(q):
+	case !p.purpose(q) && !(p.Unread.Purposes && !p.Permit):
 		return "PURPOSE_NOT_COVERED", "2.31(a)(5)"
-	case len(p.Actions) > 0 && !slices.ContainsFunc(p.Actions, func(a string) bool { return a == "access" || a == "disclose" || a == "use" }):
+	case len(p.Actions) > 0 && !(p.Unread.Actions && !p.Permit) && !slices.ContainsFunc(p.Actions, func(a string) bool { return a == "access" || a == "disclose" || a == "use" }):
 		return "ACTION_NOT_COVERED", "2.31(a)(3)"
-	case len(p.Types) > 0 && !slices.Contains(p.Types, q.ResourceType):
+	case len(p.Types) > 0 && !(p.Unread.Types && !p.Permit) && !slices.Contains(p.Types, q.ResourceType):
 		return "CONTENT_NOT_COVERED", "2.31(a)(3)"
 	case !p.labels(q):
 		return "CONTENT_NOT_COVERED", "2.31(a)(3)"

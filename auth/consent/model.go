@@ -72,9 +72,14 @@ type Provision struct {
 	Types         []string // resource types
 	Labels        []fhir.Coding
 	Period        *Period // data period
-	Inexpressible bool    // has conditions this model cannot hold (code, data): a permit never matches, a deny always does
+	Inexpressible bool    // has conditions this model cannot hold: a permit never matches
+	Unread        Unread
 	Nested        []Provision
 }
+
+// Unread marks the fields of a provision that could not be read whole. In a deny such a field matches
+// anything: what it says may be just this.
+type Unread struct{ Actors, Types, Purposes, Actions bool }
 
 // Period is a half-open span in microseconds UTC.
 type Period struct{ Lo, Hi int64 }

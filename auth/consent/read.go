@@ -135,7 +135,7 @@ func (c *Consent) provision(n fhir.Node, base string) Provision {
 		if ref, ok := fhir.ParseReference(actor.Path("reference", "reference").Text(), base); ok && ref.Type == "Organization" {
 			p.Actors = append(p.Actors, ref.ID)
 		} else {
-			p.Inexpressible = true // an actor that is no organisation of ours
+			p.Unread.Actors = true // an actor that is no organisation of ours
 		}
 	}
 	for _, ext := range n.Get("extension").List() {
@@ -144,27 +144,37 @@ func (c *Consent) provision(n fhir.Node, base string) Provision {
 		}
 	}
 	for _, purpose := range n.Get("purpose").List() {
-		p.Purposes = append(p.Purposes, purpose.Get("code").Text())
+		if code := purpose.Get("code").Text(); code != "" {
+			p.Purposes = append(p.Purposes, code)
+		} else {
+			p.Unread.Purposes = true
+		}
 	}
 	for _, action := range n.Get("action").List() {
-		p.Actions = append(p.Actions, action.Path("coding", "code").Text())
+		if code := action.Path("coding", "code").Text(); code != "" {
+			p.Actions = append(p.Actions, code)
+		} else {
+			p.Unread.Actions = true
+		}
 	}
 	for _, class := range n.Get("class").List() {
 		if class.Get("system").Text() == fhir.SystemResourceTypes {
 			p.Types = append(p.Types, class.Get("code").Text())
 		} else {
-			p.Inexpressible = true
+			p.Unread.Types = true
 		}
 	}
 	for _, l := range n.Get("securityLabel").List() {
 		p.Labels = append(p.Labels, fhir.Coding{System: l.Get("system").Text(), Code: l.Get("code").Text()})
 	}
-	p.Inexpressible = p.Inexpressible || !n.Get("code").IsZero() || !n.Get("data").IsZero()
+	p.Inexpressible = p.Unread != Unread{} || !n.Get("code").IsZero() || !n.Get("data").IsZero()
 	if dp := n.Get("dataPeriod"); !dp.IsZero() {
 		p.Period = c.dataPeriod(dp)
 	}
 	for _, child := range n.Get("provision").List() {
-		p.Nested = append(p.Nested, c.provision(child, base))
+		inner := c.provision(child, base)
+		inner.Inexpressible = inner.Inexpressible || !child.Get("period").IsZero() // only the root's period is kept
+		p.Nested = append(p.Nested, inner)
 	}
 	return p
 }

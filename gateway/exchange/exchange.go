@@ -95,9 +95,20 @@ func (w *Worker) Step(ctx context.Context) (bool, error) {
 	if d.State == store.DeliverySending { // an earlier worker did not finish: its outcome is unknown
 		d.Unknown = true
 	}
-	w.send(ctx, &d, now)
+	w.attempt(ctx, &d, now)
 	w.Logger.InfoContext(ctx, "delivery", "partner", d.Partner, "state", d.State, "attempt", d.Attempts, "code", d.Reason)
 	return true, w.Outbox.FinishDelivery(ctx, d)
+}
+
+// attempt is send that survives it: a delivery that breaks the worker waits for an operator, and the
+// other lanes go on.
+func (w *Worker) attempt(ctx context.Context, d *store.Delivery, now time.Time) {
+	defer func() {
+		if p := recover(); p != nil {
+			d.State, d.Reason = store.DeliveryDead, "BROKE_THE_WORKER"
+		}
+	}()
+	w.send(ctx, d, now)
 }
 
 func (w *Worker) send(ctx context.Context, d *store.Delivery, now time.Time) {

@@ -30,21 +30,15 @@ func (g *Gate) redact(s fhir.Sealed, hidden map[fhir.Reference]bool) (fhir.Seale
 	if err != nil {
 		return fhir.Sealed{}, fmt.Errorf("release: a stored body cannot be read: %w", err)
 	}
-	doc, _ := fhir.RewriteReferences(res, func(reference string) fhir.Edit {
+	doc := fhir.DropReferences(res, func(reference string) bool {
 		ref, ok := fhir.ParseReference(reference, g.Base)
-		return fhir.Edit{Drop: ok && hidden[ref]}
+		return ok && hidden[ref]
 	})
 	root, err := fhir.ParseJSON(doc)
 	if err != nil {
 		return fhir.Sealed{}, fmt.Errorf("release: redaction broke a body: %w", err)
 	}
-	for _, m := range root.Members {
-		if m.Name == "text" {
-			doc = append(append([]byte(nil), doc[:m.Start-1]...), doc[m.Value.End:]...) // with the comma before it
-			break
-		}
-	}
-	return fhir.Sealed{Doc: doc, MetaEnd: s.MetaEnd}, nil
+	return fhir.Sealed{Doc: doc, MetaEnd: root.Get("meta").End - 1}, nil // meta may have held references too
 }
 
 // DS4P extension URLs (HL7 security-label-ds4p 1.0.0) and our own for the consent's scope.

@@ -26,10 +26,14 @@ func factType(typ string) bool {
 // resource not later than it. custodian names the organisation of a segment.
 func (s *Store) loadFacts(ctx context.Context, tx Tx, pat, known int64, custodian func(seg int64) string) (access.Facts, error) {
 	var facts access.Facts
+	patient, err := s.patientID(ctx, tx, pat)
+	if err != nil {
+		return facts, err
+	}
 	sql := `SELECT d.name,r.id,r.seg,b.ver,b.at,b.op,b.enc,b.doc FROM res r JOIN dict d ON d.kind=1 AND d.no=r.type_no JOIN body b ON b.part=0 AND b.rid=r.rid
-		WHERE r.part=0 AND r.pat=? AND d.name IN ('Consent','CareTeam','EpisodeOfCare','Coverage') AND b.at<=?
+		WHERE r.part=0 AND (r.pat=? OR r.rid IN (SELECT a.rid FROM res_also a WHERE a.part=0 AND a.pat=?)) AND d.name IN ('Consent','CareTeam','EpisodeOfCare','Coverage') AND b.at<=?
 		AND b.ver=(SELECT MAX(v.ver) FROM body v WHERE v.part=0 AND v.rid=r.rid AND v.at<=?) ORDER BY r.rid`
-	err := each(ctx, tx, sql, []any{pat, known, known}, func(r Rows) error {
+	err = each(ctx, tx, sql, []any{pat, pat, known, known}, func(r Rows) error {
 		var seg, ver, at, op, enc int64
 		var typ, id string
 		var doc []byte
@@ -43,7 +47,7 @@ func (s *Store) loadFacts(ctx context.Context, tx Tx, pat, known int64, custodia
 		if err != nil {
 			return err
 		}
-		return addFact(&facts, fact{typ, id, custodian(seg), int(ver), time.UnixMicro(at).UTC(), doc}, s.base)
+		return addFact(&facts, fact{typ, id, custodian(seg), int(ver), time.UnixMicro(at).UTC(), doc}, patient, s.base)
 	})
 	return facts, err
 }
@@ -56,7 +60,9 @@ type fact struct {
 	doc               []byte
 }
 
-func addFact(facts *access.Facts, f fact, base string) error {
+// addFact reads what a resource states about the patient: a Coverage is about its beneficiary, not about
+// whoever holds the policy.
+func addFact(facts *access.Facts, f fact, patient, base string) error {
 	if f.typ == "Consent" {
 		c := consent.Read(f.id, f.version, f.at, f.doc, base)
 		c.Recorder, c.Everywhere = f.recorder, f.recorder == access.OperatorID
@@ -66,6 +72,10 @@ func addFact(facts *access.Facts, f fact, base string) error {
 	root, err := fhir.ParseJSON(f.doc)
 	if err != nil {
 		return fmt.Errorf("store: a stored %s cannot be read", f.typ)
+	}
+	about := map[string]string{"CareTeam": "subject", "EpisodeOfCare": "patient", "Coverage": "beneficiary"}[f.typ]
+	if ref, ok := fhir.ParseReference(root.Path(about, "reference").Text(), base); !ok || ref.ID != patient {
+		return nil
 	}
 	for _, r := range relationships(f.typ, f.id, root, base) {
 		r.Recorder, r.Everywhere = f.recorder, f.recorder == access.OperatorID
@@ -117,7 +127,8 @@ func (w *writer) materialize(pat int64) error {
 	if err := w.bumpEpoch(pat); err != nil { // takes the patient's row lock first
 		return err
 	}
-	facts, err := w.s.loadFacts(w.ctx, w.tx, pat, w.now, w.custodian)
+	// All there is under the lock just taken, whatever our clock said before.
+	facts, err := w.s.loadFacts(w.ctx, w.tx, pat, forever, w.custodian)
 	if err != nil {
 		return err
 	}

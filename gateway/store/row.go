@@ -162,3 +162,19 @@ func (w *writer) touch(typ string, r resRow) error {
 	}
 	return nil
 }
+
+// touchFiled marks every patient a stored row is filed under.
+func (w *writer) touchFiled(h head) error {
+	if h.pat != 0 {
+		w.touched[h.pat] = true
+	}
+	if h.npat < 2 {
+		return nil
+	}
+	return each(w.ctx, w.tx, "SELECT pat FROM res_also WHERE part=0 AND rid=?", []any{h.rid}, func(r Rows) error {
+		var pat int64
+		err := r.Scan(&pat)
+		w.touched[pat] = true
+		return err
+	})
+}

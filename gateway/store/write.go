@@ -235,6 +235,11 @@ func (w *writer) put(c Change, typeNo int64, h head, found bool) (Written, error
 	if err != nil {
 		return Written{}, err
 	}
+	if found && factType(c.Type) { // whom it stated facts about until now
+		if err := w.touchFiled(h); err != nil {
+			return Written{}, err
+		}
+	}
 	updated := time.UnixMicro(w.now).UTC()
 	sealed := fhir.Seal(c.Resource, c.ID, h.ver+1, updated, w.s.base)
 	values := w.s.registry.Extract(c.Resource, w.s.base)
@@ -305,8 +310,10 @@ func (w *writer) remove(c Change, typeNo int64, h head, found bool) (Written, er
 	if err := w.clearIndex(h.rid); err != nil {
 		return Written{}, err
 	}
-	if factType(c.Type) && h.pat != 0 {
-		w.touched[h.pat] = true
+	if factType(c.Type) {
+		if err := w.touchFiled(h); err != nil {
+			return Written{}, err
+		}
 	}
 	out.Version, out.Updated = h.ver+1, time.UnixMicro(w.now).UTC()
 	out.Patients, err = w.patientIDs([]int64{h.pat})
