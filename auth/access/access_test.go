@@ -2,6 +2,7 @@ package access
 
 import (
 	"fmt"
+	"math"
 	"testing"
 	"time"
 
@@ -146,6 +147,8 @@ func TestFilterAgreesWithDecide(t *testing.T) {
 			Consents:      rapid.SliceOfN(rapid.Custom(randomConsent), 0, 3).Draw(t, "consents"),
 			Relationships: rapid.SliceOfN(rapid.Custom(randomRelationship), 0, 3).Draw(t, "relationships"),
 		}
+		// Two denials that only together cover a span may hide more than each record needs: never less.
+		exact := !nestedPeriods(facts.Consents)
 		var actors []Actor
 		for _, o := range orgs {
 			actors = append(actors, Actor{o, purposes})
@@ -157,10 +160,13 @@ func TestFilterAgreesWithDecide(t *testing.T) {
 				f := Partition(p, segments)
 				for _, s := range segments {
 					for _, typ := range types {
-						for day := 1; day < 12; day++ {
-							d := Decide(Request{Principal: p, Segment: s.Segment, ResourceType: typ, Period: openPeriod(), Facts: facts, Now: at(day)})
-							if got := visible(f, grants, s.No, typ, at(day).UnixMicro()); got != (d.Effect == Permit) {
-								t.Fatalf("%s %s segment %d %s day %d: filter %v, decision %s %s", org.ID, purpose, s.No, typ, day, got, d.Effect, d.Code)
+						for day := 1; day < 12; day += 2 {
+							for _, period := range []consent.Period{openPeriod(), {Lo: 5, Hi: 8}, {Lo: 12, Hi: 13}, {Lo: 18, Hi: 22}, {Lo: 1, Hi: 40}} {
+								d := Decide(Request{Principal: p, Segment: s.Segment, ResourceType: typ, Period: period, Facts: facts, Now: at(day)})
+								got := visible(f, grants, s.No, typ, period, at(day).UnixMicro())
+								if got && d.Effect == Deny || !got && d.Effect == Permit && exact {
+									t.Fatalf("%s %s segment %d %s day %d period %v: filter %v, decision %s %s", org.ID, purpose, s.No, typ, day, period, got, d.Effect, d.Code)
+								}
 							}
 						}
 					}
@@ -171,7 +177,7 @@ func TestFilterAgreesWithDecide(t *testing.T) {
 }
 
 // visible is the filter's meaning as Filter's comment states it.
-func visible(f Filter, grants []Grant, seg int64, typ string, now int64) bool {
+func visible(f Filter, grants []Grant, seg int64, typ string, period consent.Period, now int64) bool {
 	in := func(list []int64) bool {
 		for _, n := range list {
 			if n == seg {
@@ -184,7 +190,8 @@ func visible(f Filter, grants []Grant, seg int64, typ string, now int64) bool {
 		for _, g := range grants {
 			for _, want := range types {
 				if g.Organization == f.Organization && g.Purpose == f.Purpose && g.Segment == seg && g.Effect == e && g.ResourceType == want &&
-					g.From <= now && now < g.To && g.Period == openPeriod() {
+					g.From <= now && now < g.To &&
+					(e == Permit && g.Period.Lo <= period.Lo && g.Period.Hi >= period.Hi || e == Deny && g.Period.Lo < period.Hi && g.Period.Hi > period.Lo) {
 					return true
 				}
 			}
@@ -192,6 +199,25 @@ func visible(f Filter, grants []Grant, seg int64, typ string, now int64) bool {
 		return false
 	}
 	return in(f.Own) || granted(Permit, typ) || ((in(f.Open) || granted(Permit, "")) && !granted(Deny, "", typ))
+}
+
+// nestedPeriods reports whether a provision below the root has a data period.
+func nestedPeriods(consents []consent.Consent) bool {
+	var below func(list []consent.Provision) bool
+	below = func(list []consent.Provision) bool {
+		for _, p := range list {
+			if p.Period != nil || below(p.Nested) {
+				return true
+			}
+		}
+		return false
+	}
+	for _, c := range consents {
+		if below(c.Root.Nested) {
+			return true
+		}
+	}
+	return false
 }
 
 func randomConsent(t *rapid.T) consent.Consent {
@@ -222,6 +248,10 @@ func randomProvision(t *rapid.T, depth int) consent.Provision {
 	}
 	if rapid.Bool().Draw(t, "labelled") {
 		p.Labels = []fhir.Coding{{System: fhir.SystemActCode, Code: rapid.SampledFrom([]string{"SUD", "42CFRPart2"}).Draw(t, "label")}}
+	}
+	if rapid.IntRange(0, 2).Draw(t, "dated") == 0 {
+		lo := rapid.SampledFrom([]int64{math.MinInt64, 0, 10, 20}).Draw(t, "lo")
+		p.Period = &consent.Period{Lo: lo, Hi: rapid.SampledFrom([]int64{10, 20, 30, math.MaxInt64}).Filter(func(hi int64) bool { return hi > lo }).Draw(t, "hi")}
 	}
 	if depth > 0 {
 		for range rapid.IntRange(0, 2).Draw(t, "children") {

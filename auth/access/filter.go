@@ -23,7 +23,8 @@ type NumberedSegment struct {
 //	            or (row.seg in Open or a Permit grant for any type)
 //	               and no Deny grant for any type or the row's type
 //
-// A grant counts only where the row's clinical period lies within the grant's.
+// A Permit grant counts where the row's clinical period lies within the grant's, a Deny grant where the
+// two overlap.
 type Filter struct {
 	Organization string
 	Purpose      string
@@ -122,36 +123,44 @@ func (m *materializer) pair(p Principal, s NumberedSegment) {
 		return
 	}
 	for _, sp := range m.spans {
-		permitted := map[string]bool{} // types a wider period already permits
-		for _, period := range m.periods {
-			ask := func(typ string) Effect {
-				return Decide(Request{Principal: p, Segment: s.Segment, ResourceType: typ, Period: period, Facts: m.facts, Now: sp.at}).Effect
-			}
-			grant := func(typ string, e Effect) {
-				if permitted[typ] && e == Permit {
-					return
-				}
-				permitted[typ] = e == Permit
-				m.out = append(m.out, Grant{Organization: p.Organization.ID, Purpose: p.Purpose, Segment: s.No,
-					ResourceType: typ, Effect: e, From: sp.from, To: sp.to, Period: period})
-			}
-			other := ask("")
-			if other != base.Effect {
-				grant("", other)
-			}
-			for _, typ := range m.types {
-				if e := ask(typ); e != other {
-					grant(typ, e)
-				}
-			}
+		ask := func(typ string, period consent.Period) Effect {
+			return Decide(Request{Principal: p, Segment: s.Segment, ResourceType: typ, Period: period, Facts: m.facts, Now: sp.at}).Effect
+		}
+		grant := func(typ string, e Effect, period consent.Period) {
+			m.out = append(m.out, Grant{Organization: p.Organization.ID, Purpose: p.Purpose, Segment: s.No,
+				ResourceType: typ, Effect: e, From: sp.from, To: sp.to, Period: period})
+		}
+		m.differing(func(c consent.Period) (Effect, Effect) { return ask("", c), base.Effect }, func(e Effect, c consent.Period) { grant("", e, c) })
+		for _, typ := range m.types {
+			m.differing(func(c consent.Period) (Effect, Effect) { return ask(typ, c), ask("", c) }, func(e Effect, c consent.Period) { grant(typ, e, c) })
 		}
 	}
 }
 
-// mentioned lists the resource types and data periods the instruments distinguish; the open period
-// comes first and stands for all records.
+// differing grants the periods in which an answer differs from the one it would be without: permits as
+// the widest periods, since all within them is permitted; denials as the narrowest, since all that
+// touches them is denied.
+func (m *materializer) differing(ask func(consent.Period) (answer, without Effect), grant func(Effect, consent.Period)) {
+	var permitted, denied []consent.Period
+	for _, c := range m.periods { // widest first
+		if answer, without := ask(c); answer == Permit && without == Deny && !slices.ContainsFunc(permitted, func(p consent.Period) bool { return p.Lo <= c.Lo && c.Hi <= p.Hi }) {
+			permitted = append(permitted, c)
+			grant(Permit, c)
+		}
+	}
+	for _, c := range slices.Backward(m.periods) {
+		if answer, without := ask(c); answer == Deny && without == Permit && !slices.ContainsFunc(denied, func(p consent.Period) bool { return p.Lo < c.Hi && c.Lo < p.Hi }) {
+			denied = append(denied, c)
+			grant(Deny, c)
+		}
+	}
+}
+
+// mentioned lists the resource types the instruments distinguish, and every period between two of the
+// instants their data periods begin or end at, widest first. Whatever a record's own period is, the
+// narrowest of these around it lies in, and touches, the same data periods.
 func mentioned(consents []consent.Consent) (types []string, periods []consent.Period) {
-	periods = []consent.Period{openPeriod()}
+	bounds := []int64{math.MinInt64, math.MaxInt64}
 	var walk func(p consent.Provision)
 	walk = func(p consent.Provision) {
 		for _, t := range p.Types {
@@ -159,8 +168,8 @@ func mentioned(consents []consent.Consent) (types []string, periods []consent.Pe
 				types = append(types, t)
 			}
 		}
-		if p.Period != nil && p.Permit && !slices.Contains(periods, *p.Period) {
-			periods = append(periods, *p.Period)
+		if p.Period != nil {
+			bounds = append(bounds, p.Period.Lo, p.Period.Hi)
 		}
 		for _, child := range p.Nested {
 			walk(child)
@@ -168,6 +177,13 @@ func mentioned(consents []consent.Consent) (types []string, periods []consent.Pe
 	}
 	for _, c := range consents {
 		walk(c.Root)
+	}
+	slices.Sort(bounds)
+	bounds = slices.Compact(bounds)
+	for width := len(bounds) - 1; width > 0; width-- {
+		for i := 0; i+width < len(bounds); i++ {
+			periods = append(periods, consent.Period{Lo: bounds[i], Hi: bounds[i+width]})
+		}
 	}
 	return types, periods
 }

@@ -288,3 +288,35 @@ func testSeveralPatients(t *testing.T, open Open) {
 	b.put("hosp", false, coverage("cov2", "p2"))
 	equal(t, "covered for both", b.search(b.filter(plan, "HPAYMT"), "Communication", ""), []string{"m1"})
 }
+
+// testMoved: an old version is about whom it was about when it was written, whatever the head says now; and
+// a fact moved to another patient's file stops counting for the first.
+func testMoved(t *testing.T, open Open) {
+	b := newBench(t, open, nil)
+	hosp, _ := b.register()
+	b.put("hosp", false, patient("p1", "Reyes", "1990"))
+	b.put("hosp", false, patient("p2", "Ito", "1985"))
+	b.put("otp", true, Consent("k1", "p2", "otp", ""))
+	b.put("hosp", false, episode("e1", "p1", "hosp"))
+	b.put("hosp", false, episode("e2", "p2", "hosp"))
+	b.put("otp", true, condition("c1", "p1", "F11.20")) // filed under p1, who did not consent
+	b.put("otp", true, condition("c1", "p2", "F11.20")) // and corrected to p2, who did
+	f := b.filter(hosp, "TREAT")
+	for version, want := range map[int64]bool{0: true, 1: false, 2: true} {
+		target, err := b.s.Lookup(b.ctx, f, "Condition", "c1", version)
+		if err != nil || target.Visible != want {
+			t.Errorf("version %d: visible %v, %v", version, target.Visible, err)
+		}
+	}
+	rows, _, err := b.s.History(b.ctx, f, store.Scope{Type: "Condition", ID: "c1"}, 0, 10)
+	if err != nil || len(rows) != 1 || rows[0].Version != 2 {
+		t.Errorf("history: %d rows, %v", len(rows), err)
+	}
+	b.put("otp", true, Consent("k1", "p1", "otp", "")) // the form was filed under the wrong person
+	f = b.filter(hosp, "TREAT")
+	equal(t, "after the consent moved away", b.search(f, "Condition", "patient=p2&_total=accurate"), []string{"0"})
+	target, err := b.s.Lookup(b.ctx, f, "Condition", "c1", 0)
+	if err != nil || target.Visible || len(target.Subject.Patients[0].Facts.Consents) != 0 {
+		t.Errorf("after the consent moved away: visible %v, %v", target.Visible, err)
+	}
+}

@@ -49,7 +49,7 @@ func Run(t *testing.T, open Open) {
 		{"versions", testVersions}, {"owner", testOwner}, {"delete", testDelete}, {"search", testSearch},
 		{"dates", testDates}, {"paging", testPaging}, {"sort", testSort}, {"includes", testIncludes},
 		{"filter", testFilter}, {"grants", testGrants}, {"hidden rows cost no page", testHiddenRows},
-		{"several patients", testSeveralPatients}, {"secrets", testSecrets}, {"atomic", testAtomic},
+		{"several patients", testSeveralPatients}, {"moved", testMoved}, {"secrets", testSecrets}, {"atomic", testAtomic},
 	} {
 		t.Run(c.name, func(t *testing.T) { t.Parallel(); c.test(t, open) })
 	}

@@ -188,8 +188,8 @@ func (w *writer) replaceGrants(pat int64, want map[grantRow]bool) error {
 	}
 	for _, g := range stale {
 		// A row opened and closed at the same instant was never in force for anyone; keeping it apart by rfrom keeps the key unique.
-		_, err := w.tx.Exec(w.ctx, "UPDATE grants SET rto=? WHERE part=0 AND pat=? AND org=? AND purpose=? AND seg=? AND type_no=? AND effect=? AND rto=? AND vfrom=? AND dlo=?",
-			w.now, pat, g.org, g.purpose, g.seg, g.typeNo, g.effect, int64(forever), g.from, g.dlo)
+		_, err := w.tx.Exec(w.ctx, "UPDATE grants SET rto=? WHERE part=0 AND pat=? AND org=? AND purpose=? AND seg=? AND type_no=? AND effect=? AND rto=? AND vfrom=? AND dlo=? AND dhi=?",
+			w.now, pat, g.org, g.purpose, g.seg, g.typeNo, g.effect, int64(forever), g.from, g.dlo, g.dhi)
 		if err != nil {
 			return err
 		}

@@ -39,7 +39,17 @@ func (s *Store) compile(ctx context.Context, tx Tx, f access.Filter) (compiled, 
 // access.Filter becomes SQL; every statement about resources goes through it.
 func (s *Store) visible(b *statement, c compiled) { s.visibleRow(b, c, "r") }
 
-// visibleRow is visible for a res row of any alias.
+// visibleVersion adds the condition that the caller may see version v (a body row) of a visible row r: the
+// version is the head's own, or what decided about it then permits it too. A version about several
+// patients, other than the head's, stays hidden: who they were is not kept.
+func (s *Store) visibleVersion(b *statement, c compiled, r string) {
+	b.add("(v.ver="+r+".ver OR ((v.npat<2 OR "+s.dialect.In("v.seg"), c.own)
+	b.add(") AND ")
+	s.visibleRow(b, c, "v")
+	b.add("))")
+}
+
+// visibleRow is visible for a res row, or a body row, of any alias.
 func (s *Store) visibleRow(b *statement, c compiled, r string) {
 	b.add("("+s.dialect.In(r+".seg")+" OR ("+r+".pat<>0 AND ", c.own)
 	s.permitted(b, c, r, r+".pat")
@@ -50,20 +60,21 @@ func (s *Store) visibleRow(b *statement, c compiled, r string) {
 
 // permitted adds what one patient's grants and the open segments say of row r.
 func (s *Store) permitted(b *statement, c compiled, r, pat string) {
-	grant := func(types, effect string) {
+	const within, overlapping = "g.dlo<=%s.lo AND g.dhi>=%s.hi", "g.dlo<%s.hi AND g.dhi>%s.lo"
+	grant := func(types, effect, period string) {
 		b.add("EXISTS (SELECT 1 FROM grants g WHERE g.part=0 AND g.pat="+pat+" AND g.org=? AND g.purpose=? AND g.seg="+r+".seg AND g.type_no "+types+
-			" AND g.effect="+effect+" AND g.rto=? AND g.dlo<="+r+".lo AND g.dhi>="+r+".hi AND g.vfrom<=", c.org, c.purpose, int64(forever))
+			" AND g.effect="+effect+" AND g.rto=? AND "+strings.ReplaceAll(period, "%s", r)+" AND g.vfrom<=", c.org, c.purpose, int64(forever))
 		s.nowExpr(b)
 		b.add(" AND g.vto>")
 		s.nowExpr(b)
 		b.add(")")
 	}
 	b.add("(")
-	grant("="+r+".type_no", "1")
+	grant("="+r+".type_no", "1", within)
 	b.add(" OR (("+s.dialect.In(r+".seg")+" OR ", c.open)
-	grant("=0", "1")
+	grant("=0", "1", within)
 	b.add(") AND NOT ")
-	grant("IN (0,"+r+".type_no)", "0")
+	grant("IN (0,"+r+".type_no)", "0", overlapping)
 	b.add("))")
 }
 

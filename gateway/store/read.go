@@ -67,7 +67,7 @@ func (s *Store) Lookup(ctx context.Context, f access.Filter, typ, id string, ver
 			return err
 		}
 		var b statement
-		b.add("SELECT q.rid,q.pat,q.npat,q.seg,q.lo,q.hi,q.vis,q.epoch,COALESCE(v.ver,0),COALESCE(v.at,0),COALESCE(v.op,0),COALESCE(v.enc,0),v.doc,COALESCE(v.spans,'') FROM " +
+		b.add("SELECT q.rid,COALESCE(v.pat,q.pat),COALESCE(v.npat,q.npat),q.seg,COALESCE(v.seg,q.seg),COALESCE(v.lo,q.lo),COALESCE(v.hi,q.hi),q.vis,COALESCE(ps.epoch,q.epoch),COALESCE(v.ver,0),COALESCE(v.at,0),COALESCE(v.op,0),COALESCE(v.enc,0),v.doc,COALESCE(v.spans,'') FROM " +
 			"(SELECT r.rid,r.pat,r.npat,r.seg,r.lo,r.hi,r.ver,COALESCE(ps.epoch,0) AS epoch,CASE WHEN ")
 		s.visible(&b, c)
 		b.add(" THEN 1 ELSE 0 END AS vis FROM res r LEFT JOIN patient_state ps ON ps.part=0 AND ps.pat=r.pat WHERE r.part=0 AND r.type_no=? AND r.id=?) q "+
@@ -75,15 +75,18 @@ func (s *Store) Lookup(ctx context.Context, f access.Filter, typ, id string, ver
 		if version == 0 {
 			b.add("q.ver")
 		} else {
-			b.add("?", version)
+			b.add("? AND ", version)
+			s.visibleVersion(&b, c, "q")
 		}
-		var vis, at, op, enc, ver int64
+		b.add(" LEFT JOIN patient_state ps ON ps.part=0 AND ps.pat=v.pat")
+		var vis, at, op, enc, ver, own int64
 		row := &t.Row
 		s.counts.add("lookup")
-		t.Exists, err = one(ctx, tx, b.String(), b.args, &row.rid, &row.pat, &row.npat, &row.Segment, &row.period.Lo, &row.period.Hi, &vis, &row.epoch, &ver, &at, &op, &enc, &row.Doc, &row.Spans)
+		t.Exists, err = one(ctx, tx, b.String(), b.args, &row.rid, &row.pat, &row.npat, &row.Segment, &own, &row.period.Lo, &row.period.Hi, &vis, &row.epoch, &ver, &at, &op, &enc, &row.Doc, &row.Spans)
 		if err != nil {
 			return err
 		}
+		row.Segment = s.governing(row.Segment, own)
 		row.Type, row.ID, row.Version, row.Updated, row.Method = typ, id, ver, time.UnixMicro(at).UTC(), Method(op)
 		row.Deleted = row.Method == Delete
 		t.Visible = vis == 1 && ver != 0
@@ -94,6 +97,15 @@ func (s *Store) Lookup(ctx context.Context, f access.Filter, typ, id string, ver
 		return err
 	})
 	return t, err
+}
+
+// governing is the segment a version is decided and labelled by: today's head, unless the version itself was
+// a Part 2 record and the head no longer says so.
+func (s *Store) governing(head, version int64) int64 {
+	if s.Segment(version).Part2 && !s.Segment(head).Part2 {
+		return version
+	}
+	return head
 }
 
 // Subject reads the facts about the patients of a row a query found.

@@ -144,8 +144,8 @@ func (w *writer) saveHead(r resRow, found bool) error {
 
 func (w *writer) saveBody(r resRow, op int64, sealed fhir.Sealed) error {
 	enc, doc := w.s.compress(sealed.Doc)
-	_, err := w.tx.Exec(w.ctx, "INSERT INTO body (part,rid,ver,seq,at,op,enc,doc,spans) VALUES (0,?,?,?,?,?,?,?,?)",
-		r.rid, r.ver, r.seq, w.now, op, enc, doc, sealed.Spans())
+	_, err := w.tx.Exec(w.ctx, "INSERT INTO body (part,rid,ver,seq,at,type_no,pat,npat,seg,lo,hi,op,enc,doc,spans) VALUES (0,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+		r.rid, r.ver, r.seq, w.now, r.typeNo, r.owner(), len(r.pats), r.seg, r.clinical.Lo, r.clinical.Hi, op, enc, doc, sealed.Spans())
 	return err
 }
 

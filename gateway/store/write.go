@@ -304,7 +304,7 @@ func (w *writer) remove(c Change, typeNo int64, h head, found bool) (Written, er
 	if n != 1 {
 		return Written{}, ErrConflict
 	}
-	if _, err := w.tx.Exec(w.ctx, "INSERT INTO body (part,rid,ver,seq,at,op,enc,doc,spans) VALUES (0,?,?,?,?,?,0,?,'')", h.rid, h.ver+1, seq, w.now, int64(Delete), []byte{}); err != nil {
+	if _, err := w.tx.Exec(w.ctx, "INSERT INTO body (part,rid,ver,seq,at,type_no,pat,npat,seg,lo,hi,op,enc,doc,spans) SELECT 0,rid,ver,seq,upd,type_no,pat,npat,seg,lo,hi,?,0,?,'' FROM res WHERE part=0 AND rid=?", int64(Delete), []byte{}, h.rid); err != nil {
 		return Written{}, err
 	}
 	if err := w.clearIndex(h.rid); err != nil {

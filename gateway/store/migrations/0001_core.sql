@@ -23,8 +23,11 @@ CREATE INDEX res_pat ON res (part, pat, type_no, rid);
 CREATE INDEX res_type ON res (part, type_no, rid);
 CREATE TABLE res_also (part BIGINT NOT NULL, rid BIGINT NOT NULL, pat BIGINT NOT NULL, PRIMARY KEY (part, rid, pat)) {{norowid}};
 CREATE INDEX res_also_pat ON res_also (part, pat, rid);
+-- A version keeps what decided about it when it was written: an old version may be about another patient,
+-- segment or time than the head, and a reader must be allowed both.
 CREATE TABLE body (
   part BIGINT NOT NULL, rid BIGINT NOT NULL, ver BIGINT NOT NULL, seq BIGINT NOT NULL, at BIGINT NOT NULL,
+  type_no BIGINT NOT NULL, pat BIGINT NOT NULL, npat SMALLINT NOT NULL, seg BIGINT NOT NULL, lo BIGINT NOT NULL, hi BIGINT NOT NULL,
   op SMALLINT NOT NULL, enc SMALLINT NOT NULL, doc {{blob}} NOT NULL, spans {{text}} NOT NULL, PRIMARY KEY (part, rid, ver));
 CREATE INDEX body_seq ON body (part, seq);
 
@@ -54,7 +57,7 @@ CREATE TABLE grants (
   part BIGINT NOT NULL, pat BIGINT NOT NULL, org BIGINT NOT NULL, purpose BIGINT NOT NULL, seg BIGINT NOT NULL,
   type_no BIGINT NOT NULL, effect SMALLINT NOT NULL, vfrom BIGINT NOT NULL, vto BIGINT NOT NULL,
   dlo BIGINT NOT NULL, dhi BIGINT NOT NULL, rfrom BIGINT NOT NULL, rto BIGINT NOT NULL,
-  PRIMARY KEY (part, pat, org, purpose, seg, type_no, effect, rto, vfrom, dlo, rfrom)) {{norowid}};
+  PRIMARY KEY (part, pat, org, purpose, seg, type_no, effect, rto, vfrom, dlo, dhi, rfrom)) {{norowid}};
 
 -- OAuth state.
 CREATE TABLE oauth_token (signature {{text}} NOT NULL PRIMARY KEY, request_id {{text}} NOT NULL, expires BIGINT NOT NULL, body {{text}} NOT NULL);

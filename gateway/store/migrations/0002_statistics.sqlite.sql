@@ -24,7 +24,7 @@ INSERT INTO sqlite_stat1 (tbl,idx,stat) VALUES
   ('idx_string','idx_string','500000 500000 50 50 10 2 2 1'),
   ('idx_string','idx_string_v','500000 500000 100000 50000 10 1'),
   ('idx_string','idx_string_r','500000 500000 5 2 1 1'),
-  ('grants','grants','1000000 1000000 50 10 3 2 1 1 1 1 1 1'),
+  ('grants','grants','1000000 1000000 50 10 3 2 1 1 1 1 1 1 1'),
   ('patient_state','patient_state','50000 50000 1'),
   ('patient_segment','patient_segment','200000 200000 4 1'),
   ('ident','ident','50000 50000 1'),
