@@ -117,8 +117,12 @@ func (p *Provision) effect(q Query) (permit, matched bool) {
 	permit = p.Permit
 	anyPermit, anyDeny := false, false
 	for i := range p.Nested {
-		if childPermits, childMatched := p.Nested[i].effect(q); childMatched {
-			anyPermit, anyDeny = anyPermit || childPermits, anyDeny || !childPermits
+		switch childPermits, childMatched := p.Nested[i].effect(q); {
+		case !childMatched:
+		case !childPermits:
+			anyDeny = true
+		case p.contains(q): // a deny may match by overlap; what is permitted inside it must lie inside it
+			anyPermit = true
 		}
 	}
 	switch {
@@ -221,7 +225,12 @@ func (p *Provision) period(q Query) bool {
 		return true
 	}
 	if p.Permit {
-		return q.Period.Lo >= p.Period.Lo && q.Period.Hi <= p.Period.Hi
+		return p.contains(q)
 	}
 	return q.Period.Lo < p.Period.Hi && q.Period.Hi > p.Period.Lo
+}
+
+// contains reports whether the record lies wholly inside the provision's data period, if it has one.
+func (p *Provision) contains(q Query) bool {
+	return p.Period == nil || (q.Period.Lo >= p.Period.Lo && q.Period.Hi <= p.Period.Hi)
 }
