@@ -40,7 +40,7 @@ func (f *Fetcher) dial(ctx context.Context, network, address string) (net.Conn, 
 	}
 	// One forbidden address among several condemns the name: such a mixture has no honest use.
 	for _, addr := range addrs {
-		if !permitted(addr, f.cfg.AllowPrivate) {
+		if !Permitted(addr, f.cfg.AllowPrivate) {
 			return nil, errAddress
 		}
 	}
@@ -86,8 +86,9 @@ func forbidden() []string {
 	}
 }
 
-// permitted reports whether a key set may be fetched from the address. IPv4-mapped addresses are judged as IPv4.
-func permitted(addr netip.Addr, allowPrivate bool) bool {
+// Permitted reports whether anything may be fetched from, or sent to, the address: key sets here, deliveries
+// in exchange. IPv4-mapped addresses are judged as IPv4.
+func Permitted(addr netip.Addr, allowPrivate bool) bool {
 	addr = addr.Unmap()
 	if !addr.IsValid() || addr.Zone() != "" {
 		return false

@@ -55,11 +55,11 @@ func TestRow7Addresses(t *testing.T) {
 		"ff02::1":                {false, false},
 	} {
 		addr := netip.MustParseAddr(text)
-		if got := [2]bool{permitted(addr, false), permitted(addr, true)}; got != want {
+		if got := [2]bool{Permitted(addr, false), Permitted(addr, true)}; got != want {
 			t.Errorf("%s permitted %v, want %v", text, got, want)
 		}
 	}
-	if permitted(netip.Addr{}, true) {
+	if Permitted(netip.Addr{}, true) {
 		t.Error("the zero address is permitted")
 	}
 }

@@ -40,6 +40,21 @@ func Config(t testing.TB, e store.Engine, clock func() time.Time) store.Config {
 	return store.Config{Engine: e, Registry: Registry(t), Base: base, Clock: clock}
 }
 
+// Over opens a store over an engine and closes both when the test ends.
+func Over(t testing.TB, e store.Engine, clock func() time.Time) *store.Store {
+	t.Helper()
+	s, err := store.Open(context.Background(), Config(t, e, clock))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
 // Run runs the suite.
 func Run(t *testing.T, open Open) {
 	for _, c := range []struct {

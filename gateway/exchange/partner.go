@@ -54,8 +54,7 @@ func NewClient(allowPrivate bool) *http.Client {
 		if err != nil {
 			return err
 		}
-		ip := ap.Addr().Unmap()
-		if !allowPrivate && (!ip.IsGlobalUnicast() || ip.IsPrivate() || sharedRange().Contains(ip)) {
+		if !oauth.Permitted(ap.Addr(), allowPrivate) {
 			return errors.New("exchange: the partner's address is private")
 		}
 		return nil
@@ -66,9 +65,6 @@ func NewClient(allowPrivate bool) *http.Client {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
-
-// sharedRange is carrier-grade NAT space (RFC 6598).
-func sharedRange() netip.Prefix { return netip.PrefixFrom(netip.AddrFrom4([4]byte{100, 64, 0, 0}), 10) }
 
 // identifierSystem is the system of the identifiers deliveries carry, so that one can be found again.
 const identifierSystem = fhir.LocalBase + "/ids/delivery"

@@ -23,15 +23,11 @@ type dictKey struct {
 	name string
 }
 
-type segmentRow struct {
-	segment label.Segment
-}
-
 func (s *Store) loadDictionaries(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.dicts, s.names = map[dictKey]int64{}, map[int64]map[int64]string{}
-	s.segments, s.segKeys = map[int64]segmentRow{}, map[string]int64{}
+	s.segments, s.segKeys = map[int64]label.Segment{}, map[string]int64{}
 	return s.engine.Read(ctx, func(tx Tx) error {
 		err := each(ctx, tx, "SELECT kind,no,name FROM dict", nil, func(r Rows) error {
 			var kind, no int64
@@ -68,7 +64,7 @@ func (s *Store) rememberSegment(r Rows) error {
 	if err := json.Unmarshal([]byte(body), &seg); err != nil {
 		return fmt.Errorf("store: segment %d: %w", no, err)
 	}
-	s.segments[no], s.segKeys[key] = segmentRow{seg}, no
+	s.segments[no], s.segKeys[key] = seg, no
 	return nil
 }
 
@@ -146,7 +142,7 @@ func (w *writer) committed() {
 		w.s.remember(k.kind, no, k.name)
 	}
 	for key, n := range w.newSegments {
-		w.s.segments[n.No], w.s.segKeys[key] = segmentRow{n.Segment}, n.No
+		w.s.segments[n.No], w.s.segKeys[key] = n.Segment, n.No
 	}
 }
 
@@ -161,7 +157,7 @@ func (s *Store) name(kind, no int64) string {
 func (s *Store) Segment(no int64) label.Segment {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.segments[no].segment
+	return s.segments[no]
 }
 
 // custodian is the organisation of a segment, "" when unknown.
@@ -188,8 +184,8 @@ func (s *Store) Segments(ctx context.Context) ([]access.NumberedSegment, error) 
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	out := make([]access.NumberedSegment, 0, len(s.segments))
-	for no, row := range s.segments {
-		out = append(out, access.NumberedSegment{No: no, Segment: row.segment})
+	for no, seg := range s.segments {
+		out = append(out, access.NumberedSegment{No: no, Segment: seg})
 	}
 	return out, nil
 }

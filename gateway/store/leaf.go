@@ -24,7 +24,6 @@ type auditStore struct{ s *Store }
 
 // leafJob is one caller's leaves waiting for the next group commit.
 type leafJob struct {
-	ctx    context.Context
 	leaves []audit.Leaf
 	done   chan error
 }
@@ -100,7 +99,7 @@ func (w *writer) insertLeaves(leaves []audit.Leaf) error {
 
 // Append implements audit.Store.
 func (a auditStore) Append(ctx context.Context, leaves ...audit.Leaf) error {
-	j := &leafJob{ctx: ctx, leaves: leaves, done: make(chan error, 1)}
+	j := &leafJob{leaves: leaves, done: make(chan error, 1)}
 	select {
 	case a.s.appends <- j:
 		return <-j.done

@@ -16,6 +16,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"trellis/auth/label"
 	"trellis/fhir/search"
 )
 
@@ -39,7 +40,7 @@ type Store struct {
 	mu       sync.RWMutex
 	dicts    map[dictKey]int64
 	names    map[int64]map[int64]string
-	segments map[int64]segmentRow
+	segments map[int64]label.Segment
 	segKeys  map[string]int64
 	facts    factCache
 	counts   statementCounts

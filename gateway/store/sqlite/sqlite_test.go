@@ -17,16 +17,7 @@ func open(t testing.TB, clock func() time.Time) *store.Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := store.Open(context.Background(), storetest.Config(t, e, clock))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
+	return storetest.Over(t, e, clock)
 }
 
 func TestStore(t *testing.T) { storetest.Run(t, open) }
