@@ -19,7 +19,7 @@ import (
 )
 
 // benchTables are the tables a created Observation has rows in, apart from the audit log's.
-var benchTables = [...]string{"res", "body", "idx_token", "idx_ref", "idx_date", "idx_string"}
+var benchTables = [...]string{"res", "body", "idx_token", "idx_ref", "idx_uri", "idx_date", "idx_number", "idx_string", "idx_element"}
 
 // prepared is how many different bodies a write phase sends in turn.
 const prepared = 256

@@ -110,10 +110,10 @@ func (in *installation) verifyAuditLog() {
 // breakAuditLog takes the log's table away, so that the database refuses every entry; restore brings it back.
 func (in *installation) breakAuditLog() {
 	in.t.Helper()
-	in.statement("ALTER TABLE audit_leaf RENAME TO audit_leaf_away")
+	in.statement("ALTER TABLE audit_pack RENAME TO audit_pack_away")
 	in.restore = func() {
 		in.restore = func() {}
-		in.statement("ALTER TABLE audit_leaf_away RENAME TO audit_leaf")
+		in.statement("ALTER TABLE audit_pack_away RENAME TO audit_pack")
 	}
 }
 

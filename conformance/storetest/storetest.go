@@ -171,8 +171,8 @@ func (b *bench) page(f access.Filter, typ, query string, after *store.Position) 
 	for _, r := range page.Rows {
 		ids = append(ids, r.ID)
 	}
-	if q.CountOnly || q.Total {
-		n, err := b.s.Count(b.ctx, f, q)
+	if q.CountOnly || q.Total != search.TotalNone {
+		n, err := b.s.Count(b.ctx, f, q, 0)
 		if err != nil {
 			b.t.Fatal(err)
 		}

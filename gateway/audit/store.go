@@ -35,8 +35,8 @@ type Batch struct {
 // Store keeps the log; all replicas share one. storetest.Run is the contract in executable form.
 type Store interface {
 	// Append makes the leaves durable, unnumbered, all or none. On return without error they survive a crash, so that
-	// what they describe may be released. An id that is already there is an error. Concurrent calls are grouped into
-	// one commit inside.
+	// what they describe may be released. Ids are unique by construction (NewLeaf); a store need not look for one that
+	// is already there, verify does. Concurrent calls are grouped into one commit inside.
 	Append(ctx context.Context, leaves ...Leaf) error
 	// AcquireLease takes the sequencer's lease for holder, or renews it; ttl 0 gives it up. ok is false while another
 	// holder's lease has not expired by the database's clock. A fence is greater than every earlier one whenever the

@@ -1,9 +1,11 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"sort"
+	"strconv"
 	"strings"
 
 	"trellis/fhir"
@@ -18,15 +20,21 @@ func (s *Store) CheckIndex(ctx context.Context) error {
 	err := s.write(ctx, func(w *writer) error {
 		type live struct {
 			resRow
-			typ       string
-			enc, npat int64
-			doc       []byte
-			pat       int64
+			typ    string
+			npat   int64
+			sealed fhir.Sealed
+			pat    int64
 		}
 		var rows []live
-		err := each(ctx, w.tx, "SELECT r.rid,r.type_no,d.name,r.id,r.pat,r.npat,v.enc,v.doc FROM res r JOIN dict d ON d.kind=1 AND d.no=r.type_no JOIN body v ON v.part=0 AND v.rid=r.rid AND v.ver=r.ver WHERE r.del=0", nil, func(r Rows) error {
+		err := each(ctx, w.tx, "SELECT r.rid,r.type_no,d.name,r.id,r.pat,r.npat,v.enc,v.doc FROM res r JOIN dict d ON d.kind=1 AND d.no=r.type_no JOIN body v ON v.part=0 AND v.seq=r.seq WHERE r.del=0", nil, func(r Rows) error {
 			var l live
-			err := r.Scan(&l.rid, &l.typeNo, &l.typ, &l.id, &l.pat, &l.npat, &l.enc, &l.doc)
+			var enc int64
+			var doc []byte
+			if err := r.Scan(&l.rid, &l.typeNo, &l.typ, &l.id, &l.pat, &l.npat, &enc, &doc); err != nil {
+				return err
+			}
+			var err error
+			l.sealed, err = s.decompress(enc, bytes.Clone(doc))
 			rows = append(rows, l)
 			return err
 		})
@@ -34,11 +42,7 @@ func (s *Store) CheckIndex(ctx context.Context) error {
 			return err
 		}
 		for _, l := range rows {
-			doc, err := s.decompress(l.enc, l.doc)
-			if err != nil {
-				return err
-			}
-			res, err := fhir.ReadTrusted(doc)
+			res, err := fhir.ReadTrusted(l.sealed.Doc)
 			if err != nil {
 				return err
 			}
@@ -50,10 +54,7 @@ func (s *Store) CheckIndex(ctx context.Context) error {
 			if l.owner() != l.pat || len(pats) != int(l.npat) {
 				return fmt.Errorf("store: %s/%s is filed under another patient than its content says", l.typ, l.id)
 			}
-			if len(pats) == 0 {
-				pats = []int64{0}
-			}
-			index, err := w.indexRows(l.resRow, pats, s.registry.Extract(res, s.base))
+			index, err := w.rows(l.typ, l.rid, pats, s.registry.Extract(res, s.base))
 			if err != nil {
 				return err
 			}
@@ -63,7 +64,7 @@ func (s *Store) CheckIndex(ctx context.Context) error {
 					want[table.name] = map[string]bool{}
 				}
 				for _, row := range index[i] {
-					want[table.name][fmt.Sprint(row...)] = true
+					want[table.name][rowKeyText(row)] = true
 				}
 			}
 		}
@@ -84,9 +85,9 @@ func (w *writer) compareIndex(want map[string]map[string]bool, owner map[string]
 			if err := r.Scan(dest...); err != nil {
 				return err
 			}
-			key := fmt.Sprint(values...)
+			key := rowKeyText(values)
 			if !want[table.name][key] {
-				return fmt.Errorf("store: %s has a row for %q that its content does not give", table.name, owner[fmt.Sprint(values[columns-1])])
+				return fmt.Errorf("store: %s has a row for %q that its content does not give", table.name, owner[fmt.Sprint(values[1])])
 			}
 			delete(want[table.name], key)
 			return nil
@@ -97,8 +98,8 @@ func (w *writer) compareIndex(want map[string]map[string]bool, owner map[string]
 		if n := len(want[table.name]); n > 0 {
 			missing := make([]string, 0, n)
 			for key := range want[table.name] {
-				fields := strings.Fields(key)
-				missing = append(missing, owner[fields[len(fields)-1]])
+				rid, _ := strconv.ParseInt(strings.Split(key, ",")[1], 36, 64)
+				missing = append(missing, owner[fmt.Sprint(rid)])
 			}
 			sort.Strings(missing)
 			return fmt.Errorf("store: %s lacks %d rows, one of %s", table.name, n, missing[0])

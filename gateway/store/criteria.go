@@ -2,209 +2,423 @@ package store
 
 import (
 	"context"
+	"fmt"
+	"strconv"
 
 	"trellis/auth/label"
+	"trellis/fhir"
 	"trellis/fhir/search"
 )
 
-// criteria adds the SQL of search criteria. In a compartment its sub-selects read one patient's range
-// of the index; otherwise the whole type's.
-type criteria struct {
-	s             *Store
-	ctx           context.Context
-	tx            Tx
-	b             *statement
-	filter        compiled
-	typeNo        int64
-	pat           int64
-	inCompartment bool
+// where adds the SQL of a query's conditions about one row of res. In a compartment its sub-selects read one
+// patient's range of the index, and each is computed once; otherwise they probe the index for the row, or
+// read what one value has in common.
+type where struct {
+	s      *Store
+	ctx    context.Context
+	tx     Tx
+	b      *statement
+	filter compiled
+	typ    string // resource type of the row; "" for any
+	row    string // alias of the row
+	pat    int64  // the compartment, when inside
+	inside bool
+	list   bool // nothing narrows the rows yet: read what the values give, once, instead of probing each row
+	depth  int  // of sub-selects, for their aliases
 }
 
-func (c *criteria) add(k search.Criterion) error {
-	switch k.Code {
-	case "_id":
-		ids := Strings{}
-		for _, v := range k.Values {
-			ids = append(ids, v.Code)
+func (w where) add(c search.Condition) error {
+	switch c := c.(type) {
+	case search.And:
+		return w.join(c, " AND ", "1=1")
+	case search.Or:
+		return w.join(c, " OR ", "1=0")
+	case search.Not:
+		w.b.add("NOT (")
+		err := w.add(c.Condition)
+		w.b.add(")")
+		return err
+	case search.Index:
+		return w.index(c)
+	case search.Element:
+		return w.element(c)
+	case search.Chain:
+		return w.chain(c)
+	case search.Has:
+		return w.has(c)
+	case search.Field:
+		return w.field(c)
+	case search.Label:
+		return w.label(c)
+	}
+	return fmt.Errorf("store: a %T cannot stand here", c)
+}
+
+func (w where) join(list []search.Condition, word, empty string) error {
+	if len(list) == 0 {
+		w.b.add(empty)
+		return nil
+	}
+	w.b.add("(")
+	for i, c := range list {
+		if i > 0 {
+			w.b.add(word)
 		}
-		c.b.add(c.s.dialect.In("r.id"), ids)
-		return nil
-	case "_lastUpdated":
-		c.alternatives(len(k.Values), func(i int) { dateCondition(c.b, k.Values[i], "r.upd", "r.upd+1") })
-		return nil
+		if err := w.add(c); err != nil {
+			return err
+		}
 	}
-	param, err := c.s.lookup(c.ctx, c.tx, dictParam, k.Code)
-	if err != nil {
-		return err
-	}
-	table := map[search.Kind]string{search.KindToken: "idx_token", search.KindReference: "idx_ref", search.KindDate: "idx_date", search.KindString: "idx_string"}[k.Kind]
-	if k.Modifier == "not" || (k.Modifier == "missing" && k.Missing) {
-		c.b.add("NOT ")
-	}
-	if k.Kind != search.KindReference || !redactable(k) {
-		return c.rows(k, table, param, nil)
-	}
-	// A reference that release cuts must not be found either: the caller's own records match by what they
-	// say, others by the references the caller may follow.
-	c.b.add("(("+c.s.dialect.In("r.seg")+" AND ", c.filter.own)
-	if err := c.rows(k, table, param, nil); err != nil {
-		return err
-	}
-	c.b.add(") OR ")
-	if err := c.rows(k, table, param, c.followable); err != nil {
-		return err
-	}
-	c.b.add(")")
+	w.b.add(")")
 	return nil
 }
 
-// redactable reports whether a reference criterion could tell of a reference that release would cut.
-func redactable(k search.Criterion) bool {
-	if k.Modifier == "missing" {
-		return true
+func (w where) field(c search.Field) error {
+	switch c.Name {
+	case "_id":
+		ids := make(Strings, 0, len(c.Values))
+		for _, v := range c.Values {
+			ids = append(ids, v.Code)
+		}
+		w.b.add(w.s.dialect.In(w.row+".id"), ids)
+		return nil
+	case "_lastUpdated":
+		w.b.alternatives(len(c.Values), func(i int) { ordered(w.b, c.Values[i].Prefix, c.Values[i].Range, w.row+".upd", w.row+".upd+1") })
+		return nil
+	case "_type":
+		numbers := make(Int64s, 0, len(c.Values))
+		for _, v := range c.Values {
+			no, err := w.s.lookup(w.ctx, w.tx, dictType, v.Code)
+			if err != nil {
+				return err
+			}
+			numbers = append(numbers, no)
+		}
+		w.b.add(w.s.dialect.In(w.row+".type_no"), numbers)
+		return nil
 	}
-	for _, v := range k.Values {
-		if v.RefType != "Patient" && !label.Directory(v.RefType) {
-			return true
+	return fmt.Errorf("store: no column for %s", c.Name)
+}
+
+// label holds for rows of the segments that release one of the labels.
+func (w where) label(c search.Label) error {
+	var segments Int64s
+	for no, seg := range w.s.knownSegments() {
+		if bears(seg, c.Values) {
+			segments = append(segments, no)
+		}
+	}
+	w.b.add(w.s.dialect.In(w.row+".seg"), segments)
+	return nil
+}
+
+func bears(seg label.Segment, values []search.Value) bool {
+	for _, l := range seg.Security() {
+		for _, v := range values {
+			if (v.AnySystem || v.System == l.System) && (v.Code == "" || v.Code == l.Code) {
+				return true
+			}
 		}
 	}
 	return false
 }
 
-// rows adds the condition that the row has an index row of the criterion; more narrows those.
-func (c *criteria) rows(k search.Criterion, table string, param int64, more func() error) error {
-	c.b.add("r.rid IN (SELECT x.rid FROM " + table + " x WHERE x.part=0")
-	if c.inCompartment {
-		c.b.add(" AND x.pat=?", c.pat)
-	}
-	c.b.add(" AND x.type_no=? AND x.param=?", c.typeNo, param)
-	if k.Modifier != "missing" {
-		c.b.add(" AND ")
-		if err := c.values(k); err != nil {
-			return err
+// params are the numbers of index parameters of the row's type; 0, which no row carries, for one never stored.
+func (w where) params(typ string, codes []string) (Int64s, error) {
+	out := make(Int64s, 0, len(codes))
+	for _, code := range codes {
+		no, err := w.s.lookup(w.ctx, w.tx, dictParam, paramName(typ, code))
+		if err != nil {
+			return nil, err
 		}
+		out = append(out, no)
 	}
-	if more != nil {
-		if err := more(); err != nil {
-			return err
-		}
+	return out, nil
+}
+
+// equalTo is "column=?" or the list form: plans for one value are better.
+func (w where) equalTo(column string, values Int64s) {
+	if len(values) == 1 {
+		w.b.add(column+"=?", values[0])
+		return
 	}
-	c.b.add(")")
+	w.b.add(w.s.dialect.In(column), values)
+}
+
+// alias names the rows of a sub-select.
+func (w where) alias() string { return "x" + strconv.Itoa(w.depth) }
+
+// rows opens a condition that the row has an index row in table, and returns the alias of those and what
+// closes it. point says that few values compared for equality follow: then a probe of the whole key is cheap.
+func (w where) rows(table string, params Int64s, point bool) (x, end string) {
+	x = w.alias()
+	if w.inside && point {
+		w.b.add("EXISTS (SELECT 1 FROM "+table+" "+x+" WHERE "+x+".part=0 AND "+x+".rid="+w.row+".rid AND "+x+".pat=? AND ", w.pat)
+		w.equalTo(x+".param", params)
+		return x, ")"
+	}
+	if w.inside {
+		w.b.add(w.row+".rid IN (SELECT "+x+".rid FROM "+table+" "+x+" WHERE "+x+".part=0 AND "+x+".pat=? AND ", w.pat)
+		w.equalTo(x+".param", params)
+		return x, ")"
+	}
+	if w.list {
+		w.b.add(w.row + ".rid IN (SELECT " + x + ".rid FROM " + table + " " + x + " WHERE " + x + ".part=0 AND ")
+		w.equalTo(x+".param", params)
+		return x, ")"
+	}
+	w.b.add("EXISTS (SELECT 1 FROM " + table + " " + x + " WHERE " + x + ".part=0 AND " + x + ".rid=" + w.row + ".rid AND " + x + ".pat=" + w.row + ".pat AND ")
+	w.equalTo(x+".param", params)
+	return x, ")"
+}
+
+var kindTables = map[search.Kind]string{
+	search.KindToken: "idx_token", search.KindReference: "idx_ref", search.KindURI: "idx_uri", search.KindDate: "idx_date",
+	search.KindNumber: "idx_number", search.KindQuantity: "idx_number", search.KindString: "idx_string",
+}
+
+func (w where) index(c search.Index) error {
+	table, ok := kindTables[c.Kind]
+	if !ok {
+		return fmt.Errorf("store: no index for kind %s", c.Kind)
+	}
+	params, err := w.params(w.typ, c.Params)
+	if err != nil {
+		return err
+	}
+	if c.Kind == search.KindReference && redactable(c) {
+		return w.redacted(c, params)
+	}
+	x, end := w.rows(table, params, point(c))
+	if err := w.values(c, x); err != nil {
+		return err
+	}
+	w.b.add(end)
 	return nil
 }
 
-// followable keeps references whose target the caller may see: Patients and directory entries, which
-// release never cuts, canonical URLs, and visible resources.
-func (c *criteria) followable() error {
-	c.b.add(" AND (x.ttype=0 OR x.ttype IN (SELECT no FROM dict WHERE kind=1 AND " + c.s.dialect.In("name") + ") OR EXISTS (SELECT 1 FROM res rt WHERE rt.part=0 AND rt.type_no=x.ttype AND rt.id=x.tid AND rt.del=0 AND ")
-	c.b.args = append(c.b.args, Strings(append([]string{"Patient"}, label.DirectoryTypes()...)))
-	c.s.visibleRow(c.b, c.filter, "rt")
-	c.b.add("))")
+// maxPoints is how many values are probed one by one.
+const maxPoints = 8
+
+func point(c search.Index) bool {
+	return (c.Kind == search.KindToken || c.Kind == search.KindReference) && len(c.Values) > 0 && len(c.Values) <= maxPoints
+}
+
+// redactable reports whether a reference condition could tell of a reference that release would cut.
+func redactable(c search.Index) bool {
+	if c.Target == "Patient" || label.Directory(c.Target) {
+		return false
+	}
+	for _, v := range c.Values {
+		if v.RefType != "Patient" && !label.Directory(v.RefType) {
+			return true
+		}
+	}
+	return len(c.Values) == 0
+}
+
+// redacted finds references as release shows them: the caller's own records match by what they say, others by
+// the references the caller may follow.
+func (w where) redacted(c search.Index, params Int64s) error {
+	w.b.add("(("+w.s.dialect.In(w.row+".seg")+" AND ", w.filter.own)
+	x, end := w.rows("idx_ref", params, point(c))
+	if err := w.values(c, x); err != nil {
+		return err
+	}
+	w.b.add(end + ") OR ")
+	x, end = w.rows("idx_ref", params, point(c))
+	if err := w.values(c, x); err != nil {
+		return err
+	}
+	w.followable(x)
+	w.b.add(end + ")")
 	return nil
 }
 
-func (c *criteria) values(k search.Criterion) error {
-	switch k.Kind {
+// followable keeps index rows whose target the caller may see: Patients and directory entries, which release
+// never cuts, and visible resources.
+func (w where) followable(x string) {
+	rt := "t" + strconv.Itoa(w.depth)
+	w.b.add(" AND EXISTS (SELECT 1 FROM res "+rt+" WHERE "+rt+".part=0 AND "+rt+".rid="+x+".target AND ("+rt+".type_no IN (SELECT no FROM dict WHERE kind=1 AND "+
+		w.s.dialect.In("name")+") OR ("+rt+".del=0 AND ", Strings(append([]string{"Patient"}, label.DirectoryTypes()...)))
+	w.s.visibleRow(w.b, w.filter, rt)
+	w.b.add(")))")
+}
+
+// values adds the comparison of index rows x with the values: any of them, or none asked for.
+func (w where) values(c search.Index, x string) error {
+	if c.Target != "" && c.Kind == search.KindReference {
+		if err := w.targetType(x, c.Target); err != nil {
+			return err
+		}
+	}
+	if len(c.Values) == 0 {
+		return nil
+	}
+	w.b.add(" AND ")
+	switch c.Kind {
 	case search.KindToken:
-		return c.tokens(k.Values)
+		return w.tokens(c.Values, x+".code", x+".sys")
 	case search.KindReference:
-		return c.references(k.Values)
+		return w.references(c, x)
 	case search.KindDate:
-		c.alternatives(len(k.Values), func(i int) { dateCondition(c.b, k.Values[i], "x.lo", "x.hi") })
-	default:
-		c.alternatives(len(k.Values), func(i int) { c.text(k.Modifier, k.Values[i].Text) })
+		w.b.alternatives(len(c.Values), func(i int) { ordered(w.b, c.Values[i].Prefix, c.Values[i].Range, x+".lo", x+".hi") })
+		return nil
+	case search.KindNumber, search.KindQuantity:
+		return w.quantities(c.Values, x+".unit", x+".lo", x+".hi")
+	case search.KindURI:
+		w.texts(c.Mode, c.Values, x+".uri", x+".uri")
+		return nil
 	}
+	w.texts(c.Mode, c.Values, x+".folded", x+".exact")
 	return nil
 }
 
-func (c *criteria) alternatives(n int, add func(i int)) {
-	c.b.add("(")
+// targetType keeps references to one type. Where all values name it, the values do that themselves.
+func (w where) targetType(x, typ string) error {
+	no, err := w.s.lookup(w.ctx, w.tx, dictType, typ)
+	if err != nil {
+		return err
+	}
+	rt := "k" + strconv.Itoa(w.depth)
+	w.b.add(" AND EXISTS (SELECT 1 FROM res "+rt+" WHERE "+rt+".part=0 AND "+rt+".rid="+x+".target AND "+rt+".type_no=?)", no)
+	return nil
+}
+
+func (b *statement) alternatives(n int, add func(i int)) {
+	b.add("(")
 	for i := range n {
 		if i > 0 {
-			c.b.add(" OR ")
+			b.add(" OR ")
 		}
 		add(i)
 	}
-	c.b.add(")")
+	b.add(")")
 }
 
 // tokens groups values by system, so that long lists become lists and not long ORs.
-func (c *criteria) tokens(values []search.Value) error {
+func (w where) tokens(values []search.Value, code, sys string) error {
 	groups := map[int64]Strings{} // system number -> codes
 	var anySystem Strings
 	var whole Int64s
 	for _, v := range values {
-		sys := int64(0)
+		no := int64(0)
 		switch {
 		case v.AnySystem:
 			anySystem = append(anySystem, v.Code)
 			continue
 		case v.System != "":
-			no, err := c.s.lookup(c.ctx, c.tx, dictSystem, v.System)
-			if err != nil {
+			var err error
+			if no, err = w.s.lookup(w.ctx, w.tx, dictSystem, v.System); err != nil {
 				return err
 			}
-			if sys = no; no == 0 {
-				sys = -1 // a system never stored matches nothing
+			if no == 0 {
+				no = -1 // a system never stored matches nothing
 			}
 		}
 		if v.Code == "" {
-			whole = append(whole, sys)
+			whole = append(whole, no)
 			continue
 		}
-		groups[sys] = append(groups[sys], v.Code)
+		groups[no] = append(groups[no], v.Code)
 	}
-	c.b.add("(1=0")
+	if len(anySystem) == 1 && len(whole)+len(groups) == 0 {
+		w.b.add(code+"=?", anySystem[0])
+		return nil
+	}
+	w.b.add("(1=0")
 	if len(anySystem) > 0 {
-		c.b.add(" OR "+c.s.dialect.In("x.code"), anySystem)
+		w.b.add(" OR "+w.s.dialect.In(code), anySystem)
 	}
 	if len(whole) > 0 {
-		c.b.add(" OR "+c.s.dialect.In("x.sys"), whole)
+		w.b.add(" OR "+w.s.dialect.In(sys), whole)
 	}
-	for sys, codes := range groups {
-		c.b.add(" OR (x.sys=? AND "+c.s.dialect.In("x.code")+")", sys, codes)
+	for no, codes := range groups {
+		w.b.add(" OR ("+sys+"=? AND "+w.s.dialect.In(code)+")", no, codes)
 	}
-	c.b.add(")")
+	w.b.add(")")
 	return nil
 }
 
-func (c *criteria) references(values []search.Value) error {
-	groups := map[string]Strings{}
-	for _, v := range values {
-		groups[v.RefType] = append(groups[v.RefType], v.RefID)
-	}
-	c.b.add("(1=0")
-	for typ, ids := range groups {
+// references compares targets by row key. An id without a type leads to any type of that id.
+func (w where) references(c search.Index, x string) error {
+	var targets Int64s
+	var untyped Strings
+	for _, v := range c.Values {
+		typ := v.RefType
 		if typ == "" {
-			c.b.add(" OR "+c.s.dialect.In("x.tid"), ids)
+			typ = c.Target
+		}
+		if typ == "" {
+			untyped = append(untyped, v.RefID)
 			continue
 		}
-		no, err := c.s.lookup(c.ctx, c.tx, dictType, typ)
+		k, err := w.s.lookupKey(w.ctx, w.tx, fhir.Reference{Type: typ, ID: v.RefID})
 		if err != nil {
 			return err
 		}
-		c.b.add(" OR (x.ttype=? AND "+c.s.dialect.In("x.tid")+")", no, ids)
+		targets = append(targets, k)
 	}
-	c.b.add(")")
+	w.b.add("(")
+	w.equalTo(x+".target", targets)
+	if len(untyped) > 0 {
+		rt := "u" + strconv.Itoa(w.depth)
+		w.b.add(" OR EXISTS (SELECT 1 FROM res "+rt+" WHERE "+rt+".part=0 AND "+rt+".rid="+x+".target AND "+w.s.dialect.In(rt+".id")+")", untyped)
+	}
+	w.b.add(")")
 	return nil
 }
 
-func (c *criteria) text(modifier, text string) {
-	switch modifier {
-	case "exact":
-		c.b.add("x.exact=?", text)
-	case "contains":
-		c.b.add(c.s.dialect.Contains+"(x.folded,?)>0", text)
-	default:
-		c.b.add("(x.folded>=? AND x.folded<?)", text, upperBound(text))
-	}
+// quantities compares in each stored unit a value can be expressed in.
+func (w where) quantities(values []search.Value, unit, lo, hi string) error {
+	units := w.s.units()
+	w.b.alternatives(len(values), func(i int) {
+		v := values[i]
+		if v.Unit == (search.Unit{}) {
+			rng, _ := v.In(search.Unit{})
+			ordered(w.b, v.Prefix, rng, lo, hi)
+			return
+		}
+		w.b.add("(1=0")
+		for no, u := range units {
+			if rng, ok := v.In(u); ok {
+				w.b.add(" OR ("+unit+"=? AND ", no)
+				ordered(w.b, v.Prefix, rng, lo, hi)
+				w.b.add(")")
+			}
+		}
+		w.b.add(")")
+	})
+	return nil
 }
 
-// dateCondition compares a half-open span with a search value (R4 3.1.1.4.7): equality is containment.
-func dateCondition(b *statement, v search.Value, lo, hi string) {
-	q := v.Range
+func (w where) texts(mode search.Mode, values []search.Value, folded, exact string) {
+	if mode == search.Exact && len(values) > 1 {
+		list := make(Strings, 0, len(values))
+		for _, v := range values {
+			list = append(list, v.Text)
+		}
+		w.b.add(w.s.dialect.In(exact), list)
+		return
+	}
+	w.b.alternatives(len(values), func(i int) {
+		text := values[i].Text
+		switch mode {
+		case search.Exact:
+			w.b.add(exact+"=?", text)
+		case search.Contains:
+			w.b.add(w.s.dialect.Contains+"("+folded+",?)>0", text)
+		case search.Below:
+			w.b.add("("+exact+"=? OR ("+exact+">=? AND "+exact+"<?))", text, text+"/", upperBound(text+"/"))
+		default:
+			w.b.add("("+folded+">=? AND "+folded+"<?)", text, upperBound(text))
+		}
+	})
+}
+
+// ordered compares a half-open span with a search value (R4 3.1.1.4.7): equality is containment.
+func ordered(b *statement, prefix string, q search.Range, lo, hi string) {
 	contained := func() { b.add("("+lo+">=? AND "+hi+"<=?)", q.Lo, q.Hi) }
-	switch v.Prefix {
+	switch prefix {
 	case "ne":
 		b.add("NOT ")
 		contained()
@@ -230,3 +444,6 @@ func dateCondition(b *statement, v search.Value, lo, hi string) {
 		contained()
 	}
 }
+
+// upperBound is the first text after every text that starts with prefix.
+func upperBound(prefix string) string { return prefix + lastText }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"time"
+
+	"trellis/fhir"
 )
 
 // The states of a delivery. Waiting and sending rows are work; the others are ends.
@@ -32,7 +34,7 @@ type Delivery struct {
 
 func (w *writer) insertDeliveries(list []Delivery) error {
 	for _, d := range list {
-		pat, err := w.patientKey(d.Patient)
+		pat, err := w.key(fhir.Reference{Type: "Patient", ID: d.Patient})
 		if err != nil {
 			return err
 		}

@@ -4,9 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"trellis/auth/access"
 	"trellis/auth/label"
+	"trellis/fhir/search"
 )
 
 // The kinds of dictionary. Numbers are interned once and never change.
@@ -16,6 +20,7 @@ const (
 	dictSystem  = 3
 	dictOrg     = 4
 	dictPurpose = 5
+	dictUnit    = 6
 )
 
 type dictKey struct {
@@ -92,7 +97,8 @@ func (s *Store) lookup(ctx context.Context, tx Tx, kind int64, name string) (int
 	return no, nil
 }
 
-// intern finds or makes a number inside a write. What the write made is shared only after its commit.
+// intern finds or makes a number inside a write. What the write made is shared only after its commit. Numbers
+// are dense: they stand in every index row.
 func (w *writer) intern(kind int64, name string) (int64, error) {
 	if no := w.s.cached(kind, name); no != 0 {
 		return no, nil
@@ -100,15 +106,28 @@ func (w *writer) intern(kind int64, name string) (int64, error) {
 	if no, ok := w.interned[dictKey{kind, name}]; ok {
 		return no, nil
 	}
-	no := w.s.ids.next()
-	if _, err := w.tx.Exec(w.ctx, "INSERT INTO dict (kind,no,name) VALUES (?,?,?) ON CONFLICT (kind,name) DO NOTHING", kind, no, name); err != nil {
-		return 0, err
+	no, err := w.number("SELECT no FROM dict WHERE kind=? AND name=?", []any{kind, name},
+		"INSERT INTO dict (kind,no,name) SELECT CAST(? AS SMALLINT),COALESCE(MAX(no),0)+1,CAST(? AS TEXT) FROM dict WHERE kind=? ON CONFLICT DO NOTHING", []any{kind, name, kind})
+	if err == nil {
+		w.interned[dictKey{kind, name}] = no
 	}
-	if _, err := one(w.ctx, w.tx, "SELECT no FROM dict WHERE kind=? AND name=?", []any{kind, name}, &no); err != nil {
-		return 0, err
+	return no, err
+}
+
+// number finds a row's number or makes the row with the next one. Another replica may take the same number
+// first: then there is another after it.
+func (w *writer) number(find string, key []any, insert string, row []any) (int64, error) {
+	for range maxConflicts {
+		var no int64
+		found, err := one(w.ctx, w.tx, find, slices.Clone(key), &no)
+		if err != nil || found {
+			return no, err
+		}
+		if _, err := w.tx.Exec(w.ctx, insert, slices.Clone(row)...); err != nil {
+			return 0, err
+		}
 	}
-	w.interned[dictKey{kind, name}] = no
-	return no, nil
+	return 0, ErrConflict
 }
 
 // internSegment finds or makes a segment's number inside a write.
@@ -123,15 +142,12 @@ func (w *writer) internSegment(seg label.Segment) (int64, error) {
 	if no, ok := w.newSegments[key]; ok {
 		return no.No, nil
 	}
-	no = w.s.ids.next()
-	if _, err := w.tx.Exec(w.ctx, "INSERT INTO segment (seg,key,body) VALUES (?,?,?) ON CONFLICT (key) DO NOTHING", no, key, key); err != nil {
-		return 0, err
+	no, err := w.number("SELECT seg FROM segment WHERE key=?", []any{key},
+		"INSERT INTO segment (seg,key,body) SELECT COALESCE(MAX(seg),0)+1,CAST(? AS TEXT),CAST(? AS TEXT) FROM segment WHERE 1=1 ON CONFLICT DO NOTHING", []any{key, key})
+	if err == nil {
+		w.newSegments[key] = access.NumberedSegment{No: no, Segment: seg}
 	}
-	if _, err := one(w.ctx, w.tx, "SELECT seg FROM segment WHERE key=?", []any{key}, &no); err != nil {
-		return 0, err
-	}
-	w.newSegments[key] = access.NumberedSegment{No: no, Segment: seg}
-	return no, nil
+	return no, err
 }
 
 // committed takes what a write interned into the shared dictionaries.
@@ -144,6 +160,7 @@ func (w *writer) committed() {
 	for key, n := range w.newSegments {
 		w.s.segments[n.No], w.s.segKeys[key] = n.Segment, n.No
 	}
+	w.s.keys.learn(w.keys, w.segments)
 }
 
 // name is the text of a number, "" when unknown.
@@ -195,4 +212,23 @@ func (s *Store) KnownSegments() int {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return len(s.segments)
+}
+
+// knownSegments is every segment this process knows, by number.
+func (s *Store) knownSegments() map[int64]label.Segment {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return maps.Clone(s.segments)
+}
+
+// units is every unit of measure this process has met, by number.
+func (s *Store) units() map[int64]search.Unit {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	out := make(map[int64]search.Unit, len(s.names[dictUnit]))
+	for no, name := range s.names[dictUnit] {
+		system, code, _ := strings.Cut(name, "|")
+		out[no] = search.Unit{System: system, Code: code}
+	}
+	return out
 }

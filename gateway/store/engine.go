@@ -28,6 +28,9 @@ type Engine interface {
 type Tx interface {
 	Query(ctx context.Context, sql string, args ...any) (Rows, error)
 	Exec(ctx context.Context, sql string, args ...any) (int64, error)
+	// Queue is Exec for a statement whose outcome nobody waits for: an engine may send it together with the next
+	// one or with the commit. Its failure fails what comes next, or the transaction.
+	Queue(ctx context.Context, sql string, args ...any) error
 }
 
 // Rows is an open result. Close it; Err tells whether it ended early.
@@ -44,6 +47,8 @@ type Dialect struct {
 	Blob      string // column type of bytes
 	Text      string // column type of text compared byte by byte
 	NoRowID   string // table suffix that stores rows in their primary key
+	RowKey    string // type of an integer key that is where the row is kept
+	RowKeys   string // columns such a key needs before it, each with a comma
 	NowMicros string // expression: database clock, microseconds since 1970 UTC
 	InFormat  string // "%s = ANY(?)" or the json_each form
 	Contains  string // function (text, part) > 0 when text holds part

@@ -1,9 +1,11 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,14 +15,10 @@ import (
 	"trellis/fhir/search"
 )
 
-// factType reports whether resources of the type state facts decisions rest on.
-func factType(typ string) bool {
-	switch typ {
-	case "Consent", "CareTeam", "EpisodeOfCare", "Coverage":
-		return true
-	}
-	return false
-}
+// factTypes are the types whose resources state facts decisions rest on.
+var factTypes = [...]string{"Consent", "CareTeam", "EpisodeOfCare", "Coverage"}
+
+func factType(typ string) bool { return slices.Contains(factTypes[:], typ) }
 
 // loadFacts reads what was recorded about a patient at known: the latest version of each fact
 // resource not later than it. custodian names the organisation of a segment.
@@ -30,10 +28,10 @@ func (s *Store) loadFacts(ctx context.Context, tx Tx, pat, known int64, custodia
 	if err != nil {
 		return facts, err
 	}
-	sql := `SELECT d.name,r.id,r.seg,b.ver,b.at,b.op,b.enc,b.doc FROM res r JOIN dict d ON d.kind=1 AND d.no=r.type_no JOIN body b ON b.part=0 AND b.rid=r.rid
-		WHERE r.part=0 AND (r.pat=? OR r.rid IN (SELECT a.rid FROM res_also a WHERE a.part=0 AND a.pat=?)) AND d.name IN ('Consent','CareTeam','EpisodeOfCare','Coverage') AND b.at<=?
-		AND b.ver=(SELECT MAX(v.ver) FROM body v WHERE v.part=0 AND v.rid=r.rid AND v.at<=?) ORDER BY r.rid`
-	err = each(ctx, tx, sql, []any{pat, pat, known, known}, func(r Rows) error {
+	sql := "SELECT d.name,r.id,r.seg,b.ver,b.at,b.op,b.enc,b.doc FROM res r JOIN dict d ON d.kind=1 AND d.no=r.type_no JOIN body b ON b.part=0 AND b.rid=r.rid " +
+		"WHERE r.part=0 AND (r.pat=? OR r.rid IN (SELECT a.rid FROM res_also a WHERE a.part=0 AND a.pat=?)) AND r.type_no IN (SELECT no FROM dict WHERE kind=1 AND " + s.dialect.In("name") +
+		") AND b.ver=(SELECT MAX(v.ver) FROM body v WHERE v.part=0 AND v.rid=r.rid AND v.at<=?) ORDER BY r.rid"
+	err = each(ctx, tx, sql, []any{pat, pat, Strings(factTypes[:]), known}, func(r Rows) error {
 		var seg, ver, at, op, enc int64
 		var typ, id string
 		var doc []byte
@@ -43,11 +41,11 @@ func (s *Store) loadFacts(ctx context.Context, tx Tx, pat, known int64, custodia
 		if op == int64(Delete) {
 			return nil
 		}
-		doc, err := s.decompress(enc, doc)
+		sealed, err := s.decompress(enc, doc)
 		if err != nil {
 			return err
 		}
-		return addFact(&facts, fact{typ, id, custodian(seg), int(ver), time.UnixMicro(at).UTC(), doc}, patient, s.base)
+		return addFact(&facts, fact{typ, id, custodian(seg), int(ver), time.UnixMicro(at).UTC(), bytes.Clone(sealed.Doc)}, patient, s.base)
 	})
 	return facts, err
 }
@@ -188,7 +186,7 @@ func (w *writer) replaceGrants(pat int64, want map[grantRow]bool) error {
 	}
 	for _, g := range stale {
 		// A row opened and closed at the same instant was never in force for anyone; keeping it apart by rfrom keeps the key unique.
-		_, err := w.tx.Exec(w.ctx, "UPDATE grants SET rto=? WHERE part=0 AND pat=? AND org=? AND purpose=? AND seg=? AND type_no=? AND effect=? AND rto=? AND vfrom=? AND dlo=? AND dhi=?",
+		err := w.tx.Queue(w.ctx, "UPDATE grants SET rto=? WHERE part=0 AND pat=? AND org=? AND purpose=? AND seg=? AND type_no=? AND effect=? AND rto=? AND vfrom=? AND dlo=? AND dhi=?",
 			w.now, pat, g.org, g.purpose, g.seg, g.typeNo, g.effect, int64(forever), g.from, g.dlo, g.dhi)
 		if err != nil {
 			return err
@@ -202,8 +200,12 @@ func (w *writer) replaceGrants(pat int64, want map[grantRow]bool) error {
 }
 
 func (w *writer) bumpEpoch(pat int64) error {
-	_, err := w.tx.Exec(w.ctx, "INSERT INTO patient_state (part,pat,epoch) VALUES (0,?,1) ON CONFLICT (part,pat) DO UPDATE SET epoch=patient_state.epoch+1", pat)
-	return err
+	return w.tx.Queue(w.ctx, "INSERT INTO patient_state (part,pat,epoch,also) VALUES (0,?,1,0) ON CONFLICT (part,pat) DO UPDATE SET epoch=patient_state.epoch+1", pat)
+}
+
+// noteShared marks a patient under whom a record of several stands, not first.
+func (w *writer) noteShared(pat int64) error {
+	return w.tx.Queue(w.ctx, "INSERT INTO patient_state (part,pat,epoch,also) VALUES (0,?,1,1) ON CONFLICT (part,pat) DO UPDATE SET epoch=patient_state.epoch+1,also=1", pat)
 }
 
 func (w *writer) patientSegments(pat int64) ([]access.NumberedSegment, error) {

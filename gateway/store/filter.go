@@ -69,12 +69,19 @@ func (s *Store) permitted(b *statement, c compiled, r, pat string) {
 		s.nowExpr(b)
 		b.add(")")
 	}
-	b.add("(")
+	// What costs least and answers most comes first: an open segment that no consent denies.
+	refused := func() {
+		b.add("NOT ")
+		grant("IN (0,"+r+".type_no)", "0", overlapping)
+	}
+	b.add("(("+s.dialect.In(r+".seg")+" AND ", c.open)
+	refused()
+	b.add(") OR ")
 	grant("="+r+".type_no", "1", within)
-	b.add(" OR (("+s.dialect.In(r+".seg")+" OR ", c.open)
+	b.add(" OR (")
 	grant("=0", "1", within)
-	b.add(") AND NOT ")
-	grant("IN (0,"+r+".type_no)", "0", overlapping)
+	b.add(" AND ")
+	refused()
 	b.add("))")
 }
 

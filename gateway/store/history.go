@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"time"
 
@@ -19,7 +20,7 @@ func (s *Store) History(ctx context.Context, f access.Filter, scope Scope, befor
 			return err
 		}
 		var b statement
-		b.add("SELECT r.rid,r.type_no,r.id,v.ver,v.at,v.op,v.seq,r.seg,v.seg,v.pat,v.npat,v.lo,v.hi,COALESCE(ps.epoch,0),v.enc,v.doc,v.spans FROM body v JOIN res r ON r.part=0 AND r.rid=v.rid LEFT JOIN patient_state ps ON ps.part=0 AND ps.pat=v.pat WHERE v.part=0")
+		b.add("SELECT r.rid,r.type_no,r.id,v.ver,v.at,v.op,v.seq,r.seg,v.seg,v.pat,v.npat,v.lo,v.hi,COALESCE(ps.epoch,0),v.enc,v.doc FROM body v JOIN res r ON r.part=0 AND r.rid=v.rid LEFT JOIN patient_state ps ON ps.part=0 AND ps.pat=v.pat WHERE v.part=0")
 		if before != 0 {
 			b.add(" AND v.seq<?", before)
 		}
@@ -42,7 +43,8 @@ func (s *Store) History(ctx context.Context, f access.Filter, scope Scope, befor
 		return each(ctx, tx, b.String(), b.args, func(r Rows) error {
 			var row Row
 			var typeNo, at, op, seq, enc, own int64
-			if err := r.Scan(&row.rid, &typeNo, &row.ID, &row.Version, &at, &op, &seq, &row.Segment, &own, &row.pat, &row.npat, &row.period.Lo, &row.period.Hi, &row.epoch, &enc, &row.Doc, &row.Spans); err != nil {
+			var doc []byte
+			if err := r.Scan(&row.rid, &typeNo, &row.ID, &row.Version, &at, &op, &seq, &row.Segment, &own, &row.pat, &row.npat, &row.period.Lo, &row.period.Hi, &row.epoch, &enc, &doc); err != nil {
 				return err
 			}
 			if len(rows) == count {
@@ -52,8 +54,9 @@ func (s *Store) History(ctx context.Context, f access.Filter, scope Scope, befor
 			row.Segment = s.governing(row.Segment, own)
 			row.Type, row.Updated, row.Method = s.name(dictType, typeNo), time.UnixMicro(at).UTC(), Method(op)
 			row.Deleted, row.sortKeys = row.Method == Delete, []any{seq}
-			doc, err := s.decompress(enc, append([]byte(nil), row.Doc...))
-			row.Doc = doc
+			var err error
+			row.sealed, err = s.decompress(enc, bytes.Clone(doc))
+			row.Doc = row.sealed.Doc
 			rows = append(rows, row)
 			return err
 		})

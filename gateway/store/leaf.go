@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -28,77 +29,79 @@ type leafJob struct {
 	done   chan error
 }
 
-// maxLeafGroup is the most callers one commit of leaves carries.
-const maxLeafGroup = 256
+// maxLeafGroup is the most callers one pack carries.
+const maxLeafGroup = 512
 
-// appendLeaves groups concurrent appends into one transaction: throughput comes from the group, never
-// from writing later.
+// leafGroup is one pack on its way to the database, with those who wait for it.
+type leafGroup struct {
+	jobs   []*leafJob
+	leaves []audit.Leaf
+	body   []byte
+}
+
+// appendLeaves groups concurrent appends into one row of one transaction: throughput comes from the group,
+// never from writing later. The next group is packed while the last one is committed.
 func (s *Store) appendLeaves() {
 	defer s.closed.Done()
+	packed := make(chan leafGroup)
+	finished := make(chan struct{})
+	go func() {
+		defer close(finished)
+		for g := range packed {
+			s.commitLeaves(g)
+		}
+	}()
+	defer func() { close(packed); <-finished }()
 	for {
 		select {
 		case <-s.closing:
 			return
 		case first := <-s.appends:
-			group := []*leafJob{first}
-			for more := true; more && len(group) < maxLeafGroup; {
+			jobs := []*leafJob{first}
+			for more := true; more && len(jobs) < maxLeafGroup; {
 				select {
 				case j := <-s.appends:
-					group = append(group, j)
+					jobs = append(jobs, j)
 				default:
 					more = false
 				}
 			}
-			s.commitLeaves(group)
+			g := leafGroup{jobs: jobs}
+			for _, j := range jobs {
+				g.leaves = append(g.leaves, j.leaves...)
+			}
+			g.body = s.pack(g.leaves)
+			packed <- g
 		}
 	}
 }
 
-func (s *Store) commitLeaves(group []*leafJob) {
-	err := s.write(context.Background(), func(w *writer) error {
-		for _, j := range group {
-			if err := w.insertLeaves(j.leaves); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil && len(group) > 1 { // one bad leaf must not fail the others
-		for _, j := range group {
-			s.commitLeaves([]*leafJob{j})
-		}
-		return
-	}
-	for _, j := range group {
+func (s *Store) commitLeaves(g leafGroup) {
+	ctx := context.Background()
+	err := s.engine.Write(ctx, func(tx Tx) error { return s.insertPack(ctx, tx, len(g.leaves), g.body) })
+	for _, j := range g.jobs {
 		j.done <- err
 	}
 }
 
 func (w *writer) insertLeaves(leaves []audit.Leaf) error {
-	for size := 16; len(leaves) > 0; {
-		if len(leaves) < size {
-			size /= 2
-			continue
-		}
-		args := make([]any, 0, size*6)
-		sql := "INSERT INTO audit_leaf (id,seq,at,salt,event,data) VALUES "
-		for i, l := range leaves[:size] {
-			if i > 0 {
-				sql += ","
-			}
-			sql += "(?,?,?,?,?,?)"
-			args = append(args, l.ID, w.s.ids.next(), l.At.UnixMicro(), l.Salt, l.Event, l.Data)
-		}
-		if _, err := w.tx.Exec(w.ctx, sql, args...); err != nil {
-			return err
-		}
-		leaves = leaves[size:]
+	if len(leaves) == 0 {
+		return nil
 	}
-	return nil
+	return w.s.insertPack(w.ctx, w.tx, len(leaves), w.s.pack(leaves))
+}
+
+// insertPack keeps leaves as one row, not yet numbered.
+func (s *Store) insertPack(ctx context.Context, tx Tx, n int, body []byte) error {
+	_, err := tx.Exec(ctx, "INSERT INTO audit_pack (seq,n,done,open,body) VALUES (?,?,0,1,?)", s.ids.next(), n, body)
+	return err
 }
 
 // Append implements audit.Store.
 func (a auditStore) Append(ctx context.Context, leaves ...audit.Leaf) error {
+	if len(leaves) == 0 {
+		return nil
+	}
 	j := &leafJob{leaves: leaves, done: make(chan error, 1)}
 	select {
 	case a.s.appends <- j:
@@ -137,12 +140,50 @@ func (a auditStore) AcquireLease(ctx context.Context, holder string, ttl time.Du
 func (a auditStore) Unnumbered(ctx context.Context, limit int) ([]audit.Leaf, error) {
 	var out []audit.Leaf
 	err := a.s.engine.Read(ctx, func(tx Tx) error {
-		return each(ctx, tx, "SELECT id,data FROM audit_leaf WHERE idx IS NULL ORDER BY seq LIMIT ?", []any{limit}, func(r Rows) error {
-			var l audit.Leaf
-			err := r.Scan(&l.ID, &l.Data)
-			out = append(out, l)
+		packs, err := a.s.openPacks(ctx, tx, limit)
+		for _, p := range packs {
+			out = append(out, p.leaves[p.done:]...)
+		}
+		return err
+	})
+	if len(out) > limit {
+		out = out[:limit]
+	}
+	return out, err
+}
+
+// openPack is a pack with leaves not yet numbered: all from done on.
+type openPack struct {
+	seq    int64
+	done   int
+	leaves []audit.Leaf
+}
+
+// openPacks reads packs, the oldest first, until they hold limit open leaves.
+func (s *Store) openPacks(ctx context.Context, tx Tx, limit int) ([]openPack, error) {
+	var out []openPack
+	open := 0
+	err := each(ctx, tx, "SELECT seq,done,body FROM audit_pack WHERE open=1 ORDER BY seq LIMIT ?", []any{limit}, func(r Rows) error {
+		if open >= limit {
+			return nil
+		}
+		var p openPack
+		var done int64
+		var body []byte
+		if err := r.Scan(&p.seq, &done, &body); err != nil {
 			return err
-		})
+		}
+		var err error
+		if p.leaves, err = s.unpack(body); err != nil {
+			return err
+		}
+		p.done = int(done)
+		if p.done > len(p.leaves) {
+			return errPack
+		}
+		open += len(p.leaves) - p.done
+		out = append(out, p)
+		return nil
 	})
 	return out, err
 }
@@ -164,23 +205,87 @@ func (a auditStore) Number(ctx context.Context, b audit.Batch) error {
 		if size != b.First {
 			return audit.ErrConflict
 		}
-		for i, id := range b.IDs { // not "idx IS NULL": that would invite the planner into the index of all open leaves
-			n, err := w.tx.Exec(ctx, "UPDATE audit_leaf SET idx=? WHERE id=? AND COALESCE(idx,-1)<0", b.First+int64(i), id)
-			if err != nil {
-				return err
-			}
-			if n != 1 {
-				return audit.ErrConflict
-			}
+		if err := w.numberPacks(b); err != nil {
+			return err
 		}
-		for _, h := range b.Hashes {
-			if _, err := w.tx.Exec(ctx, "INSERT INTO audit_hash (pos,hash) VALUES (?,?)", h.Index, h.Hash[:]); err != nil {
-				return err
-			}
+		if err := w.appendHashes(b.Hashes); err != nil {
+			return err
 		}
 		_, err = w.tx.Exec(ctx, "INSERT INTO audit_checkpoint (size,note) VALUES (?,?)", b.First+int64(len(b.IDs)), b.Checkpoint)
 		return err
 	})
+}
+
+// numberPacks gives the batch's leaves their indexes, a run of each pack at a time. The batch must name the
+// open leaves in the order Unnumbered gives them.
+func (w *writer) numberPacks(b audit.Batch) error {
+	packs, err := w.s.openPacks(w.ctx, w.tx, len(b.IDs))
+	if err != nil {
+		return err
+	}
+	at := 0
+	for _, p := range packs {
+		run := 0
+		for p.done+run < len(p.leaves) && at+run < len(b.IDs) && p.leaves[p.done+run].ID == b.IDs[at+run] {
+			run++
+		}
+		if run == 0 {
+			continue // a pack committed meanwhile by another replica, with an older number
+		}
+		if _, err := w.tx.Exec(w.ctx, "INSERT INTO audit_run (first,n,pack,start) VALUES (?,?,?,?)", b.First+int64(at), run, p.seq, p.done); err != nil {
+			return err
+		}
+		open := 0
+		if p.done+run < len(p.leaves) {
+			open = 1
+		}
+		n, err := w.tx.Exec(w.ctx, "UPDATE audit_pack SET done=?,open=? WHERE seq=? AND done=?", p.done+run, open, p.seq, p.done)
+		if err != nil {
+			return err
+		}
+		if n != 1 {
+			return audit.ErrConflict
+		}
+		at += run
+	}
+	if at != len(b.IDs) {
+		return audit.ErrConflict
+	}
+	return nil
+}
+
+// tileHashes is how many hashes of the tree one row holds.
+const tileHashes = 256
+
+// appendHashes adds hashes behind those stored: the last row grows, new ones follow.
+func (w *writer) appendHashes(hashes []audit.StoredHash) error {
+	for len(hashes) > 0 {
+		tile := hashes[0].Index / tileHashes
+		start := int(hashes[0].Index % tileHashes)
+		var body []byte
+		if start > 0 {
+			if _, err := one(w.ctx, w.tx, "SELECT hashes FROM audit_tile WHERE tile=?", []any{tile}, &body); err != nil {
+				return err
+			}
+		}
+		if len(body) != start*tlog.HashSize {
+			return audit.ErrConflict
+		}
+		body = append(make([]byte, 0, tileHashes*tlog.HashSize), body...)
+		n := 0
+		for n < len(hashes) && hashes[n].Index/tileHashes == tile {
+			if hashes[n].Index != hashes[0].Index+int64(n) {
+				return audit.ErrConflict
+			}
+			body = append(body, hashes[n].Hash[:]...)
+			n++
+		}
+		if _, err := w.tx.Exec(w.ctx, "INSERT INTO audit_tile (tile,hashes) VALUES (?,?) ON CONFLICT (tile) DO UPDATE SET hashes=excluded.hashes", tile, body); err != nil {
+			return err
+		}
+		hashes = hashes[n:]
+	}
+	return nil
 }
 
 func logHead(ctx context.Context, tx Tx) (size int64, checkpoint []byte, err error) {
@@ -199,11 +304,19 @@ func (a auditStore) Head(ctx context.Context) (size int64, checkpoint []byte, er
 
 // Hashes implements audit.Store.
 func (a auditStore) Hashes(ctx context.Context, indexes []int64) ([]tlog.Hash, error) {
-	found := make(map[int64]tlog.Hash, len(indexes))
+	wanted := make(Int64s, 0, len(indexes))
+	for _, i := range indexes {
+		if tile := i / tileHashes; !slices.Contains(wanted, tile) {
+			wanted = append(wanted, tile)
+		}
+	}
+	tiles := make(map[int64][]byte, len(wanted))
 	err := a.s.engine.Read(ctx, func(tx Tx) error {
-		return each(ctx, tx, "SELECT pos,hash FROM audit_hash WHERE "+a.s.dialect.In("pos"), []any{Int64s(indexes)}, func(r Rows) error {
-			h, err := scanHash(r)
-			found[h.Index] = h.Hash
+		return each(ctx, tx, "SELECT tile,hashes FROM audit_tile WHERE "+a.s.dialect.In("tile"), []any{wanted}, func(r Rows) error {
+			var tile int64
+			var body []byte
+			err := r.Scan(&tile, &body)
+			tiles[tile] = append([]byte(nil), body...)
 			return err
 		})
 	})
@@ -212,31 +325,18 @@ func (a auditStore) Hashes(ctx context.Context, indexes []int64) ([]tlog.Hash, e
 	}
 	out := make([]tlog.Hash, len(indexes))
 	for i, index := range indexes {
-		h, ok := found[index]
-		if !ok {
+		body, at := tiles[index/tileHashes], int(index%tileHashes)*tlog.HashSize
+		if at+tlog.HashSize > len(body) {
 			return nil, fmt.Errorf("store: audit hash %d is missing", index)
 		}
-		out[i] = h
+		copy(out[i][:], body[at:])
 	}
 	return out, nil
 }
 
-func scanHash(r Rows) (audit.StoredHash, error) {
-	var h audit.StoredHash
-	var raw []byte
-	if err := r.Scan(&h.Index, &raw); err != nil {
-		return h, err
-	}
-	if len(raw) != tlog.HashSize {
-		return h, fmt.Errorf("store: audit hash %d has the wrong size", h.Index)
-	}
-	copy(h.Hash[:], raw)
-	return h, nil
-}
-
 // Snapshot implements audit.ExportStore. The engine's snapshot lives in a goroutine until Close.
 func (a auditStore) Snapshot(ctx context.Context) (audit.Snapshot, error) {
-	snap := &auditSnapshot{stop: make(chan struct{}), ended: make(chan error, 1)}
+	snap := &auditSnapshot{s: a.s, stop: make(chan struct{}), ended: make(chan error, 1)}
 	ready := make(chan error, 1)
 	go func() {
 		snap.ended <- a.s.engine.Snapshot(ctx, func(tx Tx) error {
@@ -258,6 +358,7 @@ func (a auditStore) Snapshot(ctx context.Context) (audit.Snapshot, error) {
 }
 
 type auditSnapshot struct {
+	s     *Store
 	tx    Tx
 	size  int64
 	stop  chan struct{}
@@ -273,21 +374,24 @@ func (s *auditSnapshot) Close() error {
 	return <-s.ended
 }
 
-// stream yields what scan makes of each row of a query.
-func stream[T any](ctx context.Context, tx Tx, sql string, scan func(Rows) (T, error)) iter.Seq2[T, error] {
+// stopped ends a query its reader has had enough of.
+var errStopped = errors.New("stopped")
+
+// stream yields what scan yields for each row of a query.
+func stream[T any](ctx context.Context, tx Tx, sql string, scan func(r Rows, yield func(T) bool) error) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		stopped := errors.New("stopped")
 		err := each(ctx, tx, sql, nil, func(r Rows) error {
-			v, err := scan(r)
-			if err != nil {
-				return err
+			more := true
+			err := scan(r, func(v T) bool {
+				more = yield(v, nil)
+				return more
+			})
+			if err == nil && !more {
+				err = errStopped
 			}
-			if !yield(v, nil) {
-				return stopped
-			}
-			return nil
+			return err
 		})
-		if err != nil && !errors.Is(err, stopped) {
+		if err != nil && !errors.Is(err, errStopped) {
 			var zero T
 			yield(zero, err)
 		}
@@ -296,36 +400,82 @@ func stream[T any](ctx context.Context, tx Tx, sql string, scan func(Rows) (T, e
 
 // Checkpoints implements audit.Snapshot.
 func (s *auditSnapshot) Checkpoints(ctx context.Context) iter.Seq2[[]byte, error] {
-	return stream(ctx, s.tx, "SELECT note FROM audit_checkpoint ORDER BY size", func(r Rows) ([]byte, error) {
+	return stream(ctx, s.tx, "SELECT note FROM audit_checkpoint ORDER BY size", func(r Rows, yield func([]byte) bool) error {
 		var note []byte
 		err := r.Scan(&note)
-		return append([]byte(nil), note...), err
+		if err == nil {
+			yield(append([]byte(nil), note...))
+		}
+		return err
 	})
 }
 
 // Leaves implements audit.Snapshot.
 func (s *auditSnapshot) Leaves(ctx context.Context) iter.Seq2[audit.Numbered, error] {
-	return stream(ctx, s.tx, "SELECT idx,id,at,salt,event,data FROM audit_leaf WHERE idx IS NOT NULL ORDER BY idx", func(r Rows) (audit.Numbered, error) {
-		var n audit.Numbered
-		var at int64
-		err := r.Scan(&n.Index, &n.ID, &at, &n.Salt, &n.Event, &n.Data)
-		n.At = time.UnixMicro(at).UTC()
-		return n, err
+	return stream(ctx, s.tx, "SELECT r.first,r.n,r.start,p.body FROM audit_run r JOIN audit_pack p ON p.seq=r.pack ORDER BY r.first", func(r Rows, yield func(audit.Numbered) bool) error {
+		var first, n, start int64
+		var body []byte
+		if err := r.Scan(&first, &n, &start, &body); err != nil {
+			return err
+		}
+		leaves, err := s.s.unpack(body)
+		if err != nil {
+			return err
+		}
+		if start+n > int64(len(leaves)) {
+			return errPack
+		}
+		for i, leaf := range leaves[start : start+n] {
+			if !yield(audit.Numbered{Index: first + int64(i), Leaf: leaf}) {
+				return nil
+			}
+		}
+		return nil
 	})
 }
 
 // Hashes implements audit.Snapshot.
 func (s *auditSnapshot) Hashes(ctx context.Context) iter.Seq2[audit.StoredHash, error] {
-	return stream(ctx, s.tx, "SELECT pos,hash FROM audit_hash ORDER BY pos", scanHash)
+	return stream(ctx, s.tx, "SELECT tile,hashes FROM audit_tile ORDER BY tile", func(r Rows, yield func(audit.StoredHash) bool) error {
+		var tile int64
+		var body []byte
+		if err := r.Scan(&tile, &body); err != nil {
+			return err
+		}
+		if len(body)%tlog.HashSize != 0 {
+			return fmt.Errorf("store: a row of audit hashes has the wrong size")
+		}
+		for i := 0; i < len(body)/tlog.HashSize; i++ {
+			h := audit.StoredHash{Index: tile*tileHashes + int64(i)}
+			copy(h.Hash[:], body[i*tlog.HashSize:])
+			if !yield(h) {
+				return nil
+			}
+		}
+		return nil
+	})
 }
 
 // Unnumbered implements audit.Snapshot.
 func (s *auditSnapshot) Unnumbered(ctx context.Context) iter.Seq2[audit.Leaf, error] {
-	return stream(ctx, s.tx, "SELECT id,at,salt,event,data FROM audit_leaf WHERE idx IS NULL ORDER BY seq", func(r Rows) (audit.Leaf, error) {
-		var l audit.Leaf
-		var at int64
-		err := r.Scan(&l.ID, &at, &l.Salt, &l.Event, &l.Data)
-		l.At = time.UnixMicro(at).UTC()
-		return l, err
+	return stream(ctx, s.tx, "SELECT done,body FROM audit_pack WHERE open=1 ORDER BY seq", func(r Rows, yield func(audit.Leaf) bool) error {
+		var done int64
+		var body []byte
+		if err := r.Scan(&done, &body); err != nil {
+			return err
+		}
+		leaves, err := s.s.unpack(body)
+		if err != nil {
+			return err
+		}
+		if done > int64(len(leaves)) {
+			return errPack
+		}
+		for _, leaf := range leaves[done:] {
+			if !yield(leaf) {
+				return nil
+			}
+		}
+		return nil
 	})
 }

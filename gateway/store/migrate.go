@@ -77,7 +77,7 @@ func apply(ctx context.Context, tx Tx, d Dialect, name string, data []byte) erro
 }
 
 func expand(sql string, d Dialect) string {
-	return strings.NewReplacer("{{text}}", d.Text, "{{blob}}", d.Blob, "{{norowid}}", d.NoRowID).Replace(sql)
+	return strings.NewReplacer("{{text}}", d.Text, "{{blob}}", d.Blob, "{{norowid}}", d.NoRowID, "{{rowkey}}", d.RowKey, "{{rowkeys}}", d.RowKeys).Replace(sql)
 }
 
 // statements splits a migration at semicolons; comments are whole lines.

@@ -9,7 +9,7 @@ import (
 	"trellis/fhir"
 )
 
-// Row is a resource version as a query found it. Doc and Spans are empty when it is hidden or deleted.
+// Row is a resource version as a query found it. Doc is empty when it is hidden or deleted.
 type Row struct {
 	Type, ID string
 	Version  int64
@@ -19,15 +19,15 @@ type Row struct {
 	Segment  int64
 	Included bool // by _include or _revinclude, not a match
 	Doc      []byte
-	Spans    string
 
+	sealed                fhir.Sealed
 	rid, pat, npat, epoch int64
 	period                consent.Period
 	sortKeys              []any
 }
 
 // Sealed is the stored body with its span table.
-func (r *Row) Sealed() fhir.Sealed { return fhir.ReadSpans(r.Doc, r.Spans) }
+func (r *Row) Sealed() fhir.Sealed { return r.sealed }
 
 // Target is what Lookup found: the row when the filter lets it through, and in any case the facts a
 // decision about the id rests on. For an unknown id Exists is false and the facts are empty; the same
@@ -67,22 +67,23 @@ func (s *Store) Lookup(ctx context.Context, f access.Filter, typ, id string, ver
 			return err
 		}
 		var b statement
-		b.add("SELECT q.rid,COALESCE(v.pat,q.pat),COALESCE(v.npat,q.npat),q.seg,COALESCE(v.seg,q.seg),COALESCE(v.lo,q.lo),COALESCE(v.hi,q.hi),q.vis,COALESCE(ps.epoch,q.epoch),COALESCE(v.ver,0),COALESCE(v.at,0),COALESCE(v.op,0),COALESCE(v.enc,0),v.doc,COALESCE(v.spans,'') FROM " +
-			"(SELECT r.rid,r.pat,r.npat,r.seg,r.lo,r.hi,r.ver,COALESCE(ps.epoch,0) AS epoch,CASE WHEN ")
+		b.add("SELECT q.rid,COALESCE(v.pat,q.pat),COALESCE(v.npat,q.npat),q.seg,COALESCE(v.seg,q.seg),COALESCE(v.lo,q.lo),COALESCE(v.hi,q.hi),q.vis,COALESCE(ps.epoch,q.epoch),COALESCE(v.ver,0),COALESCE(v.at,0),COALESCE(v.op,0),COALESCE(v.enc,0),v.doc FROM " +
+			"(SELECT r.rid,r.pat,r.npat,r.seg,r.lo,r.hi,r.ver,r.seq,COALESCE(ps.epoch,0) AS epoch,CASE WHEN ")
 		s.visible(&b, c)
-		b.add(" THEN 1 ELSE 0 END AS vis FROM res r LEFT JOIN patient_state ps ON ps.part=0 AND ps.pat=r.pat WHERE r.part=0 AND r.type_no=? AND r.id=?) q "+
-			"LEFT JOIN body v ON v.part=0 AND v.rid=q.rid AND q.vis=1 AND v.ver=", typeNo, id)
+		b.add(" THEN 1 ELSE 0 END AS vis FROM res r LEFT JOIN patient_state ps ON ps.part=0 AND ps.pat=r.pat WHERE r.part=0 AND r.type_no=? AND r.id=? AND r.ver>0) q "+
+			"LEFT JOIN body v ON v.part=0 AND q.vis=1 AND ", typeNo, id)
 		if version == 0 {
-			b.add("q.ver")
+			b.add("v.seq=q.seq")
 		} else {
-			b.add("? AND ", version)
+			b.add("v.rid=q.rid AND v.ver=? AND ", version)
 			s.visibleVersion(&b, c, "q")
 		}
 		b.add(" LEFT JOIN patient_state ps ON ps.part=0 AND ps.pat=v.pat")
 		var vis, at, op, enc, ver, own int64
+		var doc []byte
 		row := &t.Row
 		s.counts.add("lookup")
-		t.Exists, err = one(ctx, tx, b.String(), b.args, &row.rid, &row.pat, &row.npat, &row.Segment, &own, &row.period.Lo, &row.period.Hi, &vis, &row.epoch, &ver, &at, &op, &enc, &row.Doc, &row.Spans)
+		t.Exists, err = one(ctx, tx, b.String(), b.args, &row.rid, &row.pat, &row.npat, &row.Segment, &own, &row.period.Lo, &row.period.Hi, &vis, &row.epoch, &ver, &at, &op, &enc, &doc)
 		if err != nil {
 			return err
 		}
@@ -90,9 +91,10 @@ func (s *Store) Lookup(ctx context.Context, f access.Filter, typ, id string, ver
 		row.Type, row.ID, row.Version, row.Updated, row.Method = typ, id, ver, time.UnixMicro(at).UTC(), Method(op)
 		row.Deleted = row.Method == Delete
 		t.Visible = vis == 1 && ver != 0
-		if row.Doc, err = s.decompress(enc, row.Doc); err != nil {
+		if row.sealed, err = s.decompress(enc, doc); err != nil {
 			return err
 		}
+		row.Doc = row.sealed.Doc
 		t.Subject, err = s.subject(ctx, tx, row)
 		return err
 	})
@@ -161,7 +163,7 @@ func (s *Store) FactsAt(ctx context.Context, row *Row, known time.Time) (Subject
 	err = s.engine.Read(ctx, func(tx Tx) error {
 		for i := range sub.Patients {
 			var pat int64
-			if _, err := one(ctx, tx, "SELECT i.rid FROM ident i JOIN dict d ON d.kind=1 AND d.no=i.type_no AND d.name='Patient' WHERE i.id=?", []any{sub.Patients[i].ID}, &pat); err != nil {
+			if pat, err = s.lookupKey(ctx, tx, fhir.Reference{Type: "Patient", ID: sub.Patients[i].ID}); err != nil {
 				return err
 			}
 			facts, err := s.loadFacts(ctx, tx, pat, known.UnixMicro(), s.custodian)
@@ -173,12 +175,6 @@ func (s *Store) FactsAt(ctx context.Context, row *Row, known time.Time) (Subject
 		return nil
 	})
 	return sub, err
-}
-
-func (s *Store) patientID(ctx context.Context, tx Tx, key int64) (string, error) {
-	var id string
-	_, err := one(ctx, tx, "SELECT id FROM ident WHERE rid=?", []any{key}, &id)
-	return id, err
 }
 
 // Visible tells which of the references the caller may see: what redaction asks for a page.
@@ -226,15 +222,16 @@ func (s *Store) Own(ctx context.Context, organization, typ, id string) (*fhir.Re
 	err := s.engine.Read(ctx, func(tx Tx) error {
 		var seg, enc int64
 		var doc []byte
-		found, err := one(ctx, tx, "SELECT r.seg,v.enc,v.doc FROM res r JOIN dict d ON d.kind=1 AND d.no=r.type_no AND d.name=? JOIN body v ON v.part=0 AND v.rid=r.rid AND v.ver=r.ver WHERE r.part=0 AND r.id=? AND r.del=0",
+		found, err := one(ctx, tx, "SELECT r.seg,v.enc,v.doc FROM res r JOIN dict d ON d.kind=1 AND d.no=r.type_no AND d.name=? JOIN body v ON v.part=0 AND v.seq=r.seq WHERE r.part=0 AND r.id=? AND r.del=0",
 			[]any{typ, id}, &seg, &enc, &doc)
 		if err != nil || !found || s.Segment(seg).Custodian != organization {
 			return err
 		}
-		if doc, err = s.decompress(enc, doc); err != nil {
+		sealed, err := s.decompress(enc, doc)
+		if err != nil {
 			return err
 		}
-		out, err = fhir.ReadTrusted(doc)
+		out, err = fhir.ReadTrusted(sealed.Doc)
 		return err
 	})
 	return out, err

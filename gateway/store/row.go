@@ -1,36 +1,15 @@
 package store
 
 import (
+	"time"
+
 	"trellis/fhir"
 	"trellis/fhir/search"
 )
 
-// newRow gives a new resource its key. A Patient's key may have been reserved by references to it.
-func (w *writer) newRow(c Change, typeNo int64) (int64, error) {
-	if c.Type == "Patient" {
-		return w.patientKey(c.ID)
-	}
-	return w.s.ids.next(), nil
-}
-
-// patientKey finds or reserves the key of a Patient; whether the Patient exists is not asked.
-func (w *writer) patientKey(id string) (int64, error) {
-	typeNo, err := w.intern(dictType, "Patient")
-	if err != nil {
-		return 0, err
-	}
-	rid := w.s.ids.next()
-	if _, err := w.tx.Exec(w.ctx, "INSERT INTO ident (type_no,id,part,rid) VALUES (?,?,0,?) ON CONFLICT (type_no,id) DO NOTHING", typeNo, id, rid); err != nil {
-		return 0, err
-	}
-	_, err = one(w.ctx, w.tx, "SELECT rid FROM ident WHERE type_no=? AND id=?", []any{typeNo, id}, &rid)
-	return rid, err
-}
-
 // patients are the keys of the Patients whose compartment the resource is in; Provenance without one
 // takes those of its targets.
 func (w *writer) patients(c Change) ([]int64, error) {
-	refs := w.s.registry.Patients(withID(c.Resource, c.ID), w.s.base)
 	var keys []int64
 	add := func(k int64) {
 		for _, have := range keys {
@@ -40,8 +19,8 @@ func (w *writer) patients(c Change) ([]int64, error) {
 		}
 		keys = append(keys, k)
 	}
-	for _, ref := range refs {
-		k, err := w.patientKey(ref.ID)
+	for _, ref := range w.s.registry.Patients(withID(c.Resource, c.ID), w.s.base) {
+		k, err := w.key(ref)
 		if err != nil {
 			return nil, err
 		}
@@ -55,28 +34,42 @@ func (w *writer) patients(c Change) ([]int64, error) {
 		if !ok {
 			continue
 		}
-		typeNo, err := w.intern(dictType, ref.Type)
+		filed, err := w.filedUnder(ref)
 		if err != nil {
 			return nil, err
 		}
-		err = each(w.ctx, w.tx, "SELECT pat FROM res WHERE part=0 AND type_no=? AND id=? AND pat<>0 UNION SELECT a.pat FROM res r JOIN res_also a ON a.part=0 AND a.rid=r.rid WHERE r.part=0 AND r.type_no=? AND r.id=?",
-			[]any{typeNo, ref.ID, typeNo, ref.ID}, func(r Rows) error {
-				var pat int64
-				if err := r.Scan(&pat); err != nil {
-					return err
-				}
-				add(pat)
-				return nil
-			})
-		if err != nil {
-			return nil, err
+		for _, pat := range filed {
+			add(pat)
 		}
 	}
 	return keys, nil
 }
 
+// filedUnder lists the patients a stored resource is filed under.
+func (w *writer) filedUnder(ref fhir.Reference) ([]int64, error) {
+	if pats, ok := w.filed[ref]; ok { // written just now
+		return pats, nil
+	}
+	typeNo, err := w.intern(dictType, ref.Type)
+	if err != nil {
+		return nil, err
+	}
+	var out []int64
+	err = each(w.ctx, w.tx, "SELECT pat FROM res WHERE part=0 AND type_no=? AND id=? AND pat<>0 UNION ALL SELECT a.pat FROM res r JOIN res_also a ON a.part=0 AND a.rid=r.rid WHERE r.part=0 AND r.type_no=? AND r.id=?",
+		[]any{typeNo, ref.ID, typeNo, ref.ID}, func(r Rows) error {
+			var pat int64
+			err := r.Scan(&pat)
+			out = append(out, pat)
+			return err
+		})
+	return out, err
+}
+
 // withID is the resource under the id it is stored by.
 func withID(r *fhir.Resource, id string) *fhir.Resource {
+	if r.ID == id {
+		return r
+	}
 	c := *r
 	c.ID = id
 	return &c
@@ -85,12 +78,14 @@ func withID(r *fhir.Resource, id string) *fhir.Resource {
 func (w *writer) patientIDs(keys []int64) ([]string, error) {
 	var out []string
 	for _, k := range keys {
-		var id string
-		found, err := one(w.ctx, w.tx, "SELECT id FROM ident WHERE rid=?", []any{k}, &id)
-		if err != nil {
-			return nil, err
+		id, ok := w.patientOf[k]
+		if !ok {
+			var err error
+			if id, err = w.s.patientID(w.ctx, w.tx, k); err != nil {
+				return nil, err
+			}
 		}
-		if found {
+		if id != "" {
 			out = append(out, id)
 		}
 	}
@@ -114,49 +109,56 @@ func (r resRow) owner() int64 {
 	return r.pats[0]
 }
 
-func (w *writer) saveHead(r resRow, found bool) error {
-	if !found {
-		_, err := w.tx.Exec(w.ctx, "INSERT INTO res (part,rid,type_no,id,pat,npat,ver,seq,upd,del,seg,hash,lo,hi) VALUES (0,?,?,?,?,?,?,?,?,0,?,?,?,?)",
-			r.rid, r.typeNo, r.id, r.owner(), len(r.pats), r.ver, r.seq, w.now, r.seg, r.hash, r.clinical.Lo, r.clinical.Hi)
-		if err != nil {
-			return err
-		}
+// The columns of the rows a version makes.
+const (
+	resColumns  = "rid,pat,seq,upd,hash,lo,hi,type_no,ver,seg,npat,del,id"
+	bodyColumns = "seq,rid,at,pat,lo,hi,type_no,ver,seg,npat,op,enc,doc"
+)
+
+// saveHead writes the head row: a new one, or over the one that stood there, which the transaction has locked.
+func (w *writer) saveHead(r resRow, h head) error {
+	if !h.present {
+		w.insert("res", resColumns, []any{r.rid, r.owner(), r.seq, w.now, r.hash, r.clinical.Lo, r.clinical.Hi, r.typeNo, r.ver, r.seg, len(r.pats), 0, r.id})
 	} else {
-		n, err := w.tx.Exec(w.ctx, "UPDATE res SET pat=?,npat=?,ver=?,seq=?,upd=?,del=0,seg=?,hash=?,lo=?,hi=? WHERE part=0 AND rid=? AND ver=?",
-			r.owner(), len(r.pats), r.ver, r.seq, w.now, r.seg, r.hash, r.clinical.Lo, r.clinical.Hi, r.rid, r.ver-1)
+		err := w.tx.Queue(w.ctx, "UPDATE res SET pat=?,npat=?,ver=?,seq=?,upd=?,del=0,seg=?,hash=?,lo=?,hi=? WHERE part=0 AND rid=?",
+			r.owner(), len(r.pats), r.ver, r.seq, w.now, r.seg, r.hash, r.clinical.Lo, r.clinical.Hi, r.rid)
 		if err != nil {
 			return err
 		}
-		if n != 1 {
-			return ErrConflict
-		}
-		if _, err := w.tx.Exec(w.ctx, "DELETE FROM res_also WHERE part=0 AND rid=?", r.rid); err != nil {
-			return err
+		if h.npat > 1 {
+			if err := w.tx.Queue(w.ctx, "DELETE FROM res_also WHERE part=0 AND rid=?", r.rid); err != nil {
+				return err
+			}
 		}
 	}
 	for i := 1; i < len(r.pats); i++ {
-		if _, err := w.tx.Exec(w.ctx, "INSERT INTO res_also (part,rid,pat) VALUES (0,?,?)", r.rid, r.pats[i]); err != nil {
-			return err
-		}
+		w.insert("res_also", "rid,pat", []any{r.rid, r.pats[i]})
+		w.shared[r.pats[i]] = true
 	}
 	return nil
 }
 
-func (w *writer) saveBody(r resRow, op int64, sealed fhir.Sealed) error {
-	enc, doc := w.s.compress(sealed.Doc)
-	_, err := w.tx.Exec(w.ctx, "INSERT INTO body (part,rid,ver,seq,at,type_no,pat,npat,seg,lo,hi,op,enc,doc,spans) VALUES (0,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-		r.rid, r.ver, r.seq, w.now, r.typeNo, r.owner(), len(r.pats), r.seg, r.clinical.Lo, r.clinical.Hi, op, enc, doc, sealed.Spans())
-	return err
+func (w *writer) saveBody(r resRow, op int64, sealed fhir.Sealed) {
+	enc, doc := w.s.compress(sealed)
+	w.insert("body", bodyColumns, []any{r.seq, r.rid, w.now, r.owner(), r.clinical.Lo, r.clinical.Hi, r.typeNo, r.ver, r.seg, len(r.pats), op, enc, doc})
 }
 
 // touch notes what the write changes about its patients: a new segment or a new fact changes grants.
 func (w *writer) touch(typ string, r resRow) error {
 	for _, pat := range r.pats {
+		if factType(typ) {
+			w.touched[pat] = true
+		}
+		pair := [2]int64{pat, r.seg}
+		if w.segments[pair] || w.s.keys.hasSegment(pat, r.seg) {
+			continue
+		}
 		n, err := w.tx.Exec(w.ctx, "INSERT INTO patient_segment (part,pat,seg) VALUES (0,?,?) ON CONFLICT (part,pat,seg) DO NOTHING", pat, r.seg)
 		if err != nil {
 			return err
 		}
-		if n > 0 || factType(typ) {
+		w.segments[pair] = true
+		if n > 0 {
 			w.touched[pat] = true
 		}
 	}
@@ -164,17 +166,43 @@ func (w *writer) touch(typ string, r resRow) error {
 }
 
 // touchFiled marks every patient a stored row is filed under.
-func (w *writer) touchFiled(h head) error {
-	if h.pat != 0 {
-		w.touched[h.pat] = true
+func (w *writer) touchFiled(pats []int64) {
+	for _, pat := range pats {
+		w.touched[pat] = true
 	}
+}
+
+// filedNow lists the patients a head row is filed under.
+func (w *writer) filedNow(h head) ([]int64, error) {
+	if h.pat == 0 {
+		return nil, nil
+	}
+	out := []int64{h.pat}
 	if h.npat < 2 {
-		return nil
+		return out, nil
 	}
-	return each(w.ctx, w.tx, "SELECT pat FROM res_also WHERE part=0 AND rid=?", []any{h.rid}, func(r Rows) error {
+	err := each(w.ctx, w.tx, "SELECT pat FROM res_also WHERE part=0 AND rid=?", []any{h.rid}, func(r Rows) error {
 		var pat int64
 		err := r.Scan(&pat)
-		w.touched[pat] = true
+		out = append(out, pat)
 		return err
 	})
+	return out, err
 }
+
+// stored reads the version a head points at.
+func (w *writer) stored(h head) (fhir.Sealed, error) {
+	var enc int64
+	var doc []byte
+	found, err := one(w.ctx, w.tx, "SELECT enc,doc FROM body WHERE part=0 AND seq=?", []any{h.seq}, &enc, &doc)
+	if err != nil {
+		return fhir.Sealed{}, err
+	}
+	if !found {
+		return fhir.Sealed{}, errNoBody
+	}
+	return w.s.decompress(enc, doc)
+}
+
+// at is the time of the write.
+func (w *writer) at() time.Time { return time.UnixMicro(w.now).UTC() }

@@ -23,8 +23,11 @@ import (
 // part is the bucket of a deployment that is not sharded (design: 0 until then). It leads every key.
 const part = 0
 
-// forever marks an open end of time and a row that is current.
-const forever = search.OpenHi
+// forever marks an open end of time and a row that is current; beginning an open start.
+const (
+	forever   = search.OpenHi
+	beginning = search.OpenLo
+)
 
 // Store is one deployment's database. Make one with Open; it is safe for concurrent use.
 type Store struct {
@@ -34,7 +37,11 @@ type Store struct {
 	base     string // FHIR base URL, to recognise absolute references to ourselves
 	clock    func() time.Time
 	ids      idMaker
+	rids     rowKeys
+	keys     keyCache
+	views    viewCache
 	zstdEnc  *zstd.Encoder
+	zstdFast *zstd.Encoder // for audit packs: many a second, each once
 	zstdDec  *zstd.Decoder
 
 	mu       sync.RWMutex
@@ -60,18 +67,23 @@ type Config struct {
 
 // Open migrates the schema and loads the dictionaries.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false))
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(2), zstd.WithEncoderCRC(false),
+		zstd.WithEncoderDictRaw(bodyDictionaryID, bodyDictionary()))
 	if err != nil {
 		return nil, fmt.Errorf("store: preparing compression: %w", err)
 	}
-	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(64<<20))
+	fast, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(true))
+	if err != nil {
+		return nil, fmt.Errorf("store: preparing compression: %w", err)
+	}
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(64<<20), zstd.WithDecoderDictRaw(bodyDictionaryID, bodyDictionary()))
 	if err != nil {
 		return nil, fmt.Errorf("store: preparing compression: %w", err)
 	}
 	s := &Store{
 		engine: cfg.Engine, dialect: cfg.Engine.Dialect(), registry: cfg.Registry, base: cfg.Base, clock: cfg.Clock,
-		zstdEnc: enc, zstdDec: dec, facts: newFactCache(),
-		appends: make(chan *leafJob, 256), closing: make(chan struct{}),
+		zstdEnc: enc, zstdFast: fast, zstdDec: dec, facts: newFactCache(), keys: newKeyCache(),
+		appends: make(chan *leafJob, maxLeafGroup), closing: make(chan struct{}),
 	}
 	if err := s.ids.seed(); err != nil {
 		return nil, err
@@ -108,7 +120,7 @@ func (s *Store) Close() error {
 	close(s.closing)
 	s.closed.Wait()
 	s.zstdDec.Close()
-	return errors.Join(s.zstdEnc.Close(), s.engine.Close())
+	return errors.Join(s.zstdEnc.Close(), s.zstdFast.Close(), s.engine.Close())
 }
 
 // offsetLife is how long a measured difference between the database's clock and ours is used.

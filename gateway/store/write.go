@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,6 +34,7 @@ type Change struct {
 	Owner     string         // Organization id of the writer
 	IfMatch   int64          // version the writer saw; 0 for none
 	MayCreate bool           // an Update of an unknown id creates it
+	Fresh     bool           // a Create under an id just made at random: nobody can have it yet
 }
 
 // Written is what a Change did.
@@ -82,7 +84,21 @@ type writer struct {
 	now         int64
 	interned    map[dictKey]int64
 	newSegments map[string]access.NumberedSegment
-	touched     map[int64]bool // patients whose grants must be computed anew
+	touched     map[int64]bool             // patients whose grants must be computed anew
+	shared      map[int64]bool             // patients a record of several is filed under, not first
+	keys        map[fhir.Reference]int64   // row keys found or made
+	reserved    map[fhir.Reference]bool    // keys this transaction made without a resource
+	patientOf   map[int64]string           // Patient ids by key
+	filed       map[fhir.Reference][]int64 // what was written, and under whom
+	segments    map[[2]int64]bool          // (patient, segment) pairs recorded
+	pending     map[string]*pending
+	rowCount    int // rows inserted so far
+}
+
+func (s *Store) newWriter(ctx context.Context, tx Tx, now int64) *writer {
+	return &writer{s: s, ctx: ctx, tx: tx, now: now, interned: map[dictKey]int64{}, newSegments: map[string]access.NumberedSegment{},
+		touched: map[int64]bool{}, shared: map[int64]bool{}, keys: map[fhir.Reference]int64{}, reserved: map[fhir.Reference]bool{}, patientOf: map[int64]string{},
+		filed: map[fhir.Reference][]int64{}, segments: map[[2]int64]bool{}, pending: map[string]*pending{}}
 }
 
 // write runs fn in one transaction with a fresh writer and shares what it interned after the commit.
@@ -91,16 +107,27 @@ func (s *Store) write(ctx context.Context, fn func(w *writer) error) error {
 	if err != nil {
 		return err
 	}
-	var last *writer
-	err = s.engine.Write(ctx, func(tx Tx) error {
-		last = &writer{s: s, ctx: ctx, tx: tx, now: now, interned: map[dictKey]int64{}, newSegments: map[string]access.NumberedSegment{}, touched: map[int64]bool{}}
-		return fn(last)
-	})
-	if err != nil {
-		return err
+	for range maxConflicts {
+		var last *writer
+		err = s.engine.Write(ctx, func(tx Tx) error {
+			last = s.newWriter(ctx, tx, now)
+			if err := fn(last); err != nil {
+				return err
+			}
+			return last.flush()
+		})
+		if err == nil {
+			last.committed()
+			return nil
+		}
+		if !errors.Is(err, errRowKeys) {
+			return err
+		}
+		if err := s.reserveRowKeys(ctx, rowKeyBlock); err != nil {
+			return err
+		}
 	}
-	last.committed()
-	return nil
+	return err
 }
 
 // maxConflicts bounds how often a write is tried again after a key conflict with a concurrent one.
@@ -110,7 +137,10 @@ const maxConflicts = 5
 // with the results and returns what must be durable together with them; it may be called again.
 func (s *Store) Apply(ctx context.Context, changes []Change, finish func([]Written) (Commit, error)) ([]Written, error) {
 	var out []Written
-	var err error
+	err := s.reserveRowKeys(ctx, int64(4*len(changes)))
+	if err != nil {
+		return nil, err
+	}
 	for range maxConflicts {
 		err = s.write(ctx, func(w *writer) error {
 			out, err = w.apply(changes, finish)
@@ -118,6 +148,10 @@ func (s *Store) Apply(ctx context.Context, changes []Change, finish func([]Writt
 		})
 		if !errors.Is(err, ErrConflict) {
 			break
+		}
+		changes = slices.Clone(changes)
+		for i := range changes { // whatever it was made from, look again
+			changes[i].Fresh = false
 		}
 	}
 	if err != nil {
@@ -127,16 +161,27 @@ func (s *Store) Apply(ctx context.Context, changes []Change, finish func([]Writt
 }
 
 func (w *writer) apply(changes []Change, finish func([]Written) (Commit, error)) ([]Written, error) {
+	heads, err := w.heads(changes)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]Written, len(changes))
 	for _, last := range []bool{false, true} { // Provenance after its targets: it takes their patients
 		for i, c := range changes {
 			if (c.Type == "Provenance") != last {
 				continue
 			}
-			var err error
-			if out[i], err = w.change(c); err != nil {
+			if out[i], err = w.change(c, heads); err != nil {
 				return nil, &ChangeError{i, err}
 			}
+		}
+	}
+	if err := w.flush(); err != nil {
+		return nil, err
+	}
+	for pat := range w.shared {
+		if err := w.noteShared(pat); err != nil {
+			return nil, err
 		}
 	}
 	for pat := range w.touched {
@@ -157,34 +202,90 @@ func (w *writer) apply(changes []Change, finish func([]Written) (Commit, error))
 	return out, w.insertDeliveries(commit.Deliveries)
 }
 
-// head is a res row.
+// head is a res row. present is true for a reserved key too, found only where there is a resource.
 type head struct {
-	rid, pat, ver, upd, seg, hash int64
-	npat                          int64
-	deleted                       bool
+	rid, pat, seq, ver, upd, seg, hash, npat int64
+	deleted, present                         bool
 }
 
-func (w *writer) head(typeNo int64, id string) (head, bool, error) {
-	var h head
-	var del int64
-	sql := "SELECT rid,pat,npat,ver,upd,del,seg,hash FROM res WHERE part=0 AND type_no=? AND id=?"
+func (h head) found() bool { return h.ver > 0 }
+
+// heads locks and reads the head rows of what is changed, a statement for each type, and gives what is new its
+// row key.
+func (w *writer) heads(changes []Change) (map[fhir.Reference]*head, error) {
+	out := make(map[fhir.Reference]*head, len(changes))
+	byType := map[string]Strings{}
+	var referred []fhir.Reference
+	for _, c := range changes {
+		ref := fhir.Reference{Type: c.Type, ID: c.ID}
+		if out[ref] != nil {
+			continue
+		}
+		out[ref] = &head{}
+		if !c.Fresh {
+			byType[c.Type] = append(byType[c.Type], c.ID)
+		}
+	}
+	for typ, ids := range byType {
+		if err := w.readHeads(typ, ids, out); err != nil {
+			return nil, err
+		}
+	}
+	for ref, h := range out {
+		if !h.present {
+			k, err := w.s.rowKey()
+			if err != nil {
+				return nil, err
+			}
+			h.rid = k
+		}
+		w.keys[ref] = h.rid
+	}
+	if len(changes) > 1 {
+		for _, c := range changes {
+			if c.Resource != nil {
+				referred = append(referred, fhir.References(c.Resource.Root, w.s.base)...)
+			}
+		}
+	}
+	return out, w.findKeys(referred)
+}
+
+func (w *writer) readHeads(typ string, ids Strings, into map[fhir.Reference]*head) error {
+	typeNo, err := w.intern(dictType, typ)
+	if err != nil {
+		return err
+	}
+	sql, args := "SELECT id,rid,pat,npat,seq,ver,upd,del,seg,hash FROM res WHERE part=0 AND type_no=? AND ", []any{typeNo}
+	if len(ids) == 1 {
+		sql, args = sql+"id=?", append(args, ids[0])
+	} else {
+		slices.Sort(ids) // one order for all: no deadlocks between transactions
+		sql, args = sql+w.s.dialect.In("id")+" ORDER BY id", append(args, ids)
+	}
 	if w.s.dialect.Name == "postgres" {
 		sql += " FOR UPDATE"
 	}
-	found, err := one(w.ctx, w.tx, sql, []any{typeNo, id}, &h.rid, &h.pat, &h.npat, &h.ver, &h.upd, &del, &h.seg, &h.hash)
-	h.deleted = del == 1
-	return h, found, err
+	return each(w.ctx, w.tx, sql, args, func(r Rows) error {
+		var h head
+		var del int64
+		var id string
+		if err := r.Scan(&id, &h.rid, &h.pat, &h.npat, &h.seq, &h.ver, &h.upd, &del, &h.seg, &h.hash); err != nil {
+			return err
+		}
+		h.deleted, h.present = del == 1 && h.ver > 0, true
+		*into[fhir.Reference{Type: typ, ID: id}] = h
+		return nil
+	})
 }
 
-func (w *writer) change(c Change) (Written, error) {
+func (w *writer) change(c Change, heads map[fhir.Reference]*head) (Written, error) {
 	typeNo, err := w.intern(dictType, c.Type)
 	if err != nil {
 		return Written{}, err
 	}
-	h, found, err := w.head(typeNo, c.ID)
-	if err != nil {
-		return Written{}, err
-	}
+	h := heads[fhir.Reference{Type: c.Type, ID: c.ID}]
+	found := h.found()
 	if found && w.custodian(h.seg) != c.Owner {
 		if c.Method == Create {
 			return Written{}, ErrExists
@@ -193,7 +294,7 @@ func (w *writer) change(c Change) (Written, error) {
 	}
 	switch {
 	case c.Method == Delete:
-		return w.remove(c, typeNo, h, found)
+		return w.remove(c, typeNo, h)
 	case c.Method == Create && found:
 		return Written{}, ErrExists
 	case !found && c.Method == Update && !c.MayCreate:
@@ -201,7 +302,7 @@ func (w *writer) change(c Change) (Written, error) {
 	case c.IfMatch != 0 && (!found || h.deleted || h.ver != c.IfMatch):
 		return Written{}, ErrPrecondition
 	}
-	return w.put(c, typeNo, h, found)
+	return w.put(c, typeNo, h)
 }
 
 func (w *writer) custodian(seg int64) string {
@@ -216,77 +317,106 @@ func (w *writer) custodian(seg int64) string {
 	return ""
 }
 
-func (w *writer) put(c Change, typeNo int64, h head, found bool) (Written, error) {
+func (w *writer) put(c Change, typeNo int64, h *head) (Written, error) {
 	seg, err := w.internSegment(c.Segment)
 	if err != nil {
 		return Written{}, err
 	}
+	found := h.found()
 	hash := fhir.ContentHash(c.Resource, c.ID)
 	out := Written{Type: c.Type, ID: c.ID, Segment: c.Segment, Created: !found || h.deleted}
 	if found && !h.deleted && h.hash == hash && h.seg == seg {
-		return w.unchanged(c, h, out)
+		return w.unchanged(*h, out)
 	}
-	if !found {
-		if h.rid, err = w.newRow(c, typeNo); err != nil {
-			return Written{}, err
-		}
+	before, err := w.stands(c.Type, c.ID, h)
+	if err != nil {
+		return Written{}, err
+	}
+	if c.Type == "Patient" {
+		w.patientOf[h.rid] = c.ID
 	}
 	pats, err := w.patients(c)
 	if err != nil {
 		return Written{}, err
 	}
-	if found && factType(c.Type) { // whom it stated facts about until now
-		if err := w.touchFiled(h); err != nil {
-			return Written{}, err
-		}
-	}
-	updated := time.UnixMicro(w.now).UTC()
-	sealed := fhir.Seal(c.Resource, c.ID, h.ver+1, updated, w.s.base)
+	sealed := fhir.Seal(c.Resource, c.ID, h.ver+1, w.at(), w.s.base)
 	values := w.s.registry.Extract(c.Resource, w.s.base)
 	row := resRow{rid: h.rid, typeNo: typeNo, id: c.ID, pats: pats, ver: h.ver + 1, seq: w.s.ids.next(), seg: seg, hash: hash, clinical: values.Clinical}
-	if err := w.saveHead(row, found); err != nil {
+	if err := w.saveHead(row, *h); err != nil {
 		return Written{}, err
 	}
 	op := int64(Update)
 	if out.Created {
 		op = int64(Create)
 	}
-	if err := w.saveBody(row, op, sealed); err != nil {
+	w.saveBody(row, op, sealed)
+	after, err := w.rows(c.Type, row.rid, pats, values)
+	if err != nil {
 		return Written{}, err
 	}
-	if err := w.index(row, values, found); err != nil {
+	if err := w.index(before, after); err != nil {
 		return Written{}, err
 	}
 	if err := w.touch(c.Type, row); err != nil {
 		return Written{}, err
 	}
-	out.Version, out.Updated, out.Doc, out.Spans = row.ver, updated, sealed.Doc, sealed.Spans()
+	*h = head{rid: row.rid, pat: row.owner(), seq: row.seq, ver: row.ver, upd: w.now, seg: seg, hash: hash, npat: int64(len(pats)), present: true}
+	w.filed[fhir.Reference{Type: c.Type, ID: c.ID}] = pats
+	out.Version, out.Updated, out.Doc, out.Spans = row.ver, w.at(), sealed.Doc, sealed.Spans()
 	out.Patients, err = w.patientIDs(pats)
 	return out, err
 }
 
+// stands is the index rows of what a head points at now, none where nothing does. A fact that stood there may
+// change the grants of whom it was about.
+func (w *writer) stands(typ, id string, h *head) (indexRows, error) {
+	if !h.found() || h.deleted {
+		return indexRows{}, nil
+	}
+	if err := w.flush(); err != nil { // this transaction may have written it
+		return indexRows{}, err
+	}
+	pats, err := w.filedNow(*h)
+	if err != nil {
+		return indexRows{}, err
+	}
+	if factType(typ) {
+		w.touchFiled(pats)
+	}
+	sealed, err := w.stored(*h)
+	if err != nil {
+		return indexRows{}, err
+	}
+	res, err := fhir.ReadTrusted(sealed.Doc)
+	if err != nil {
+		return indexRows{}, err
+	}
+	return w.rows(typ, h.rid, pats, w.s.registry.Extract(withID(res, id), w.s.base))
+}
+
+// errNoBody is a head that points at nothing.
+var errNoBody = errors.New("store: a resource has a head but no body")
+
 // unchanged reports the stored version of an identical body.
-func (w *writer) unchanged(c Change, h head, out Written) (Written, error) {
+func (w *writer) unchanged(h head, out Written) (Written, error) {
 	out.Unchanged, out.Version, out.Updated = true, h.ver, time.UnixMicro(h.upd).UTC()
-	var enc int64
-	var doc []byte
-	found, err := one(w.ctx, w.tx, "SELECT enc,doc,spans FROM body WHERE part=0 AND rid=? AND ver=?", []any{h.rid, h.ver}, &enc, &doc, &out.Spans)
+	if err := w.flush(); err != nil {
+		return Written{}, err
+	}
+	sealed, err := w.stored(h)
 	if err != nil {
 		return Written{}, err
 	}
-	if !found {
-		return Written{}, fmt.Errorf("store: %s has a head but no body", c.Type)
+	out.Doc, out.Spans = sealed.Doc, sealed.Spans()
+	if h.pat != 0 {
+		out.Patients, err = w.patientIDs([]int64{h.pat})
 	}
-	if out.Doc, err = w.s.decompress(enc, doc); err != nil {
-		return Written{}, err
-	}
-	out.Patients, err = w.patientIDs([]int64{h.pat})
 	return out, err
 }
 
-func (w *writer) remove(c Change, typeNo int64, h head, found bool) (Written, error) {
+func (w *writer) remove(c Change, typeNo int64, h *head) (Written, error) {
 	switch {
-	case !found:
+	case !h.found():
 		return Written{}, ErrNotFound
 	case c.IfMatch != 0 && h.ver != c.IfMatch:
 		return Written{}, ErrPrecondition
@@ -296,53 +426,26 @@ func (w *writer) remove(c Change, typeNo int64, h head, found bool) (Written, er
 		out.Unchanged = true
 		return out, nil
 	}
+	before, err := w.stands(c.Type, c.ID, h)
+	if err != nil {
+		return Written{}, err
+	}
 	seq := w.s.ids.next()
-	n, err := w.tx.Exec(w.ctx, "UPDATE res SET ver=?,seq=?,upd=?,del=1,hash=0 WHERE part=0 AND rid=? AND ver=?", h.ver+1, seq, w.now, h.rid, h.ver)
-	if err != nil {
+	if err := w.tx.Queue(w.ctx, "UPDATE res SET ver=?,seq=?,upd=?,del=1,hash=0 WHERE part=0 AND rid=?", h.ver+1, seq, w.now, h.rid); err != nil {
 		return Written{}, err
 	}
-	if n != 1 {
-		return Written{}, ErrConflict
-	}
-	if _, err := w.tx.Exec(w.ctx, "INSERT INTO body (part,rid,ver,seq,at,type_no,pat,npat,seg,lo,hi,op,enc,doc,spans) SELECT 0,rid,ver,seq,upd,type_no,pat,npat,seg,lo,hi,?,0,?,'' FROM res WHERE part=0 AND rid=?", int64(Delete), []byte{}, h.rid); err != nil {
+	if err := w.tx.Queue(w.ctx, "INSERT INTO body (part,rid,ver,seq,at,type_no,pat,npat,seg,lo,hi,op,enc,doc) SELECT 0,rid,ver,seq,upd,type_no,pat,npat,seg,lo,hi,CAST(? AS SMALLINT),0,CAST(? AS "+w.s.dialect.Blob+") FROM res WHERE part=0 AND rid=?", int64(Delete), []byte{}, h.rid); err != nil {
 		return Written{}, err
 	}
-	if err := w.clearIndex(h.rid); err != nil {
+	if err := w.index(before, indexRows{}); err != nil {
 		return Written{}, err
 	}
-	if factType(c.Type) {
-		if err := w.touchFiled(h); err != nil {
-			return Written{}, err
-		}
+	h.ver, h.seq, h.upd, h.hash, h.deleted = h.ver+1, seq, w.now, 0, true
+	out.Version, out.Updated = h.ver, w.at()
+	if h.pat != 0 {
+		out.Patients, err = w.patientIDs([]int64{h.pat})
 	}
-	out.Version, out.Updated = h.ver+1, time.UnixMicro(w.now).UTC()
-	out.Patients, err = w.patientIDs([]int64{h.pat})
 	return out, err
-}
-
-// The encodings of body.doc.
-const (
-	encRaw  = 0
-	encZstd = 1
-)
-
-func (s *Store) compress(doc []byte) (int64, []byte) {
-	packed := s.zstdEnc.EncodeAll(doc, make([]byte, 0, len(doc)/2))
-	if len(packed) >= len(doc) {
-		return encRaw, doc
-	}
-	return encZstd, packed
-}
-
-func (s *Store) decompress(enc int64, doc []byte) ([]byte, error) {
-	if enc == encRaw || len(doc) == 0 {
-		return doc, nil
-	}
-	out, err := s.zstdDec.DecodeAll(doc, nil)
-	if err != nil {
-		return nil, errors.New("store: a stored body cannot be decompressed")
-	}
-	return out, nil
 }
 
 // placeholders is "(?,?),(?,?)": rows groups of width marks.

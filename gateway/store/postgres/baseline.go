@@ -22,8 +22,8 @@ type Baseline struct {
 // patient's newest bodies.
 const (
 	BaselineRead   = "SELECT v.doc FROM res r JOIN bare_body v ON v.rid=r.rid WHERE r.part=0 AND r.type_no=$1 AND r.id=$2"
-	BaselineSearch = "SELECT v.id,v.doc FROM idx_date x JOIN bare_body v ON v.rid=x.rid WHERE x.part=0 AND x.pat=(SELECT rid FROM ident WHERE type_no=$1 AND id=$2) " +
-		"AND x.type_no=$3 AND x.param=$4 ORDER BY x.lo DESC LIMIT $5"
+	BaselineSearch = "SELECT v.id,v.doc FROM idx_date x JOIN bare_body v ON v.rid=x.rid WHERE x.part=0 AND x.pat=(SELECT rid FROM res WHERE part=0 AND type_no=$1 AND id=$2) " +
+		"AND x.param=$3 ORDER BY x.lo DESC LIMIT $4"
 )
 
 // OpenBaseline connects to a store's database. Plans are PostgreSQL's own choice.
@@ -54,9 +54,9 @@ func (b *Baseline) Durable(ctx context.Context) (bool, error) {
 
 // Keep copies the packed bytes of Observations by id.
 func (b *Baseline) Keep(ctx context.Context, ids []string, packed [][]byte) error {
-	for name, to := range map[string]*int64{"Observation": &b.observation, "Patient": &b.patient, "date": &b.date} {
+	for name, to := range map[string]*int64{"Observation": &b.observation, "Patient": &b.patient, "Observation.date": &b.date} {
 		kind := 1
-		if name == "date" {
+		if name == "Observation.date" {
 			kind = 2
 		}
 		if err := b.pool.QueryRow(ctx, "SELECT no FROM dict WHERE kind=$1 AND name=$2", kind, name).Scan(to); err != nil {
@@ -85,7 +85,7 @@ func (b *Baseline) Body(ctx context.Context, id string) ([]byte, error) {
 
 // Page is a patient's newest Observations, packed.
 func (b *Baseline) Page(ctx context.Context, patient string, count int) (ids []string, docs [][]byte, err error) {
-	found, err := b.pool.Query(ctx, BaselineSearch, b.patient, patient, b.observation, b.date, count)
+	found, err := b.pool.Query(ctx, BaselineSearch, b.patient, patient, b.date, count)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -62,7 +62,7 @@ func Open(ctx context.Context, dsn string) (*Engine, error) {
 // Dialect implements store.Engine.
 func (e *Engine) Dialect() store.Dialect {
 	return store.Dialect{
-		Name: "postgres", Blob: "BYTEA", Text: `TEXT COLLATE "C"`,
+		Name: "postgres", Blob: "BYTEA", Text: `TEXT COLLATE "C"`, RowKey: "BIGINT", RowKeys: "part,",
 		NowMicros: "(EXTRACT(EPOCH FROM clock_timestamp())*1000000)::bigint",
 		InFormat:  "%s = ANY(?)",
 		Contains:  "strpos",
@@ -104,12 +104,25 @@ func (e *Engine) Snapshot(ctx context.Context, fn func(store.Tx) error) error {
 func (e *Engine) Write(ctx context.Context, fn func(store.Tx) error) error {
 	var err error
 	for range maxRetries {
-		err = e.transaction(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, fn)
+		err = e.write(ctx, fn)
 		if !retryable(err) {
 			return err
 		}
 	}
 	return errors.Join(store.ErrBusy, err)
+}
+
+func (e *Engine) write(ctx context.Context, fn func(store.Tx) error) error {
+	c, err := e.pool.Acquire(ctx)
+	if err != nil {
+		return unavailable(err)
+	}
+	defer c.Release()
+	t := &writing{e: e, conn: c.Conn()}
+	if err := fn(t); err != nil {
+		return translate(errors.Join(err, t.rollback(context.WithoutCancel(ctx))))
+	}
+	return translate(t.commit(ctx))
 }
 
 func (e *Engine) transaction(ctx context.Context, opts pgx.TxOptions, fn func(store.Tx) error) error {
@@ -172,6 +185,12 @@ func (t tx) Query(ctx context.Context, sql string, args ...any) (store.Rows, err
 func (t tx) Exec(ctx context.Context, sql string, args ...any) (int64, error) {
 	tag, err := t.q.Exec(ctx, t.e.number(sql), arguments(args)...)
 	return tag.RowsAffected(), err
+}
+
+// Queue implements store.Tx.
+func (t tx) Queue(ctx context.Context, sql string, args ...any) error {
+	_, err := t.Exec(ctx, sql, args...)
+	return err
 }
 
 // arguments turns lists into arrays. A nil list is an empty array, never NULL: x = ANY(NULL) is unknown,

@@ -27,8 +27,8 @@ type Baseline struct {
 // patient's newest bodies.
 const (
 	BaselineRead   = "SELECT v.doc FROM res r JOIN bare_body v ON v.rid=r.rid WHERE r.part=0 AND r.type_no=? AND r.id=?"
-	BaselineSearch = "SELECT v.id,v.doc FROM idx_date x JOIN bare_body v ON v.rid=x.rid WHERE x.part=0 AND x.pat=(SELECT rid FROM ident WHERE type_no=? AND id=?) " +
-		"AND x.type_no=? AND x.param=? ORDER BY x.lo DESC LIMIT ?"
+	BaselineSearch = "SELECT v.id,v.doc FROM idx_date x JOIN bare_body v ON v.rid=x.rid WHERE x.part=0 AND x.pat=(SELECT rid FROM res WHERE part=0 AND type_no=? AND id=?) " +
+		"AND x.param=? ORDER BY x.lo DESC LIMIT ?"
 )
 
 // OpenBaseline opens a store's file, with the engine's own durability.
@@ -72,9 +72,9 @@ func (b *Baseline) Durable(ctx context.Context) (bool, error) {
 
 // Keep copies the packed bytes of Observations by id.
 func (b *Baseline) Keep(ctx context.Context, ids []string, packed [][]byte) error {
-	for name, to := range map[string]*int64{"Observation": &b.observation, "Patient": &b.patient, "date": &b.date} {
+	for name, to := range map[string]*int64{"Observation": &b.observation, "Patient": &b.patient, "Observation.date": &b.date} {
 		kind := 1
-		if name == "date" {
+		if name == "Observation.date" {
 			kind = 2
 		}
 		if err := b.db.QueryRowContext(ctx, "SELECT no FROM dict WHERE kind=? AND name=?", kind, name).Scan(to); err != nil {
@@ -105,7 +105,7 @@ func (b *Baseline) Body(ctx context.Context, id string) ([]byte, error) {
 
 // Page is a patient's newest Observations, packed.
 func (b *Baseline) Page(ctx context.Context, patient string, count int) (ids []string, docs [][]byte, err error) {
-	found, err := b.page.QueryContext(ctx, b.patient, patient, b.observation, b.date, count)
+	found, err := b.page.QueryContext(ctx, b.patient, patient, b.date, count)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -76,7 +76,7 @@ func Open(ctx context.Context, file string) (*Engine, error) {
 // Dialect implements store.Engine.
 func (e *Engine) Dialect() store.Dialect {
 	return store.Dialect{
-		Name: "sqlite", Blob: "BLOB", Text: "TEXT", NoRowID: "WITHOUT ROWID",
+		Name: "sqlite", Blob: "BLOB", Text: "TEXT", NoRowID: "WITHOUT ROWID", RowKey: "INTEGER",
 		NowMicros: "CAST(unixepoch('subsec')*1000000 AS INTEGER)",
 		InFormat:  "%s IN (SELECT value FROM json_each(?))",
 		Contains:  "instr",
@@ -283,6 +283,12 @@ func (c *conn) Exec(ctx context.Context, query string, args ...any) (int64, erro
 		return 0, err
 	}
 	return r.RowsAffected()
+}
+
+// Queue implements store.Tx: a statement costs no round trip, so nothing is saved by waiting.
+func (c *conn) Queue(ctx context.Context, query string, args ...any) error {
+	_, err := c.Exec(ctx, query, args...)
+	return err
 }
 
 func arguments(args []any) []any {

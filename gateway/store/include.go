@@ -1,0 +1,165 @@
+package store
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"trellis/auth/access"
+	"trellis/fhir"
+	"trellis/fhir/search"
+)
+
+// maxIncluded bounds what includes may add to a page; maxRounds how often :iterate goes on.
+const (
+	maxIncluded = 1000
+	maxRounds   = 8
+)
+
+// inclusion collects what includes add to a page.
+type inclusion struct {
+	s         *Store
+	ctx       context.Context
+	tx        Tx
+	filter    compiled
+	seen      map[int64]bool
+	rows      []Row
+	truncated bool
+}
+
+// Include fetches what _include and _revinclude add to a page's matches, each row through the caller's view before
+// the limit; those with :iterate go on from what they added. truncated reports that a limit was reached.
+func (s *Store) Include(ctx context.Context, f access.Filter, q *search.Query, matches []Row) (included []Row, truncated bool, err error) {
+	if len(matches) == 0 || len(q.Include)+len(q.RevInclude) == 0 {
+		return nil, false, nil
+	}
+	err = s.engine.Search(ctx, func(tx Tx) error {
+		in := &inclusion{s: s, ctx: ctx, tx: tx, seen: map[int64]bool{}}
+		var err error
+		if in.filter, err = s.compile(ctx, tx, f); err != nil {
+			return err
+		}
+		for _, m := range matches {
+			in.seen[m.rid] = true
+		}
+		from := matches
+		for round := 0; len(from) > 0; round++ {
+			if round == maxRounds {
+				in.truncated = true
+				break
+			}
+			start := len(in.rows)
+			if err := in.round(q, from, round == 0); err != nil {
+				return err
+			}
+			from = slices.Clone(in.rows[start:])
+		}
+		included, truncated = in.rows, in.truncated
+		return nil
+	})
+	return included, truncated, err
+}
+
+// round follows every include from rows: all of them from the matches, those with :iterate from what was added.
+func (in *inclusion) round(q *search.Query, from []Row, first bool) error {
+	for _, inc := range q.Include {
+		if first || inc.Iterate {
+			if err := in.forward(inc, from); err != nil {
+				return err
+			}
+		}
+	}
+	for _, inc := range q.RevInclude {
+		if first || inc.Iterate {
+			if err := in.reverse(inc, from); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// forward adds what rows refer to. The references are read from the bodies at hand.
+func (in *inclusion) forward(inc search.Include, from []Row) error {
+	byType := map[string]Strings{}
+	for _, row := range from {
+		if row.Type != inc.Source || row.Doc == nil {
+			continue
+		}
+		res, err := fhir.ReadTrusted(row.Doc)
+		if err != nil {
+			return err
+		}
+		for _, ref := range in.s.registry.Extract(res, in.s.base).Refs {
+			if slices.Contains(inc.Params, ref.Param) && (inc.Target == "" || inc.Target == ref.Type) && !slices.Contains(byType[ref.Type], ref.ID) {
+				byType[ref.Type] = append(byType[ref.Type], ref.ID)
+			}
+		}
+	}
+	for _, typ := range slices.Sorted(maps.Keys(byType)) {
+		typeNo, err := in.s.lookup(in.ctx, in.tx, dictType, typ)
+		if err != nil {
+			return err
+		}
+		b := in.selectRows("res r")
+		b.add(" WHERE r.part=0 AND r.type_no=? AND "+in.s.dialect.In("r.id"), typeNo, byType[typ])
+		if err := in.add(b, typ); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reverse adds what refers to rows.
+func (in *inclusion) reverse(inc search.Include, from []Row) error {
+	var targets Int64s
+	for _, row := range from {
+		if inc.Target == "" || inc.Target == row.Type {
+			targets = append(targets, row.rid)
+		}
+	}
+	if len(targets) == 0 {
+		return nil
+	}
+	w := where{s: in.s, ctx: in.ctx, tx: in.tx}
+	params, err := w.params(inc.Source, inc.Params)
+	if err != nil {
+		return err
+	}
+	b := in.selectRows("(SELECT DISTINCT x.rid FROM idx_ref x WHERE x.part=0 AND "+in.s.dialect.In("x.target")+" AND "+in.s.dialect.In("x.param")+") f JOIN res r ON r.part=0 AND r.rid=f.rid", targets, params)
+	b.add(" WHERE r.part=0")
+	return in.add(b, inc.Source)
+}
+
+func (in *inclusion) selectRows(source string, args ...any) *statement {
+	b := &statement{}
+	b.add("SELECT COALESCE(ps.epoch,0),r.rid,r.type_no,r.id,r.ver,r.upd,r.seg,r.pat,r.npat,r.lo,r.hi,v.enc,v.doc FROM "+source+
+		" JOIN body v ON v.part=0 AND v.seq=r.seq LEFT JOIN patient_state ps ON ps.part=0 AND ps.pat=r.pat", args...)
+	return b
+}
+
+// add runs the statement on the caller's view and keeps what is new.
+func (in *inclusion) add(b *statement, typ string) error {
+	b.add(" AND r.del=0 AND ")
+	in.s.visible(b, in.filter)
+	b.add(" ORDER BY r.rid LIMIT ?", maxIncluded+1)
+	in.s.counts.add("include")
+	p := &plan{s: in.s, ctx: in.ctx, tx: in.tx, typ: typ}
+	rows, _, err := p.run(b)
+	if err != nil {
+		return err
+	}
+	in.truncated = in.truncated || len(rows) > maxIncluded
+	for _, r := range rows {
+		if in.seen[r.rid] {
+			continue
+		}
+		if len(in.rows) == maxIncluded {
+			in.truncated = true
+			return nil
+		}
+		in.seen[r.rid], r.Included = true, true
+		in.rows = append(in.rows, r)
+	}
+	return nil
+}

@@ -1,0 +1,161 @@
+package store
+
+import (
+	"context"
+	"sync"
+
+	"trellis/fhir"
+)
+
+// keyCache keeps the row keys of resources by type and id, and the ids of Patients by key. A key never changes
+// once it is committed, so the cache is never wrong; it is dropped whole when full.
+type keyCache struct {
+	mu       sync.RWMutex
+	keys     map[fhir.Reference]int64
+	patients map[int64]string
+	segments map[[2]int64]bool // (patient key, segment) pairs known to be recorded
+}
+
+// maxCachedKeys bounds each map of the cache.
+const maxCachedKeys = 200_000
+
+func newKeyCache() keyCache {
+	return keyCache{keys: map[fhir.Reference]int64{}, patients: map[int64]string{}, segments: map[[2]int64]bool{}}
+}
+
+func (c *keyCache) get(ref fhir.Reference) (int64, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	k, ok := c.keys[ref]
+	return k, ok
+}
+
+func (c *keyCache) patient(key int64) string {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.patients[key]
+}
+
+func (c *keyCache) hasSegment(pat, seg int64) bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.segments[[2]int64{pat, seg}]
+}
+
+// learn takes what a committed write found or made.
+func (c *keyCache) learn(keys map[fhir.Reference]int64, segments map[[2]int64]bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.keys) > maxCachedKeys {
+		c.keys, c.patients = map[fhir.Reference]int64{}, map[int64]string{}
+	}
+	if len(c.segments) > maxCachedKeys {
+		c.segments = map[[2]int64]bool{}
+	}
+	for ref, k := range keys {
+		c.keys[ref] = k
+		if ref.Type == "Patient" {
+			c.patients[k] = ref.ID
+		}
+	}
+	for pair := range segments {
+		c.segments[pair] = true
+	}
+}
+
+// key is the row key of a resource, found or reserved; whether the resource exists is not asked.
+func (w *writer) key(ref fhir.Reference) (int64, error) {
+	if k, ok := w.keys[ref]; ok {
+		return k, nil
+	}
+	if k, ok := w.s.keys.get(ref); ok {
+		return k, nil
+	}
+	typeNo, err := w.intern(dictType, ref.Type)
+	if err != nil {
+		return 0, err
+	}
+	for range maxConflicts {
+		var k int64
+		found, err := one(w.ctx, w.tx, "SELECT rid FROM res WHERE part=0 AND type_no=? AND id=?", []any{typeNo, ref.ID}, &k)
+		if err != nil {
+			return 0, err
+		}
+		if found {
+			w.keys[ref] = k
+			return k, nil
+		}
+		if k, err = w.s.rowKey(); err != nil {
+			return 0, err
+		}
+		n, err := w.tx.Exec(w.ctx, "INSERT INTO res (rid,pat,seq,upd,hash,lo,hi,type_no,ver,seg,part,npat,del,id) VALUES (?,0,0,0,0,0,0,?,0,0,0,0,1,?) ON CONFLICT (part,type_no,id) DO NOTHING", k, typeNo, ref.ID)
+		if err != nil {
+			return 0, err
+		}
+		if n == 1 {
+			w.keys[ref], w.reserved[ref] = k, true
+			return k, nil
+		}
+	}
+	return 0, ErrConflict
+}
+
+// findKeys looks up the keys of many references at once, a statement for each type.
+func (w *writer) findKeys(refs []fhir.Reference) error {
+	byType := map[string]Strings{}
+	for _, ref := range refs {
+		if _, ok := w.keys[ref]; ok {
+			continue
+		}
+		if _, ok := w.s.keys.get(ref); !ok {
+			byType[ref.Type] = append(byType[ref.Type], ref.ID)
+		}
+	}
+	for typ, ids := range byType {
+		if len(ids) < 2 {
+			continue // key finds one as quickly
+		}
+		typeNo, err := w.intern(dictType, typ)
+		if err != nil {
+			return err
+		}
+		err = each(w.ctx, w.tx, "SELECT id,rid FROM res WHERE part=0 AND type_no=? AND "+w.s.dialect.In("id"), []any{typeNo, ids}, func(r Rows) error {
+			var id string
+			var k int64
+			err := r.Scan(&id, &k)
+			w.keys[fhir.Reference{Type: typ, ID: id}] = k
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lookupKey is the row key of a resource outside of writes, or -1, which no row carries.
+func (s *Store) lookupKey(ctx context.Context, tx Tx, ref fhir.Reference) (int64, error) {
+	if k, ok := s.keys.get(ref); ok {
+		return k, nil
+	}
+	typeNo, err := s.lookup(ctx, tx, dictType, ref.Type)
+	if err != nil {
+		return 0, err
+	}
+	k := int64(-1)
+	found, err := one(ctx, tx, "SELECT rid FROM res WHERE part=0 AND type_no=? AND id=?", []any{typeNo, ref.ID}, &k)
+	if err == nil && found {
+		s.keys.learn(map[fhir.Reference]int64{ref: k}, nil)
+	}
+	return k, err
+}
+
+// patientID is the id of a Patient by its row key.
+func (s *Store) patientID(ctx context.Context, tx Tx, key int64) (string, error) {
+	if id := s.keys.patient(key); id != "" {
+		return id, nil
+	}
+	var id string
+	_, err := one(ctx, tx, "SELECT id FROM res WHERE part=0 AND rid=?", []any{key}, &id)
+	return id, err
+}

@@ -1,0 +1,426 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"trellis/auth/access"
+	"trellis/fhir"
+	"trellis/fhir/search"
+)
+
+// plan is a query on its way to SQL: which rows are asked, in which compartment, and in which order.
+type plan struct {
+	s      *Store
+	ctx    context.Context
+	tx     Tx
+	q      *search.Query
+	filter compiled
+	types  Int64s
+	typ    string // "" when several
+	scan   []search.Scan
+	rest   search.And // Where without scans and without the driver
+	driver *search.Index
+	pat    int64 // compartment, 0 for none
+	view   view  // of the compartment
+	found  Int64s
+	order  []sortKey
+}
+
+// sortKey is one key of the order as SQL.
+type sortKey struct {
+	column     string // expression over r
+	columnArgs []any
+	join       string // what brings it in
+	args       []any
+	desc       bool
+}
+
+func (s *Store) plan(ctx context.Context, tx Tx, f access.Filter, q *search.Query) (*plan, error) {
+	p := &plan{s: s, ctx: ctx, tx: tx, q: q, typ: q.Type}
+	var err error
+	if p.filter, err = s.compile(ctx, tx, f); err != nil {
+		return nil, err
+	}
+	types := q.Types
+	if q.Type != "" {
+		types = []string{q.Type}
+	}
+	for _, typ := range types {
+		no, err := s.lookup(ctx, tx, dictType, typ)
+		if err != nil {
+			return nil, err
+		}
+		p.types = append(p.types, no)
+	}
+	for _, c := range q.Where {
+		if scan, ok := c.(search.Scan); ok {
+			p.scan = append(p.scan, scan)
+			continue
+		}
+		p.rest = append(p.rest, c)
+	}
+	if q.Patient != "" {
+		if p.pat, err = s.lookupKey(ctx, tx, fhir.Reference{Type: "Patient", ID: q.Patient}); err != nil {
+			return nil, err
+		}
+	} else {
+		p.drive()
+	}
+	if err := p.orderBy(); err != nil {
+		return nil, err
+	}
+	if len(p.scan) > 0 {
+		err = p.scanBodies()
+	}
+	return p, err
+}
+
+// drive picks a condition on one value to read first: its index rows stand in the order of resources, so that a
+// page ends as soon as it is full.
+func (p *plan) drive() {
+	for i, c := range p.rest {
+		index, ok := c.(search.Index)
+		if !ok || index.Kind != search.KindToken || len(index.Values) != 1 || len(index.Params) != 1 || index.Values[0].Code == "" || p.typ == "" {
+			continue
+		}
+		p.driver = &index
+		p.rest = slices.Delete(slices.Clone(p.rest), i, i+1)
+		return
+	}
+}
+
+// page reads matches after a position, at most limit. In a compartment the statement says for which epoch of the
+// patient it holds; when that has passed it is made anew.
+func (p *plan) page(after *Position, limit int) ([]Row, error) {
+	for range maxConflicts {
+		if err := p.look(); err != nil {
+			return nil, err
+		}
+		b := &statement{}
+		if err := p.statement(b, after, limit); err != nil {
+			return nil, err
+		}
+		p.s.counts.add("search")
+		rows, current, err := p.run(b)
+		if err != nil {
+			return nil, err
+		}
+		if !current {
+			p.s.views.forget(p.viewKey())
+			continue
+		}
+		slices.SortStableFunc(rows, p.compare)
+		return rows, nil
+	}
+	return nil, ErrBusy
+}
+
+func (p *plan) viewKey() viewKey { return viewKey{p.pat, p.filter.org, p.filter.purpose} }
+
+// look takes the compartment's view.
+func (p *plan) look() error {
+	if p.pat == 0 {
+		return nil
+	}
+	now, err := p.s.now(p.ctx)
+	if err == nil {
+		p.view, err = p.s.viewOf(p.ctx, p.tx, p.filter, p.pat, now)
+	}
+	return err
+}
+
+func (p *plan) inCompartment() bool { return p.pat != 0 }
+
+// statement selects matches with their bodies. The limit stands inside, so that only bodies of the page are read.
+func (p *plan) statement(b *statement, after *Position, limit int) error {
+	b.add("SELECT ")
+	if p.inCompartment() {
+		b.add("st.epoch,")
+	} else {
+		b.add("COALESCE(ps.epoch,0),")
+	}
+	b.add("r.rid,r.type_no,r.id,r.ver,r.upd,r.seg,r.pat,r.npat,r.lo,r.hi,v.enc,v.doc")
+	for i := range p.order {
+		b.add(",r.k" + strconv.Itoa(i))
+	}
+	b.add(" FROM ")
+	if p.inCompartment() {
+		b.add("patient_state st LEFT JOIN ")
+	}
+	b.add("(SELECT * FROM (SELECT r.rid,r.type_no,r.id,r.ver,r.upd,r.seg,r.pat,r.npat,r.lo,r.hi,r.seq")
+	for i, k := range p.order {
+		b.add(","+k.column+" AS k"+strconv.Itoa(i), k.columnArgs...)
+	}
+	if err := p.from(b, after); err != nil {
+		return err
+	}
+	b.add(") r")
+	if after != nil {
+		b.add(" WHERE ")
+		p.keyset(b, after)
+	}
+	b.add(" ORDER BY "+p.orderText()+" LIMIT ?) r", limit)
+	if p.inCompartment() {
+		b.add(" ON 1=1 LEFT JOIN body v ON v.part=0 AND v.seq=r.seq WHERE st.part=0 AND st.pat=?", p.pat)
+		return nil
+	}
+	b.add(" JOIN body v ON v.part=0 AND v.seq=r.seq LEFT JOIN patient_state ps ON ps.part=0 AND ps.pat=r.pat")
+	return nil
+}
+
+// from adds the rows and every condition they must meet.
+func (p *plan) from(b *statement, after *Position) error {
+	b.add(" FROM ")
+	w := where{s: p.s, ctx: p.ctx, tx: p.tx, b: b, filter: p.filter, typ: p.typ, row: "r", pat: p.pat, inside: p.inCompartment(), list: p.driver == nil}
+	if p.driver != nil {
+		b.add("idx_token x CROSS JOIN ")
+	}
+	b.add("res r")
+	for _, k := range p.order {
+		b.add(k.join, k.args...)
+	}
+	b.add(" WHERE r.part=0 AND ")
+	if p.driver != nil {
+		params, err := w.params(p.typ, p.driver.Params)
+		if err != nil {
+			return err
+		}
+		b.add("r.rid=x.rid AND x.pat=r.pat AND x.part=0 AND x.param=?", params[0])
+		if err := w.values(*p.driver, "x"); err != nil {
+			return err
+		}
+		if p.driver.Values[0].AnySystem { // one code in two systems is one match
+			b.add(" AND NOT EXISTS (SELECT 1 FROM idx_token y WHERE y.part=0 AND y.pat=x.pat AND y.param=x.param AND y.code=x.code AND y.rid=x.rid AND y.sys<x.sys)")
+		}
+		b.add(" AND ")
+		if after != nil && len(p.order) == 0 { // the page goes on where the index stands
+			b.add("x.rid>? AND ", after.Row)
+		}
+	}
+	w.equalTo("r.type_no", p.types)
+	b.add(" AND r.del=0 AND ")
+	if err := p.visible(b); err != nil {
+		return err
+	}
+	if p.scan != nil {
+		b.add(" AND "+p.s.dialect.In("r.rid"), p.found)
+	}
+	for _, c := range p.rest {
+		b.add(" AND ")
+		if err := w.add(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// visible adds the compartment and what the caller may see of it.
+func (p *plan) visible(b *statement) error {
+	switch {
+	case !p.inCompartment():
+		p.s.visible(b, p.filter)
+	case p.view.exact:
+		b.add("r.pat=? AND "+p.s.dialect.In("r.seg")+" AND ", p.pat, p.view.segmentsFor(p.filter))
+		b.add("(r.npat<2 OR ")
+		p.s.visible(b, p.filter)
+		b.add(")")
+	default:
+		b.add("(r.pat=? OR r.rid IN (SELECT ra.rid FROM res_also ra WHERE ra.part=0 AND ra.pat=?)) AND ", p.pat, p.pat)
+		p.s.visible(b, p.filter)
+	}
+	return nil
+}
+
+// keyset adds (k0,k1,...,rid) > position, each key in its own direction.
+func (p *plan) keyset(b *statement, after *Position) {
+	b.add("(")
+	for i := 0; i <= len(p.order); i++ {
+		if i > 0 {
+			b.add(" OR ")
+		}
+		b.add("(")
+		for j := range i {
+			b.add("r.k"+strconv.Itoa(j)+"=? AND ", after.Keys[j])
+		}
+		column, sign, value := "r.rid", ">", any(after.Row)
+		if i < len(p.order) {
+			column, value = "r.k"+strconv.Itoa(i), after.Keys[i]
+		}
+		if p.descending(i) {
+			sign = "<"
+		}
+		b.add(column+sign+"?)", value)
+	}
+	b.add(")")
+}
+
+// descending reports the direction of the i-th key; behind the last stands the row key, which follows it.
+func (p *plan) descending(i int) bool {
+	if i < len(p.order) {
+		return p.order[i].desc
+	}
+	return len(p.order) > 0 && p.order[len(p.order)-1].desc
+}
+
+func (p *plan) orderText() string {
+	out := ""
+	for i := range p.order {
+		out += "r.k" + strconv.Itoa(i)
+		if p.descending(i) {
+			out += " DESC"
+		}
+		out += ","
+	}
+	out += "r.rid"
+	if p.descending(len(p.order)) {
+		out += " DESC"
+	}
+	return out
+}
+
+// compare is the order of rows in Go: joins promise none.
+func (p *plan) compare(a, b Row) int {
+	for i := range p.order {
+		c := 0
+		switch x := a.sortKeys[i].(type) {
+		case int64:
+			y, _ := b.sortKeys[i].(int64)
+			c = cmp.Compare(x, y)
+		case string:
+			y, _ := b.sortKeys[i].(string)
+			c = cmp.Compare(x, y)
+		}
+		if c != 0 {
+			return direction(c, p.descending(i))
+		}
+	}
+	return direction(cmp.Compare(a.rid, b.rid), p.descending(len(p.order)))
+}
+
+func direction(c int, desc bool) int {
+	if desc {
+		return -c
+	}
+	return c
+}
+
+// run reads the statement's rows. current is false when the compartment has moved on since its view was taken.
+func (p *plan) run(b *statement) (rows []Row, current bool, err error) {
+	current = true
+	err = each(p.ctx, p.tx, b.String(), b.args, func(r Rows) error {
+		var row Row
+		var epoch int64
+		var rid, typeNo, ver, upd, seg, pat, npat, lo, hi, enc *int64
+		var id *string
+		var doc []byte
+		row.sortKeys = make([]any, len(p.order))
+		dest := []any{&epoch, &rid, &typeNo, &id, &ver, &upd, &seg, &pat, &npat, &lo, &hi, &enc, &doc}
+		for i := range row.sortKeys {
+			dest = append(dest, &row.sortKeys[i])
+		}
+		if err := r.Scan(dest...); err != nil {
+			return err
+		}
+		if p.inCompartment() && epoch != p.view.epoch {
+			current = false
+			return nil
+		}
+		if rid == nil { // the compartment is there, and empty
+			return nil
+		}
+		row.rid, row.ID, row.Version, row.Updated, row.Segment, row.pat, row.npat = *rid, *id, *ver, time.UnixMicro(*upd).UTC(), *seg, *pat, *npat
+		row.period.Lo, row.period.Hi, row.epoch = *lo, *hi, epoch
+		if row.pat != p.pat && p.inCompartment() {
+			row.epoch = unknownEpoch
+		}
+		row.Type = p.typ
+		if row.Type == "" {
+			row.Type = p.s.name(dictType, *typeNo)
+		}
+		var err error
+		if row.sealed, err = p.s.decompress(*enc, doc); err != nil {
+			return err
+		}
+		row.Doc = row.sealed.Doc
+		rows = append(rows, row)
+		return nil
+	})
+	return rows, current, err
+}
+
+// unknownEpoch is never a patient's: facts read under it are read again.
+const unknownEpoch = -1
+
+func (p *plan) count(limit int64) (int64, error) {
+	for range maxConflicts {
+		if err := p.look(); err != nil {
+			return 0, err
+		}
+		b := &statement{}
+		b.add("SELECT COUNT(*)")
+		if limit > 0 {
+			b.add(" FROM (SELECT r.rid")
+		}
+		order := p.order
+		p.order = nil
+		err := p.from(b, nil)
+		p.order = order
+		if err != nil {
+			return 0, err
+		}
+		if limit > 0 {
+			b.add(" LIMIT ?) n", limit)
+		}
+		p.s.counts.add("count")
+		var n, epoch int64
+		if _, err := one(p.ctx, p.tx, b.String(), b.args, &n); err != nil {
+			return 0, err
+		}
+		if !p.inCompartment() {
+			return n, nil
+		}
+		if _, err := one(p.ctx, p.tx, "SELECT epoch FROM patient_state WHERE part=0 AND pat=?", []any{p.pat}, &epoch); err != nil {
+			return 0, err
+		}
+		if epoch == p.view.epoch {
+			return n, nil
+		}
+		p.s.views.forget(p.viewKey())
+	}
+	return 0, ErrBusy
+}
+
+// maxScanned bounds how many bodies one query may read to find words in them.
+const maxScanned = 5000
+
+// scanBodies narrows the query to the visible rows whose bodies hold what is asked for.
+func (p *plan) scanBodies() error {
+	scans := p.scan
+	p.scan = nil
+	order := p.order
+	p.order = nil
+	rows, err := p.page(nil, maxScanned+1)
+	p.scan, p.order = scans, order
+	if err != nil {
+		return err
+	}
+	if len(rows) > maxScanned {
+		return fhir.NewProblem(fhir.TooLarge, "too-costly", fmt.Sprintf("search parameter %s: reads the records themselves; narrow the search with another parameter, such as patient", scans[0].Param))
+	}
+	p.found = Int64s{}
+	for _, r := range rows {
+		holds := true
+		for _, scan := range scans {
+			holds = holds && scan.Holds(r.Doc)
+		}
+		if holds {
+			p.found = append(p.found, r.rid)
+		}
+	}
+	return nil
+}
