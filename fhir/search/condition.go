@@ -14,7 +14,9 @@ type Or []Condition
 type Not struct{ Condition Condition }
 
 // Index holds when the resource has an index row of one of Params that one of Values matches; without
-// Values, when it has any row of them.
+// Values, when it has any row of them. Kind says in which kind of rows to look: a reference parameter may
+// also be asked for its URI rows and, as "<code>:identifier", its token rows; KindComposite, without
+// Values only, for element rows.
 type Index struct {
 	Kind   Kind
 	Params []string // index parameters of the type (never aliases; see Registry)
@@ -87,6 +89,8 @@ const (
 	Prefix        // starts with the value
 	Contains      // holds the value
 	Below         // is the value or starts with the value and a slash
+	Same          // equals the value, both folded
+	Ends          // ends with the value, both folded
 )
 
 // Value is one alternative of a condition; which fields are set depends on the kind.

@@ -1,24 +1,24 @@
 package search
 
 import (
+	"math"
+	"strconv"
 	"strings"
-	"unicode"
-
-	"golang.org/x/text/runes"
-	"golang.org/x/text/transform"
-	"golang.org/x/text/unicode/norm"
 
 	"trellis/fhir"
 )
 
-// maxIndexed bounds a single indexed text; longer ones are cut, as a search value is.
-const maxIndexed = 256
-
-// Token is an indexed code, identifier, boolean or contact value.
+// Token is an indexed code, identifier, boolean or contact value. An element that is there but has no
+// code (a concept with text only) gives one with neither system nor code, so that :missing is right.
+// Rows of "<code>:of-type" hold an identifier's type system, and its type code and value joined by a bar;
+// rows of "<code>:identifier" the logical identifier of a reference.
 type Token struct{ Param, System, Code string }
 
-// Ref is an indexed reference. A canonical or foreign reference has an empty Type and its URL as ID.
+// Ref is an indexed literal reference to a resource of this server.
 type Ref struct{ Param, Type, ID string }
+
+// URI is an indexed uri, canonical or foreign reference; a versioned canonical gives two.
+type URI struct{ Param, URI string }
 
 // Date is an indexed span of time.
 type Date struct {
@@ -26,43 +26,110 @@ type Date struct {
 	Range
 }
 
+// Number is an indexed number or quantity in the unit it was written in.
+type Number struct {
+	Param string
+	Unit  Unit
+	Range
+}
+
 // Text is an indexed string: Folded for matching, Exact for :exact.
 type Text struct{ Param, Folded, Exact string }
 
+// Half is one side of an element row. A token has System and Code, a reference its type and id there,
+// a quantity its unit and its value in Lo and Hi, a date or number Lo and Hi, a string (folded) or uri Code.
+type Half struct {
+	System, Code string
+	Lo, Hi       int64
+}
+
+// ElementRow is one pair of values that stand in the same element.
+type ElementRow struct {
+	Param string
+	A, B  Half
+}
+
 // Values is everything a resource contributes to the index.
 type Values struct {
-	Tokens  []Token
-	Refs    []Ref
-	Dates   []Date
-	Strings []Text
+	Tokens   []Token
+	Refs     []Ref
+	URIs     []URI
+	Dates    []Date
+	Numbers  []Number
+	Strings  []Text
+	Elements []ElementRow
 	// Clinical is the span from the earliest to the latest clinically relevant time, open when none
 	// is known: what a consent's data period is compared with.
 	Clinical Range
 }
 
+// extraction holds what reading one resource needs.
+type extraction struct {
+	v    Values
+	base string
+	buf  []*fhir.Node
+}
+
 // Extract reads the index values of a resource. base is this server's FHIR base URL, so that absolute
-// references to ourselves index like relative ones.
+// references to ourselves index like relative ones. Parameters that read the rows of others give none.
 func (r *Registry) Extract(res *fhir.Resource, base string) Values {
-	v := Values{Clinical: Range{OpenLo, OpenHi}}
-	for _, p := range r.Parameters(res.Type) {
-		nodes := p.nodes(res)
-		switch p.Kind {
-		case KindToken:
-			v.tokens(p, nodes)
-			if p.paths[0].deceased {
-				v.Tokens = append(v.Tokens, Token{p.Code, "", deceased(res)})
-			}
-		case KindReference:
-			v.refs(p, nodes, base)
-		case KindDate:
-			v.dates(p, nodes)
-		case KindString:
-			v.strings(p, nodes)
+	s := r.current.Load()
+	x := extraction{base: base, buf: make([]*fhir.Node, 0, 16)}
+	x.v.Tokens = make([]Token, 0, 12)
+	x.all(s.common.indexed, res)
+	if ps := s.byType[res.Type]; ps != nil {
+		x.all(ps.indexed, res)
+		x.v.Clinical = clinical(x.v.Dates, ps.clinical)
+	}
+	return x.v
+}
+
+func (x *extraction) all(params []*Parameter, res *fhir.Resource) {
+	for _, p := range params {
+		if p.composite != nil {
+			x.elements(p, &res.Root)
+			continue
+		}
+		x.buf = p.nodes(x.buf, &res.Root)
+		for _, n := range x.buf {
+			x.node(p, n)
+		}
+		if p.Kind == KindToken && p.paths[0].deceased {
+			x.v.Tokens = append(x.v.Tokens, Token{p.Code, "", deceased(res)})
 		}
 	}
-	v.dedupe()
-	v.clinical(res)
-	return v
+}
+
+func (x *extraction) node(p *Parameter, n *fhir.Node) {
+	switch p.Kind {
+	case KindToken:
+		x.token(p.Code, n)
+	case KindReference:
+		x.reference(p.Code, n)
+	case KindDate:
+		if rng, ok := dateSpan(n); ok {
+			x.v.Dates = appendNew(x.v.Dates, Date{p.Code, rng})
+		}
+	case KindString:
+		x.text(p.Code, n)
+	case KindURI:
+		x.uri(p.Code, n.Text())
+	case KindNumber, KindQuantity:
+		if unit, rng, ok := quantitySpan(n); ok {
+			x.v.Numbers = appendNew(x.v.Numbers, Number{p.Code, unit, rng})
+		}
+	}
+}
+
+// appendNew leaves out a row that is there already; equal rows stand close together, and a resource
+// with very many of them pays no more than a short look back.
+func appendNew[T comparable](list []T, v T) []T {
+	for i := len(list) - 1; i >= 0 && i >= len(list)-64; i-- {
+		if list[i] == v {
+			return list
+		}
+	}
+	return append(list, v)
 }
 
 func deceased(res *fhir.Resource) string {
@@ -72,27 +139,52 @@ func deceased(res *fhir.Resource) string {
 	return "false"
 }
 
-func (v *Values) tokens(p *Parameter, nodes []fhir.Node) {
-	add := func(system, code string) {
-		if code != "" {
-			v.Tokens = append(v.Tokens, Token{p.Code, cut(system), cut(code)})
+func (x *extraction) addToken(param, system, code string) {
+	x.v.Tokens = appendNew(x.v.Tokens, Token{param, cut(system), cut(code)})
+}
+
+// token reads a code, boolean, string, Coding, CodeableConcept, Identifier or ContactPoint.
+func (x *extraction) token(param string, n *fhir.Node) {
+	before := len(x.v.Tokens)
+	tokenValues(n, func(system, code string) { x.addToken(param, system, code) })
+	if n.Kind != '{' {
+		return
+	}
+	if value := n.Get("value").Text(); value != "" {
+		for _, c := range n.Path("type", "coding").List() {
+			if code := c.Get("code").Text(); code != "" {
+				x.addToken(param+":of-type", c.Get("system").Text(), code+"|"+value)
+			}
 		}
 	}
-	for _, n := range nodes {
-		switch {
-		case n.Kind != '{':
-			add("", n.Text())
-		case !n.Get("coding").IsZero():
-			for _, c := range n.Get("coding").List() {
-				add(c.Get("system").Text(), c.Get("code").Text())
-			}
-		case !n.Get("code").IsZero():
-			add(n.Get("system").Text(), n.Get("code").Text())
-		case contactSystem(n.Get("system").Text()):
-			add("", n.Get("value").Text())
-		default:
-			add(n.Get("system").Text(), n.Get("value").Text())
+	if len(x.v.Tokens) == before {
+		x.addToken(param, "", "")
+	}
+}
+
+func tokenValues(n *fhir.Node, add func(system, code string)) {
+	if n.Kind != '{' {
+		if code := n.Text(); code != "" {
+			add("", code)
 		}
+		return
+	}
+	if coding := n.Get("coding"); !coding.IsZero() {
+		for _, c := range coding.List() {
+			if code := c.Get("code").Text(); code != "" {
+				add(c.Get("system").Text(), code)
+			}
+		}
+		return
+	}
+	system, code := n.Get("system").Text(), n.Get("code").Text()
+	if code == "" {
+		if code = n.Get("value").Text(); contactSystem(system) {
+			system = ""
+		}
+	}
+	if code != "" {
+		add(system, code)
 	}
 }
 
@@ -105,30 +197,59 @@ func contactSystem(s string) bool {
 	return false
 }
 
-func (v *Values) refs(p *Parameter, nodes []fhir.Node, base string) {
-	for _, n := range nodes {
-		s := n.Text()
-		if n.Kind == '{' {
-			s = n.Get("reference").Text()
+// reference reads a Reference or a canonical.
+func (x *extraction) reference(param string, n *fhir.Node) {
+	s := n.Text()
+	if n.Kind == '{' {
+		s = n.Get("reference").Text()
+		if id := n.Get("identifier"); id.Kind == '{' && id.Get("value").Text() != "" {
+			x.addToken(param+":identifier", id.Get("system").Text(), id.Get("value").Text())
+		} else if s == "" && n.Get("resourceType").IsZero() {
+			x.addToken(param+":identifier", "", "") // present, though it leads nowhere
 		}
-		if ref, ok := fhir.ParseReference(s, base); ok {
-			v.Refs = append(v.Refs, Ref{p.Code, ref.Type, ref.ID})
-		} else if s != "" && !strings.HasPrefix(s, "#") {
-			v.Refs = append(v.Refs, Ref{p.Code, "", cut(s)})
+	}
+	if ref, ok := fhir.ParseReference(s, x.base); ok {
+		x.v.Refs = appendNew(x.v.Refs, Ref{param, ref.Type, ref.ID})
+	} else if !strings.HasPrefix(s, "#") {
+		x.uri(param, s)
+	}
+}
+
+// uri keeps a versioned canonical also without its version (R4 3.1.1.4.11).
+func (x *extraction) uri(param, s string) {
+	if s == "" {
+		return
+	}
+	x.v.URIs = appendNew(x.v.URIs, URI{param, cut(s)})
+	if url, version, found := strings.Cut(s, "|"); found && url != "" && version != "" {
+		x.v.URIs = appendNew(x.v.URIs, URI{param, cut(url)})
+	}
+}
+
+// text reads a string, HumanName or Address.
+func (x *extraction) text(param string, n *fhir.Node) {
+	if n.Kind != '{' {
+		x.addText(param, n.Text())
+		return
+	}
+	for i := range n.Members {
+		switch n.Members[i].Name {
+		case "text", "family", "given", "prefix", "suffix", "line", "city", "district", "state", "country", "postalCode":
+			for _, item := range n.Members[i].Value.List() {
+				x.addText(param, item.Text())
+			}
 		}
 	}
 }
 
-func (v *Values) dates(p *Parameter, nodes []fhir.Node) {
-	for _, n := range nodes {
-		if rng, ok := dateSpan(n); ok {
-			v.Dates = append(v.Dates, Date{p.Code, rng})
-		}
+func (x *extraction) addText(param, s string) {
+	if s != "" {
+		x.v.Strings = appendNew(x.v.Strings, Text{param, cut(Fold(s)), cut(s)})
 	}
 }
 
 // dateSpan reads a date, a Period or the outer bounds of a Timing.
-func dateSpan(n fhir.Node) (Range, bool) {
+func dateSpan(n *fhir.Node) (Range, bool) {
 	if n.Kind == '"' {
 		rng, err := ParseDate(n.Text())
 		return rng, err == nil
@@ -142,10 +263,11 @@ func dateSpan(n fhir.Node) (Range, bool) {
 		}
 		return out, out.Lo < out.Hi
 	}
+	period := *n
 	if bounds := n.Path("repeat", "boundsPeriod"); !bounds.IsZero() {
-		n = bounds
+		period = bounds
 	}
-	start, end := n.Get("start").Text(), n.Get("end").Text()
+	start, end := period.Get("start").Text(), period.Get("end").Text()
 	if start == "" && end == "" {
 		return Range{}, false
 	}
@@ -167,72 +289,89 @@ func dateSpan(n fhir.Node) (Range, bool) {
 	return out, out.Lo < out.Hi
 }
 
-func (v *Values) strings(p *Parameter, nodes []fhir.Node) {
-	add := func(s string) {
-		if s != "" {
-			v.Strings = append(v.Strings, Text{p.Code, cut(Fold(s)), cut(s)})
-		}
+// quantitySpan reads a number, Quantity (with comparator), Range, Money, or the limits of SampledData.
+func quantitySpan(n *fhir.Node) (Unit, Range, bool) {
+	if n.Kind == '0' {
+		f, ok := number(*n)
+		return Unit{}, point(f), ok
 	}
-	for _, n := range nodes {
-		if n.Kind != '{' {
-			add(n.Text())
-			continue
-		}
-		for _, name := range []string{"text", "family", "given", "prefix", "suffix", "line", "city", "district", "state", "country", "postalCode"} {
-			for _, item := range n.Get(name).List() {
-				add(item.Text())
-			}
-		}
+	if n.Kind != '{' {
+		return Unit{}, Range{}, false
 	}
+	if f, ok := number(n.Get("value")); ok {
+		return unitOf(*n), compared(f, n.Get("comparator").Text()), true
+	}
+	low, high, owner := n.Get("low"), n.Get("high"), *n
+	lo, hasLo := number(low.Get("value"))
+	hi, hasHi := number(high.Get("value"))
+	switch {
+	case hasLo:
+		owner = low
+	case hasHi:
+		owner = high
+	default: // SampledData says between which values its samples lie
+		lo, hasLo = number(n.Get("lowerLimit"))
+		hi, hasHi = number(n.Get("upperLimit"))
+		owner = n.Get("origin")
+	}
+	if !hasLo && !hasHi {
+		return Unit{}, Range{}, false
+	}
+	rng := Range{OpenLo, OpenHi}
+	if hasLo {
+		rng.Lo = Ordered(lo)
+	}
+	if hasHi {
+		rng.Hi = Ordered(hi) + 1
+	}
+	return unitOf(owner), rng, rng.Lo < rng.Hi
 }
 
-func (v *Values) dedupe() {
-	v.Tokens, v.Refs, v.Dates, v.Strings = unique(v.Tokens), unique(v.Refs), unique(v.Dates), unique(v.Strings)
+func number(n fhir.Node) (float64, bool) {
+	if n.Kind != '0' {
+		return 0, false
+	}
+	f, err := strconv.ParseFloat(string(n.Raw()), 64)
+	return f, err == nil && !math.IsInf(f, 0)
 }
 
-func unique[T comparable](in []T) []T {
-	seen := make(map[T]bool, len(in))
-	out := in[:0]
-	for _, x := range in {
-		if !seen[x] {
-			seen[x] = true
-			out = append(out, x)
-		}
+// compared is the span a value with a comparator stands for.
+func compared(f float64, comparator string) Range {
+	rng := point(f)
+	switch comparator {
+	case "<":
+		return Range{OpenLo, rng.Lo}
+	case "<=":
+		return Range{OpenLo, rng.Hi}
+	case ">":
+		return Range{rng.Hi, OpenHi}
+	case ">=":
+		return Range{rng.Lo, OpenHi}
 	}
-	return out
+	return rng
 }
 
-// clinical takes the span of the type's own clinical date parameters; birthdate and the like say
-// nothing about when care happened.
-func (v *Values) clinical(res *fhir.Resource) {
-	if res.Type == "Patient" {
-		return
+// unitOf is a quantity's coded unit, else its printed one; Money has its currency.
+func unitOf(n fhir.Node) Unit {
+	if code := n.Get("code").Text(); code != "" {
+		return Unit{cut(n.Get("system").Text()), cut(code)}
 	}
+	if currency := n.Get("currency").Text(); currency != "" {
+		return Unit{"urn:iso:std:iso:4217", cut(currency)}
+	}
+	return Unit{"", cut(n.Get("unit").Text())}
+}
+
+// clinical is the span of the type's own clinical date parameters.
+func clinical(dates []Date, counts map[string]bool) Range {
 	lo, hi := int64(OpenHi), int64(OpenLo)
-	for _, d := range v.Dates {
-		switch d.Param {
-		case "date", "onset-date", "authored", "authoredon", "recorded-date", "period", "start-date", "effective":
+	for _, d := range dates {
+		if counts[d.Param] {
 			lo, hi = min(lo, d.Lo), max(hi, d.Hi)
 		}
 	}
 	if lo < hi {
-		v.Clinical = Range{lo, hi}
+		return Range{lo, hi}
 	}
-}
-
-// Fold is the form strings are matched in: no case, no accents, single spaces (R4 3.1.1.4.8).
-func Fold(s string) string {
-	t := transform.Chain(norm.NFD, runes.Remove(runes.In(unicode.Mn)), norm.NFC)
-	folded, _, err := transform.String(t, s)
-	if err != nil {
-		folded = s
-	}
-	return strings.Join(strings.Fields(strings.ToLower(folded)), " ")
-}
-
-func cut(s string) string {
-	if len(s) <= maxIndexed {
-		return s
-	}
-	return strings.ToValidUTF8(s[:maxIndexed], "")
+	return Range{OpenLo, OpenHi}
 }

