@@ -21,6 +21,9 @@ const (
 	Create Method = iota + 1
 	Update
 	Delete
+	// Keep changes nothing and reports the record as it stands; Skip reports that there was none to delete.
+	Keep
+	Skip
 )
 
 // Change is one write. Owner must be the custodian of what it changes; to anyone else a resource that
@@ -83,6 +86,7 @@ type writer struct {
 	interned    map[dictKey]int64
 	newSegments map[string]access.NumberedSegment
 	touched     map[int64]bool // patients whose grants must be computed anew
+	indexed     int            // index rows so far, against maxIndexRows
 }
 
 // write runs fn in one transaction with a fresh writer and shares what it interned after the commit.
@@ -144,17 +148,22 @@ func (w *writer) apply(changes []Change, finish func([]Written) (Commit, error))
 			return nil, err
 		}
 	}
+	return out, w.finish(out, finish)
+}
+
+// finish writes what must be durable together with the changes.
+func (w *writer) finish(out []Written, finish func([]Written) (Commit, error)) error {
 	if finish == nil {
-		return out, nil
+		return nil
 	}
 	commit, err := finish(out)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := w.insertLeaves(commit.Leaves); err != nil {
-		return nil, errors.Join(ErrLog, err)
+		return errors.Join(ErrLog, err)
 	}
-	return out, w.insertDeliveries(commit.Deliveries)
+	return w.insertDeliveries(commit.Deliveries)
 }
 
 // head is a res row.
@@ -177,6 +186,9 @@ func (w *writer) head(typeNo int64, id string) (head, bool, error) {
 }
 
 func (w *writer) change(c Change) (Written, error) {
+	if c.Method == Skip {
+		return w.skip(c), nil
+	}
 	typeNo, err := w.intern(dictType, c.Type)
 	if err != nil {
 		return Written{}, err
@@ -194,6 +206,8 @@ func (w *writer) change(c Change) (Written, error) {
 	switch {
 	case c.Method == Delete:
 		return w.remove(c, typeNo, h, found)
+	case c.Method == Keep:
+		return w.keep(c, h, found)
 	case c.Method == Create && found:
 		return Written{}, ErrExists
 	case !found && c.Method == Update && !c.MayCreate:
@@ -213,7 +227,11 @@ func (w *writer) custodian(seg int64) string {
 			return n.Segment.Custodian
 		}
 	}
-	return ""
+	s, err := w.segment(seg) // made by another replica, or in the same group commit
+	if err != nil {
+		return "" // nobody's: the change is refused
+	}
+	return s.Custodian
 }
 
 func (w *writer) put(c Change, typeNo int64, h head, found bool) (Written, error) {
@@ -243,6 +261,9 @@ func (w *writer) put(c Change, typeNo int64, h head, found bool) (Written, error
 	updated := time.UnixMicro(w.now).UTC()
 	sealed := fhir.Seal(c.Resource, c.ID, h.ver+1, updated, w.s.base)
 	values := w.s.registry.Extract(c.Resource, w.s.base)
+	if err := w.budget(values, len(pats)); err != nil {
+		return Written{}, err
+	}
 	row := resRow{rid: h.rid, typeNo: typeNo, id: c.ID, pats: pats, ver: h.ver + 1, seq: w.s.ids.next(), seg: seg, hash: hash, clinical: values.Clinical}
 	if err := w.saveHead(row, found); err != nil {
 		return Written{}, err
@@ -258,6 +279,9 @@ func (w *writer) put(c Change, typeNo int64, h head, found bool) (Written, error
 		return Written{}, err
 	}
 	if err := w.touch(c.Type, row); err != nil {
+		return Written{}, err
+	}
+	if err := w.vouch(c, row.rid); err != nil {
 		return Written{}, err
 	}
 	out.Version, out.Updated, out.Doc, out.Spans = row.ver, updated, sealed.Doc, sealed.Spans()
