@@ -63,6 +63,9 @@ type Released struct {
 	version int64
 	updated time.Time
 	notice  bool
+
+	contentType string // of raw bytes, "" for FHIR
+	unmodified  bool
 }
 
 // Body is the bytes.
@@ -135,6 +138,12 @@ func decideTarget(p access.Principal, t store.Target, subject store.Subject, seg
 // Resource releases one resource that Lookup found, or records the denial and returns *Denied. An
 // unknown id goes the same way with the same kind of audit row.
 func (g *Gate) Resource(ctx context.Context, req Request, t store.Target) (*Released, error) {
+	return g.ResourceUnless(ctx, req, t, nil)
+}
+
+// ResourceUnless is Resource for a client that may hold the version already: where held says so and the bytes can be
+// no others than those it got, the answer has none. The event is written all the same.
+func (g *Gate) ResourceUnless(ctx context.Context, req Request, t store.Target, held func(version int64, updated time.Time) bool) (*Released, error) {
 	now, err := g.Records.Now(ctx)
 	if err != nil {
 		return nil, err
@@ -153,6 +162,14 @@ func (g *Gate) Resource(ctx context.Context, req Request, t store.Target) (*Rele
 			return nil, err
 		}
 		return nil, fhir.NewProblem(fhir.Gone, "deleted", "the resource has been deleted")
+	}
+	if held != nil && steady(&t.Row, decision) && held(t.Row.Version, t.Row.Updated) {
+		ev := g.event(req, audit.Disclosure, now)
+		ev.Outcome = "not-modified"
+		if err := g.append(ctx, withSubject(ev, t.Subject, decision, &t.Row)...); err != nil {
+			return nil, err
+		}
+		return &Released{version: t.Row.Version, updated: t.Row.Updated, unmodified: true}, nil
 	}
 	hidden, err := g.hidden(ctx, req, []store.Row{t.Row})
 	if err != nil {

@@ -90,7 +90,7 @@ func (w *writer) remember(o *Once, out []Written) error {
 // again is what a change did, with the version it made as it is stored and labelled now. A record that is no longer
 // the owner's is not found.
 func (w *writer) again(d did, owner string) (Written, error) {
-	out := Written{Type: d.Type, ID: d.ID, Version: d.Version, Updated: time.UnixMicro(d.At).UTC(), Created: d.Created, Unchanged: d.Unchanged, Deleted: d.Deleted}
+	out := Written{Type: d.Type, ID: d.ID, Version: d.Version, Updated: time.UnixMicro(d.At).UTC(), Created: d.Created, Unchanged: d.Unchanged, Deleted: d.Deleted, Replayed: true}
 	out.Segment.Custodian = owner
 	if d.ID == "" {
 		return out, nil

@@ -18,6 +18,8 @@ type Row struct {
 	Method   Method // for history: what made the version
 	Segment  int64
 	Included bool // by _include or _revinclude, not a match
+	// Relabelled reports, after Lookup, that the labels changed since the version was written: same version, other bytes.
+	Relabelled bool
 	Doc      []byte
 	Spans    string
 
@@ -86,6 +88,7 @@ func (s *Store) Lookup(ctx context.Context, f access.Filter, typ, id string, ver
 		if err != nil {
 			return err
 		}
+		row.Relabelled = row.Segment != own
 		row.Segment = s.governing(row.Segment, own)
 		row.Type, row.ID, row.Version, row.Updated, row.Method = typ, id, ver, time.UnixMicro(at).UTC(), Method(op)
 		row.Deleted = row.Method == Delete

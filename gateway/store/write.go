@@ -46,6 +46,7 @@ type Written struct {
 	Created   bool
 	Unchanged bool // an identical body: no new version
 	Deleted   bool
+	Replayed  bool // done by an earlier request with the same key
 	Patients  []string
 	Segment   label.Segment
 	Doc       []byte // stored bytes, nil for Delete
