@@ -34,6 +34,7 @@ type Server struct {
 	Logger   *slog.Logger
 
 	principals principalCache
+	zippers    zippers
 	engine     *gin.Engine // batch entries go through it again
 }
 

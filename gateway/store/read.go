@@ -20,8 +20,8 @@ type Row struct {
 	Included bool // by _include or _revinclude, not a match
 	// Relabelled reports, after Lookup, that the labels changed since the version was written: same version, other bytes.
 	Relabelled bool
-	Doc      []byte
-	Spans    string
+	Doc        []byte
+	Spans      string
 
 	rid, pat, npat, epoch int64
 	period                consent.Period
