@@ -100,15 +100,27 @@ func ReadSpans(doc []byte, spans string) Sealed {
 
 // WithSecurity is the body with meta.security spliced in. security is a JSON array or empty.
 func (s Sealed) WithSecurity(security []byte) ([]byte, bool) {
-	if s.MetaEnd <= 0 || s.MetaEnd >= len(s.Doc) || s.Doc[s.MetaEnd] != '}' {
-		return nil, false
-	}
-	if len(security) == 0 {
+	if len(security) == 0 && s.whole() {
 		return s.Doc, true
 	}
-	out := make([]byte, 0, len(s.Doc)+len(security)+16)
+	return s.AppendWithSecurity(make([]byte, 0, len(s.Doc)+len(security)+16), security)
+}
+
+// AppendWithSecurity appends what WithSecurity gives. A damaged span table appends nothing and reports false.
+func (s Sealed) AppendWithSecurity(out, security []byte) ([]byte, bool) {
+	if !s.whole() {
+		return out, false
+	}
+	if len(security) == 0 {
+		return append(out, s.Doc...), true
+	}
 	out = append(out, s.Doc[:s.MetaEnd]...)
 	out = append(out, `,"security":`...)
 	out = append(out, security...)
 	return append(out, s.Doc[s.MetaEnd:]...), true
+}
+
+// whole reports whether the span table fits the document.
+func (s Sealed) whole() bool {
+	return s.MetaEnd > 0 && s.MetaEnd < len(s.Doc) && s.Doc[s.MetaEnd] == '}'
 }

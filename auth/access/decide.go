@@ -250,6 +250,38 @@ func redisclosure(org Organization, purpose string) string {
 // NoticeVersion names the texts of 2.32 as they stand in Notice.
 const NoticeVersion = "2.32-2024"
 
+// NextChange is the next instant after now at which an answer about the patient can change, zero for none.
+func NextChange(f Facts, now time.Time) time.Time {
+	for _, at := range breakpoints(f) {
+		if at.After(now) {
+			return at
+		}
+	}
+	return time.Time{}
+}
+
+// DistinguishesPeriods reports whether an instrument speaks of clinical periods: then answers depend on the record's own.
+func (f Facts) DistinguishesPeriods() bool {
+	for i := range f.Consents {
+		if periods(&f.Consents[i].Root) {
+			return true
+		}
+	}
+	return false
+}
+
+func periods(p *consent.Provision) bool {
+	if p.Period != nil {
+		return true
+	}
+	for i := range p.Nested {
+		if periods(&p.Nested[i]) {
+			return true
+		}
+	}
+	return false
+}
+
 // breakpoints lists the instants at which an answer about the patient can change.
 func breakpoints(f Facts) []time.Time {
 	var at []time.Time

@@ -6,6 +6,7 @@ package capability
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"trellis/fhir"
 )
@@ -24,6 +25,7 @@ type Resource struct {
 	RevIncludes  []string
 	Includes     []string
 	UpdateCreate bool
+	Conditional  []string // interactions that take a condition
 }
 
 // Server is what the statement is made from.
@@ -34,6 +36,8 @@ type Server struct {
 	Date      string // when the software was released, a FHIR dateTime
 	Resources []Resource
 	System    []string // system interactions
+
+	PatchFormats []string
 }
 
 // Statement is the CapabilityStatement (https://hl7.org/fhir/R4/capabilitystatement.html).
@@ -54,19 +58,32 @@ func Statement(s Server) ([]byte, error) {
 		Versioning       string      `json:"versioning"`
 		ReadHistory      bool        `json:"readHistory"`
 		UpdateCreate     bool        `json:"updateCreate"`
-		ConditionalMatch bool        `json:"conditionalCreate"`
+		CreateIf         bool        `json:"conditionalCreate"`
+		ReadIf           string      `json:"conditionalRead"`
+		UpdateIf         bool        `json:"conditionalUpdate"`
+		DeleteIf         string      `json:"conditionalDelete"`
+		ReferencePolicy  []string    `json:"referencePolicy"`
 		SearchInclude    []string    `json:"searchInclude,omitempty"`
 		SearchRevInclude []string    `json:"searchRevInclude,omitempty"`
 		SearchParam      []Parameter `json:"searchParam,omitempty"`
 	}
 	resources := make([]resource, 0, len(s.Resources))
 	for _, r := range s.Resources {
+		deleteIf := "not-supported"
+		if slices.Contains(r.Conditional, "delete") {
+			deleteIf = "single"
+		}
+		readIf := "not-supported"
+		if slices.Contains(r.Conditional, "read") {
+			readIf = "full-support"
+		}
 		resources = append(resources, resource{Type: r.Type, Interaction: codes(r.Interactions), Versioning: "versioned-update", ReadHistory: true,
-			UpdateCreate: r.UpdateCreate, SearchInclude: r.Includes, SearchRevInclude: r.RevIncludes, SearchParam: r.Parameters})
+			CreateIf: slices.Contains(r.Conditional, "create"), UpdateIf: slices.Contains(r.Conditional, "update"), DeleteIf: deleteIf, ReadIf: readIf,
+			ReferencePolicy: []string{"literal", "local"}, UpdateCreate: r.UpdateCreate, SearchInclude: r.Includes, SearchRevInclude: r.RevIncludes, SearchParam: r.Parameters})
 	}
 	return json.Marshal(map[string]any{
 		"resourceType": "CapabilityStatement", "status": "active", "date": s.Date, "kind": "instance", "fhirVersion": "4.0.1",
-		"format": []string{"json", fhir.ContentType}, "software": map[string]string{"name": "Trellis", "version": s.Version},
+		"format": []string{"json", fhir.ContentType}, "patchFormat": s.PatchFormats, "software": map[string]string{"name": "Trellis", "version": s.Version},
 		"implementation": map[string]string{"description": "Trellis, a FHIR gateway for recovery support", "url": s.Base},
 		"rest": []any{map[string]any{
 			"mode": "server",

@@ -3,13 +3,11 @@ package release
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 	"time"
 
 	"trellis/auth/access"
-	"trellis/auth/consent"
 	"trellis/fhir"
 	"trellis/gateway/audit"
 	"trellis/gateway/store"
@@ -17,11 +15,13 @@ import (
 
 // Set is a search result or history page before release.
 type Set struct {
-	Type    string // Bundle.type: searchset or history
-	Rows    []store.Row
-	Links   []Link
-	Total   *int64       // count of the caller's view, when asked for
-	Outcome []fhir.Issue // warnings to tell the client
+	Type     string // Bundle.type: searchset or history
+	Rows     []store.Row
+	Links    []Link
+	Total    *int64       // count of the caller's view, when asked for
+	Outcome  []fhir.Issue // warnings to tell the client
+	Summary  fhir.Summary // what of each resource is wanted
+	Elements []string
 }
 
 // Link is a Bundle.link.
@@ -38,27 +38,30 @@ func (g *Gate) Bundle(ctx context.Context, req Request, set Set) (*Released, err
 	if err != nil {
 		return nil, err
 	}
-	b := &assembly{g: g, ctx: ctx, req: req, now: now, hidden: hidden, patients: map[string]*patientEvents{}}
+	b := &assembly{g: g, ctx: ctx, req: req, set: set, now: now, hidden: hidden, patients: map[string]*patientEvents{}}
+	b.open()
 	for i := range set.Rows {
-		if err := b.row(&set.Rows[i], set.Type); err != nil {
+		if err := b.row(&set.Rows[i]); err != nil {
 			return nil, err
 		}
 	}
-	body := b.bundle(set)
-	if err := g.append(ctx, b.events(body)...); err != nil {
+	b.close()
+	if err := g.append(ctx, b.events()...); err != nil {
 		return nil, err
 	}
-	return &Released{body: body, notice: b.notice}, nil
+	return &Released{body: b.out, notice: b.notice}, nil
 }
 
-// assembly collects entries and what each patient's event says of them.
+// assembly writes the Bundle and collects what each patient's event says of it.
 type assembly struct {
 	g        *Gate
 	ctx      context.Context
 	req      Request
+	set      Set
 	now      time.Time
 	hidden   map[fhir.Reference]bool
-	entries  [][]byte
+	out      []byte
+	entries  int
 	scopes   []string
 	notice   bool
 	order    []string
@@ -66,42 +69,93 @@ type assembly struct {
 }
 
 type patientEvents struct {
-	decisions []access.Decision
-	segments  map[string]bool
+	decisions []*decided
 	resources []audit.Resource
 }
 
-func (b *assembly) row(row *store.Row, bundleType string) error {
+// open writes what stands before the entries.
+func (b *assembly) open() {
+	size := 1 << 10
+	for i := range b.set.Rows {
+		size += len(b.set.Rows[i].Doc) + 400
+	}
+	b.out = append(make([]byte, 0, size), `{"resourceType":"Bundle","type":"`+b.set.Type+`"`...)
+	if b.set.Total != nil {
+		b.out = append(b.out, `,"total":`...)
+		b.out = strconv.AppendInt(b.out, *b.set.Total, 10)
+	}
+	for i, l := range b.set.Links {
+		if i == 0 {
+			b.out = append(b.out, `,"link":[`...)
+		} else {
+			b.out = append(b.out, ',')
+		}
+		b.out = append(b.out, `{"relation":"`+l.Relation+`","url":`...)
+		b.out = append(b.out, fhir.Quote(l.URL)...)
+		b.out = append(b.out, '}')
+	}
+	if len(b.set.Links) > 0 {
+		b.out = append(b.out, ']')
+	}
+}
+
+// next begins an entry.
+func (b *assembly) next() {
+	if b.entries == 0 {
+		b.out = append(b.out, `,"entry":[`...)
+	} else {
+		b.out = append(b.out, ',')
+	}
+	b.entries++
+}
+
+func (b *assembly) row(row *store.Row) error {
 	subject, err := b.g.Records.Subject(b.ctx, row)
 	if err != nil {
 		return err
 	}
-	d, consents := Decide(b.req.Principal, subject, b.g.Records.Segment(row.Segment), b.now)
-	if d.Effect != access.Permit {
-		b.g.Logger.ErrorContext(b.ctx, "store and decision disagree; left out", "request", b.req.RequestID, "code", d.Code)
+	d := b.g.decided(b.req.Principal, subject, row, b.now)
+	if d.decision.Effect != access.Permit {
+		b.g.Logger.ErrorContext(b.ctx, "store and decision disagree; left out", "request", b.req.RequestID, "code", d.decision.Code)
 		return nil
 	}
-	var body []byte
+	b.next()
+	b.out = append(append(append(append(b.out, `{"fullUrl":"`...), b.g.Base...), '/'), row.Type...)
+	b.out = append(append(append(b.out, '/'), row.ID...), '"') // ids are [A-Za-z0-9.-]
 	if !row.Deleted {
-		var notice bool
-		if body, notice, err = b.g.render(row, d, consents, b.hidden, false); err != nil {
+		b.out = append(b.out, `,"resource":`...)
+		if err := b.resource(row, d); err != nil {
 			return err
 		}
-		if notice {
-			b.remember(d, consents)
+		if d.carry.notice {
+			b.remember(d.carry)
 		}
 	}
-	b.entries = append(b.entries, b.entry(row, bundleType, body))
+	b.context(row)
 	b.note(subject, d, row)
 	return nil
 }
 
-func (b *assembly) remember(d access.Decision, consents []consent.Consent) {
-	b.notice = true
-	carry, err := obligations(d, consents)
-	if err != nil {
-		return // render refused it already
+// resource appends the released form of a row.
+func (b *assembly) resource(row *store.Row, d *decided) error {
+	if b.set.Summary == fhir.SummaryFalse && len(b.set.Elements) == 0 {
+		var err error
+		b.out, err = b.g.render(b.out, row, d, b.hidden, false)
+		return err
 	}
+	body, err := b.g.render(nil, row, d, b.hidden, false)
+	if err != nil {
+		return err
+	}
+	if body, err = fhir.Summarize(body, b.set.Summary, b.set.Elements); err != nil {
+		return err
+	}
+	b.out = append(b.out, body...)
+	return nil
+}
+
+func (b *assembly) remember(carry carried) {
+	b.notice = true
 	for _, s := range carry.scopes {
 		if !slices.Contains(b.scopes, s) {
 			b.scopes = append(b.scopes, s)
@@ -109,36 +163,32 @@ func (b *assembly) remember(d access.Decision, consents []consent.Consent) {
 	}
 }
 
-func (b *assembly) note(s store.Subject, d access.Decision, row *store.Row) {
-	ids := []string{""}
-	if len(s.Patients) > 0 {
-		ids = ids[:0]
-		for _, p := range s.Patients {
-			ids = append(ids, "Patient/"+p.ID)
-		}
+func (b *assembly) note(s store.Subject, d *decided, row *store.Row) {
+	if len(s.Patients) == 0 {
+		b.notePatient("", d, row)
 	}
-	for _, id := range ids {
-		p := b.patients[id]
-		if p == nil {
-			p = &patientEvents{segments: map[string]bool{}}
-			b.patients[id] = p
-			b.order = append(b.order, id)
-		}
-		p.resources = append(p.resources, manifest(row))
-		if key := fmt.Sprint(row.Segment, row.Type, d.Code); !p.segments[key] {
-			p.segments[key] = true
-			p.decisions = append(p.decisions, d)
-		}
+	for i := range s.Patients {
+		b.notePatient(s.Patients[i].ID, d, row)
 	}
 }
 
-func (b *assembly) entry(row *store.Row, bundleType string, body []byte) []byte {
-	out := []byte(`{"fullUrl":`)
-	out = append(out, fhir.Quote(b.g.Base+"/"+row.Type+"/"+row.ID)...)
-	if body != nil {
-		out = append(append(out, `,"resource":`...), body...)
+func (b *assembly) notePatient(id string, d *decided, row *store.Row) {
+	p := b.patients[id]
+	if p == nil {
+		p = &patientEvents{resources: make([]audit.Resource, 0, len(b.set.Rows))}
+		b.patients[id] = p
+		b.order = append(b.order, id)
 	}
-	if bundleType == "history" {
+	p.resources = append(p.resources, manifest(row))
+	if !slices.Contains(p.decisions, d) {
+		p.decisions = append(p.decisions, d)
+	}
+}
+
+// context ends an entry with how it came into the Bundle.
+func (b *assembly) context(row *store.Row) {
+	switch {
+	case b.set.Type == "history":
 		method, url := "PUT", row.Type+"/"+row.ID
 		switch row.Method {
 		case store.Create:
@@ -148,23 +198,19 @@ func (b *assembly) entry(row *store.Row, bundleType string, body []byte) []byte 
 		case store.Delete:
 			method = "DELETE"
 		}
-		out = append(out, `,"request":{"method":"`+method+`","url":`...)
-		out = append(out, fhir.Quote(url)...)
-		out = append(out, `},"response":{"status":"200","etag":"W/\"`+strconv.FormatInt(row.Version, 10)+`\"","lastModified":"`+row.Updated.Format(fhir.InstantLayout)+`"}}`...)
-		return out
+		b.out = append(b.out, `,"request":{"method":"`+method+`","url":"`+url+`"},"response":{"status":"200","etag":"W/\"`+strconv.FormatInt(row.Version, 10)+`\"","lastModified":"`+row.Updated.Format(fhir.InstantLayout)+`"}}`...)
+	case b.set.Type == "searchset" && row.Included:
+		b.out = append(b.out, `,"search":{"mode":"include"}}`...)
+	case b.set.Type == "searchset":
+		b.out = append(b.out, `,"search":{"mode":"match"}}`...)
+	default:
+		b.out = append(b.out, '}')
 	}
-	if bundleType == "collection" {
-		return append(out, '}')
-	}
-	mode := "match"
-	if row.Included {
-		mode = "include"
-	}
-	return append(out, `,"search":{"mode":"`+mode+`"}}`...)
 }
 
-func (b *assembly) bundle(set Set) []byte {
-	issues := slices.Clone(set.Outcome)
+// close writes the outcome, when there is something to say, and the end.
+func (b *assembly) close() {
+	issues := slices.Clone(b.set.Outcome)
 	severity := "warning"
 	if b.notice {
 		severity = "information"
@@ -174,48 +220,23 @@ func (b *assembly) bundle(set Set) []byte {
 		}
 	}
 	if len(issues) > 0 {
-		entry := append([]byte(`{"resource":`), fhir.Outcome(severity, issues)...)
-		if set.Type == "searchset" {
-			entry = append(entry, `,"search":{"mode":"outcome"}`...)
+		b.next()
+		b.out = append(append(b.out, `{"resource":`...), fhir.Outcome(severity, issues)...)
+		if b.set.Type == "searchset" {
+			b.out = append(b.out, `,"search":{"mode":"outcome"}`...)
 		}
-		b.entries = append(b.entries, append(entry, '}'))
+		b.out = append(b.out, '}')
 	}
-	out := []byte(`{"resourceType":"Bundle","type":"` + set.Type + `"`)
-	if set.Total != nil {
-		out = append(out, `,"total":`...)
-		out = strconv.AppendInt(out, *set.Total, 10)
+	if b.entries > 0 {
+		b.out = append(b.out, ']')
 	}
-	for i, l := range set.Links {
-		if i == 0 {
-			out = append(out, `,"link":[`...)
-		} else {
-			out = append(out, ',')
-		}
-		out = append(out, `{"relation":"`+l.Relation+`","url":`...)
-		out = append(out, fhir.Quote(l.URL)...)
-		out = append(out, '}')
-	}
-	if len(set.Links) > 0 {
-		out = append(out, ']')
-	}
-	for i, e := range b.entries {
-		if i == 0 {
-			out = append(out, `,"entry":[`...)
-		} else {
-			out = append(out, ',')
-		}
-		out = append(out, e...)
-	}
-	if len(b.entries) > 0 {
-		out = append(out, ']')
-	}
-	return append(out, '}')
+	b.out = append(b.out, '}')
 }
 
 // events is one event for each patient in the response; a response about nobody is one event too.
-func (b *assembly) events(body []byte) []audit.Event {
+func (b *assembly) events() []audit.Event {
 	ev := b.g.event(b.req, audit.Disclosure, b.now)
-	ev.Outcome, ev.Released, ev.ReleasedBytes = "released", audit.Digest(body), int64(len(body))
+	ev.Outcome, ev.Released, ev.ReleasedBytes = "released", audit.Digest(b.out), int64(len(b.out))
 	if b.notice {
 		ev.NoticeVersion = access.NoticeVersion
 	}
@@ -223,11 +244,21 @@ func (b *assembly) events(body []byte) []audit.Event {
 		ev.Decision = encode(b.emptyDecision())
 		return []audit.Event{ev}
 	}
-	var out []audit.Event
-	for _, id := range b.order {
-		e := ev
-		e.Patient, e.Resources, e.Decision = id, b.patients[id].resources, encode(b.patients[id].decisions)
-		out = append(out, e)
+	out := make([]audit.Event, len(b.order))
+	for i, id := range b.order {
+		out[i] = ev
+		if id != "" {
+			out[i].Patient = "Patient/" + id
+		}
+		out[i].Resources = b.patients[id].resources
+		decisions := append(make([]byte, 0, 1<<10), '[')
+		for j, d := range b.patients[id].decisions {
+			if j > 0 {
+				decisions = append(decisions, ',')
+			}
+			decisions = append(decisions, d.encoded...)
+		}
+		out[i].Decision = append(decisions, ']')
 	}
 	return out
 }

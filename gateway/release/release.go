@@ -45,6 +45,8 @@ type Gate struct {
 	Log     Log
 	Base    string // FHIR base URL
 	Logger  *slog.Logger
+
+	cache decisions
 }
 
 // Request is who asks for what, as the log keeps it.
@@ -63,6 +65,9 @@ type Released struct {
 	version int64
 	updated time.Time
 	notice  bool
+
+	contentType string // of raw bytes, "" for FHIR
+	unmodified  bool
 }
 
 // Body is the bytes.
@@ -135,15 +140,27 @@ func decideTarget(p access.Principal, t store.Target, subject store.Subject, seg
 // Resource releases one resource that Lookup found, or records the denial and returns *Denied. An
 // unknown id goes the same way with the same kind of audit row.
 func (g *Gate) Resource(ctx context.Context, req Request, t store.Target) (*Released, error) {
+	return g.ResourceUnless(ctx, req, t, nil)
+}
+
+// ResourceUnless is Resource for a client that may hold the version already: where held says so and the bytes can be
+// no others than those it got, the answer has none. The event is written all the same.
+func (g *Gate) ResourceUnless(ctx context.Context, req Request, t store.Target, held func(version int64, updated time.Time) bool) (*Released, error) {
 	now, err := g.Records.Now(ctx)
 	if err != nil {
 		return nil, err
 	}
-	decision, consents := decideTarget(req.Principal, t, t.Subject, g.Records.Segment(t.Subject.Segment), now)
-	if !t.Visible || decision.Effect != access.Permit {
-		if t.Visible != (decision.Effect == access.Permit) && t.Exists && t.Row.Version != 0 {
+	if !t.Exists || !t.Visible {
+		decision, _ := decideTarget(req.Principal, t, t.Subject, g.Records.Segment(t.Subject.Segment), now)
+		if t.Exists && t.Row.Version != 0 && decision.Effect == access.Permit {
 			g.Logger.ErrorContext(ctx, "store and decision disagree; denied", "request", req.RequestID, "code", decision.Code)
 		}
+		return nil, g.deny(ctx, req, t, decision, now)
+	}
+	d := g.decided(req.Principal, t.Subject, &t.Row, now)
+	decision := d.decision
+	if decision.Effect != access.Permit {
+		g.Logger.ErrorContext(ctx, "store and decision disagree; denied", "request", req.RequestID, "code", decision.Code)
 		return nil, g.deny(ctx, req, t, decision, now)
 	}
 	if t.Row.Deleted {
@@ -154,20 +171,30 @@ func (g *Gate) Resource(ctx context.Context, req Request, t store.Target) (*Rele
 		}
 		return nil, fhir.NewProblem(fhir.Gone, "deleted", "the resource has been deleted")
 	}
+	if held != nil && steady(&t.Row, decision) && held(t.Row.Version, t.Row.Updated) {
+		ev := g.event(req, audit.Disclosure, now)
+		ev.Outcome = "not-modified"
+		if err := g.append(ctx, withSubject(ev, t.Subject, decision, &t.Row)...); err != nil {
+			return nil, err
+		}
+		return &Released{version: t.Row.Version, updated: t.Row.Updated, unmodified: true}, nil
+	}
 	hidden, err := g.hidden(ctx, req, []store.Row{t.Row})
 	if err != nil {
 		return nil, err
 	}
-	body, notice, err := g.render(&t.Row, decision, consents, hidden, true)
+	body, err := g.render(make([]byte, 0, len(t.Row.Doc)+512), &t.Row, d, hidden, true)
 	if err != nil {
 		return nil, err
 	}
+	notice := d.carry.notice
 	ev := g.event(req, audit.Disclosure, now)
 	ev.Outcome, ev.Released, ev.ReleasedBytes = "released", audit.Digest(body), int64(len(body))
 	if notice {
 		ev.NoticeVersion = access.NoticeVersion
 	}
-	if err := g.append(ctx, withSubject(ev, t.Subject, decision, &t.Row)...); err != nil {
+	ev.Decision = d.encoded
+	if err := g.append(ctx, perPatient(ev, t.Subject, &t.Row)...); err != nil {
 		return nil, err
 	}
 	return &Released{body: body, version: t.Row.Version, updated: t.Row.Updated, notice: notice}, nil
@@ -205,6 +232,10 @@ func (g *Gate) event(req Request, kind audit.Kind, now time.Time) audit.Event {
 // withSubject is one event for each patient the row is about, or one without patient.
 func withSubject(ev audit.Event, s store.Subject, d access.Decision, row *store.Row) []audit.Event {
 	ev.Decision = encode(d)
+	return perPatient(ev, s, row)
+}
+
+func perPatient(ev audit.Event, s store.Subject, row *store.Row) []audit.Event {
 	ev.Resources = []audit.Resource{manifest(row)}
 	if len(s.Patients) == 0 {
 		return []audit.Event{ev}
@@ -271,22 +302,26 @@ func (g *Gate) hidden(ctx context.Context, req Request, rows []store.Row) (map[f
 	return out, nil
 }
 
-// render makes the released form of a row: references cut, labels and notice spliced in.
-func (g *Gate) render(row *store.Row, d access.Decision, consents []consent.Consent, hidden map[fhir.Reference]bool, alone bool) (body []byte, notice bool, err error) {
-	sealed := row.Sealed()
-	carry, err := obligations(d, consents)
-	if err != nil {
-		return nil, false, err
+// render appends the released form of a row: references cut, labels and notice spliced in.
+func (g *Gate) render(out []byte, row *store.Row, d *decided, hidden map[fhir.Reference]bool, alone bool) ([]byte, error) {
+	if d.failed != nil {
+		return nil, d.failed
 	}
+	sealed := row.Sealed()
 	// A custodian knows what its own record refers to, and must get back what it has to send in whole.
-	if d.Basis != "own-record" && anyHidden(sealed.Refs, hidden) {
+	if d.decision.Basis != "own-record" && anyHidden(sealed.Refs, hidden) {
+		var err error
 		if sealed, err = g.redact(sealed, hidden); err != nil {
-			return nil, false, err
+			return nil, err
 		}
 	}
-	body, ok := sealed.WithSecurity(security(g.Records.Segment(row.Segment).Security(), carry, alone))
-	if !ok {
-		return nil, false, fmt.Errorf("release: %s has a damaged span table", row.Type)
+	labels := d.labels[0]
+	if alone {
+		labels = d.labels[1]
 	}
-	return body, carry.notice, nil
+	out, ok := sealed.AppendWithSecurity(out, labels)
+	if !ok {
+		return nil, fmt.Errorf("release: %s has a damaged span table", row.Type)
+	}
+	return out, nil
 }

@@ -13,6 +13,7 @@ type Part struct {
 	Status   string
 	Location string
 	Version  int64
+	ETag     string // where Version is not known
 	Updated  time.Time
 	Body     []byte
 	Failed   bool
@@ -38,7 +39,13 @@ func Responses(bundleType string, parts []Part) *Released {
 			out = append(append(out, `,"location":`...), fhir.Quote(p.Location)...)
 		}
 		if p.Version != 0 {
-			out = append(out, `,"etag":"W/\"`+strconv.FormatInt(p.Version, 10)+`\"","lastModified":"`+p.Updated.UTC().Format(fhir.InstantLayout)+`"`...)
+			p.ETag = `W/"` + strconv.FormatInt(p.Version, 10) + `"`
+		}
+		if p.ETag != "" {
+			out = append(append(out, `,"etag":`...), fhir.Quote(p.ETag)...)
+		}
+		if !p.Updated.IsZero() {
+			out = append(out, `,"lastModified":"`+p.Updated.UTC().Format(fhir.InstantLayout)+`"`...)
 		}
 		if p.Failed && len(p.Body) > 0 {
 			out = append(append(out, `,"outcome":`...), p.Body...)

@@ -25,6 +25,10 @@ func problem(err error) *fhir.Problem {
 		return fhir.NewProblem(fhir.Precondition, "conflict", "the resource has another version than the one named").Because(err)
 	case errors.Is(err, store.ErrExists), errors.Is(err, store.ErrConflict):
 		return fhir.NewProblem(fhir.Conflict, "conflict", "the resource changed meanwhile; try again").Because(err)
+	case errors.Is(err, store.ErrReused):
+		return fhir.NewProblem(fhir.Unprocessable, "duplicate", "the Idempotency-Key was used for another request").Because(err)
+	case errors.Is(err, store.ErrTooMany):
+		return fhir.NewProblem(fhir.TooLarge, "too-costly", "the request stores more than one transaction may; send it in parts").Because(err)
 	case errors.Is(err, release.ErrLog), errors.Is(err, store.ErrLog):
 		return fhir.NewProblem(fhir.Unavailable, "transient", "nothing can be released now; try again").Because(err)
 	case errors.Is(err, store.ErrBusy), errors.Is(err, context.DeadlineExceeded):
@@ -87,5 +91,5 @@ func (s *Server) fail(c *gin.Context, err error) {
 		issues = []fhir.Issue{{Code: "exception", Text: "an internal error; the request id is " + c.GetString(headerReqID)}}
 	}
 	c.Abort()
-	c.Data(code, fhir.ContentType+"; charset=utf-8", fhir.Outcome("error", issues))
+	s.send(c, code, fhir.ContentType+"; charset=utf-8", fhir.Outcome("error", issues))
 }

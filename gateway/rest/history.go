@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"trellis/fhir"
 	"trellis/fhir/search"
@@ -12,22 +13,17 @@ import (
 )
 
 // history serves _history on an instance, a type and the system
-// (https://hl7.org/fhir/R4/http.html#history). A hidden resource has none: an instance history without
-// a visible version answers as for an unknown id.
+// (https://hl7.org/fhir/R4/http.html#history), newest version first and without a total. A hidden resource has none: an
+// instance history without a visible version answers as for an unknown id.
 func (k *call) history() error {
-	if err := k.knownParameters("_format", "_pretty", "_count", "_cursor"); err != nil {
+	if err := k.knownParameters("_format", "_pretty", "_count", "_cursor", "_since", "_at"); err != nil {
 		return err
 	}
-	count := search.DefaultCount
-	if v := k.c.Query("_count"); v != "" {
-		n, err := strconv.Atoi(v)
-		if err != nil || n < 1 {
-			return fhir.NewProblem(fhir.Invalid, "invalid", "_count must be a whole number, 1 or more")
-		}
-		count = min(n, search.MaxCount)
+	count, scope, asked, err := k.historyParameters()
+	if err != nil {
+		return err
 	}
-	scope := store.Scope{Type: k.c.Param("type"), ID: k.c.Param("id")}
-	binding := k.c.Request.URL.Path + "?" + strconv.Itoa(count)
+	binding := k.c.Request.URL.Path + "?" + asked.Encode()
 	after, err := k.s.Cursors.open(k.c.Query("_cursor"), binding, k.caller.principal)
 	if err != nil {
 		return err
@@ -41,15 +37,18 @@ func (k *call) history() error {
 		return err
 	}
 	if scope.ID != "" && len(rows) == 0 && before == 0 {
-		return k.absent(scope)
+		if done, err := k.absent(scope); done || err != nil {
+			return err
+		}
 	}
-	set := release.Set{Type: "history", Rows: rows, Links: []release.Link{{Relation: "self", URL: k.self(url.Values{"_count": {strconv.Itoa(count)}})}}}
+	set := release.Set{Type: "history", Rows: rows, Links: []release.Link{{Relation: "self", URL: k.self(asked)}}}
 	if next != 0 {
 		cursor, err := k.s.Cursors.seal(&store.Position{Row: next}, binding, k.caller.principal)
 		if err != nil {
 			return err
 		}
-		set.Links = append(set.Links, release.Link{Relation: "next", URL: k.self(url.Values{"_count": {strconv.Itoa(count)}, "_cursor": {cursor}})})
+		asked.Set("_cursor", cursor)
+		set.Links = append(set.Links, release.Link{Relation: "next", URL: k.self(asked)})
 	}
 	released, err := k.s.Gate.Bundle(k.ctx, k.req, set)
 	if err != nil {
@@ -59,15 +58,51 @@ func (k *call) history() error {
 	return nil
 }
 
-// absent records and answers an instance history nobody may see or that does not exist.
-func (k *call) absent(scope store.Scope) error {
-	target, err := k.s.Store.Lookup(k.ctx, k.caller.filter, scope.Type, scope.ID, -1)
+// historyParameters reads what a history may be narrowed to. asked is the same in one canonical form.
+func (k *call) historyParameters() (count int, scope store.Scope, asked url.Values, err error) {
+	count, asked = search.DefaultCount, url.Values{}
+	scope = store.Scope{Type: k.c.Param("type"), ID: k.c.Param("id")}
+	if v := k.c.Query("_count"); v != "" {
+		n, err := strconv.Atoi(v)
+		if err != nil || n < 1 {
+			return 0, scope, nil, fhir.NewProblem(fhir.Invalid, "invalid", "_count must be a whole number, 1 or more")
+		}
+		count = min(n, search.MaxCount)
+	}
+	asked.Set("_count", strconv.Itoa(count))
+	for name, into := range map[string]**search.Range{"_since": &scope.Since, "_at": &scope.At} {
+		v := k.c.Query(name)
+		if v == "" {
+			continue
+		}
+		// A plus sign in a query string arrives as a space when the client did not escape it.
+		span, err := search.ParseDate(strings.Replace(v, " ", "+", 1))
+		if err != nil {
+			return 0, scope, nil, fhir.NewProblem(fhir.Invalid, "invalid", name+" is not a date or an instant")
+		}
+		*into = &span
+		asked.Set(name, v)
+	}
+	return count, scope, asked, nil
+}
+
+// absent answers an instance history without versions. Where nobody may see the resource or it does not exist, that
+// is recorded and looks the same; done is false when there is one to see, of which the parameters leave nothing.
+func (k *call) absent(scope store.Scope) (done bool, err error) {
+	version := int64(-1)
+	if scope.Since != nil || scope.At != nil {
+		version = 0
+	}
+	target, err := k.s.Store.Lookup(k.ctx, k.caller.filter, scope.Type, scope.ID, version)
 	if err != nil {
-		return err
+		return true, err
+	}
+	if version == 0 && target.Visible {
+		return false, nil
 	}
 	target.Visible = false
 	_, err = k.s.Gate.Resource(k.ctx, k.req, target)
-	return err
+	return true, err
 }
 
 // self is the absolute URL of this request with other parameters.

@@ -17,13 +17,20 @@ const Version = "0.1.0"
 
 // metadata serves GET [base]/metadata (https://hl7.org/fhir/R4/http.html#capabilities) from the route table.
 func (s *Server) metadata(c *gin.Context) {
-	var interactions, system []string
+	if err := acceptable(c); err != nil {
+		s.fail(c, err)
+		return
+	}
+	var interactions, system, conditional []string
 	for _, r := range s.routes() {
 		switch {
 		case r.public != nil:
 		case strings.HasPrefix(r.path, "/fhir/:type"):
 			if !slices.Contains(interactions, r.interaction) {
 				interactions = append(interactions, r.interaction)
+			}
+			if r.conditional && !slices.Contains(conditional, r.interaction) {
+				conditional = append(conditional, r.interaction)
 			}
 		case strings.HasPrefix(r.path, "/fhir"):
 			if !slices.Contains(system, r.interaction) {
@@ -33,20 +40,23 @@ func (s *Server) metadata(c *gin.Context) {
 	}
 	system = append(system, "batch")
 	doc := capability.Server{Base: s.Base, TokenURL: s.TokenURL, Version: Version, Date: "2026-11-22", System: system}
+	if slices.Contains(interactions, "patch") {
+		doc.PatchFormats = []string{jsonPatch, fhir.ContentType}
+	}
 	for _, typ := range fhir.Types() {
-		doc.Resources = append(doc.Resources, s.capability(typ, interactions))
+		doc.Resources = append(doc.Resources, s.capability(typ, interactions, conditional))
 	}
 	out, err := capability.Statement(doc)
 	if err != nil {
 		s.fail(c, err)
 		return
 	}
-	c.Writer.Header().Set("Access-Control-Allow-Origin", "*")
-	c.Data(http.StatusOK, fhir.ContentType+"; charset=utf-8", out)
+	s.send(c, http.StatusOK, fhir.ContentType+"; charset=utf-8", out)
 }
 
-func (s *Server) capability(typ string, interactions []string) capability.Resource {
-	r := capability.Resource{Type: typ, Interactions: interactions,
+func (s *Server) capability(typ string, interactions, conditional []string) capability.Resource {
+	// updateCreate: a client registered for it may choose ids.
+	r := capability.Resource{Type: typ, Interactions: interactions, Conditional: conditional, UpdateCreate: true,
 		Parameters: []capability.Parameter{{Name: "_id", Type: "token"}, {Name: "_lastUpdated", Type: "date"}}}
 	for _, p := range s.Registry.Parameters(typ) {
 		r.Parameters = append(r.Parameters, capability.Parameter{Name: p.Code, Type: string(p.Kind)})

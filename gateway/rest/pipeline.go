@@ -37,6 +37,11 @@ type call struct {
 	caller caller
 	scopes smart.Set
 	req    release.Request
+
+	prefer  string // Prefer: return, "" when the client has none
+	lenient bool   // Prefer: handling=lenient
+	sent    []byte // body as read, for the Idempotency-Key
+	entryOf []int  // of a transaction: the entry each operation came from
 }
 
 // frame gives every request an id, a time limit, safe headers, a body limit and one log line, and turns
@@ -50,6 +55,10 @@ func (s *Server) frame(c *gin.Context) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
+	if strings.HasPrefix(c.Request.URL.Path, "/fhir") {
+		crossOrigin(h)
+		h.Set("Vary", "Accept, Accept-Encoding")
+	}
 	ctx, cancel := context.WithTimeout(c.Request.Context(), maxTime)
 	defer cancel()
 	c.Request = c.Request.WithContext(ctx)
@@ -119,10 +128,13 @@ func (k *call) authenticate(r route) error {
 		Principal: k.caller.principal, Filter: k.caller.filter, Interaction: r.interaction,
 		RequestID: k.c.GetString(headerReqID), TokenID: grant.TokenID, Query: []byte(k.c.Request.URL.RawQuery),
 	}
-	if err := k.acceptable(); err != nil {
-		return err
-	}
+	k.preferences()
 	typ := k.c.Param("type")
+	if typ != "Binary" || r.verb != smart.Read { // a Binary may go out as what it is
+		if err := acceptable(k.c); err != nil {
+			return err
+		}
+	}
 	if typ != "" && !fhir.KnownType(typ) {
 		return fhir.NewProblem(fhir.NotFound, "not-supported", "no such resource type")
 	}
@@ -143,22 +155,43 @@ func (k *call) allow(typ string, verb smart.Verb) error {
 	return fhir.NewProblem(fhir.Forbidden, "forbidden", "the token does not allow this")
 }
 
-// acceptable refuses representations this server does not write (R4 3.1.0.1.11).
-func (k *call) acceptable() error {
-	format := k.c.Query("_format")
+// formats lists the media types the client takes, by _format or Accept; none is any.
+func formats(c *gin.Context) []string {
+	format := c.Query("_format")
 	if format == "" {
-		format = k.c.GetHeader("Accept")
+		format = c.GetHeader("Accept")
 	}
 	if format == "" {
 		return nil
 	}
+	var out []string
 	for _, part := range strings.Split(format, ",") {
+		// A plus sign in a query string arrives as a space when the client did not escape it.
 		media, _, err := mime.ParseMediaType(strings.ReplaceAll(strings.TrimSpace(part), " ", "+"))
-		if err != nil {
-			continue
+		if err == nil {
+			out = append(out, media)
 		}
-		switch media {
-		case "json", "*/*", "application/*", "application/json", "application/fhir+json", "text/json":
+	}
+	return out
+}
+
+// isJSON reports whether a media type asks for resources as this server writes them.
+func isJSON(media string) bool {
+	switch media {
+	case "json", "application/json", "application/fhir+json", "text/json":
+		return true
+	}
+	return false
+}
+
+// acceptable refuses representations this server does not write (https://hl7.org/fhir/R4/http.html#mime-type).
+func acceptable(c *gin.Context) error {
+	list := formats(c)
+	if list == nil && c.Query("_format") == "" && c.GetHeader("Accept") == "" {
+		return nil
+	}
+	for _, media := range list {
+		if isJSON(media) || media == "*/*" || media == "application/*" {
 			return nil
 		}
 	}
@@ -169,8 +202,13 @@ func (k *call) acceptable() error {
 func (k *call) body() ([]byte, error) {
 	media, _, err := mime.ParseMediaType(k.c.ContentType())
 	if err != nil || (media != "application/fhir+json" && media != "application/json") {
-		return nil, fhir.NewProblem(fhir.WrongMediaType, "not-supported", "the body must be application/fhir+json or application/json")
+		return nil, fhir.NewProblem(fhir.WrongMediaType, "not-supported", "the body must be application/fhir+json or application/json; XML is not read")
 	}
+	return k.bytes()
+}
+
+// bytes reads a request body of any type within the limit.
+func (k *call) bytes() ([]byte, error) {
 	var source io.Reader = k.c.Request.Body
 	switch k.c.GetHeader("Content-Encoding") {
 	case "", "identity":
@@ -193,18 +231,38 @@ func (k *call) body() ([]byte, error) {
 	case len(bytes.TrimSpace(data)) == 0:
 		return nil, fhir.NewProblem(fhir.Invalid, "structure", "the body is empty")
 	}
+	k.sent = data
 	return data, nil
 }
 
 // respond writes a release to the client.
 func (k *call) respond(status int, r *release.Released) {
 	h := k.c.Writer.Header()
-	if r.Version() != 0 {
-		h.Set("ETag", `W/"`+strconv.FormatInt(r.Version(), 10)+`"`)
-		h.Set("Last-Modified", r.Updated().UTC().Format(http.TimeFormat))
-	}
+	k.version(r)
 	if r.Notice() {
 		h.Set("X-Part2-Notice", release.StatementShort)
 	}
-	k.c.Data(status, fhir.ContentType+"; charset=utf-8", r.Body())
+	if r.Unmodified() {
+		k.c.Status(http.StatusNotModified)
+		k.c.Writer.WriteHeaderNow()
+		return
+	}
+	if raw := r.ContentType(); raw != "" {
+		// Somebody else's page must not run as ours.
+		h.Set("Content-Security-Policy", "sandbox; default-src 'none'")
+		h.Set("Content-Disposition", "attachment")
+		k.s.send(k.c, status, raw, r.Body())
+		return
+	}
+	k.s.send(k.c, status, fhir.ContentType+"; charset=utf-8", r.Body())
+}
+
+// version names the version a single resource is in.
+func (k *call) version(r *release.Released) {
+	if r.Version() == 0 {
+		return
+	}
+	h := k.c.Writer.Header()
+	h.Set("ETag", `W/"`+strconv.FormatInt(r.Version(), 10)+`"`)
+	h.Set("Last-Modified", r.Updated().UTC().Format(http.TimeFormat))
 }

@@ -1,6 +1,9 @@
 package rest
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/gin-gonic/gin"
 
 	"trellis/auth/smart"
@@ -11,6 +14,7 @@ import (
 type route struct {
 	method, path string
 	interaction  string
+	conditional  bool // takes a condition: If-None-Exist, or criteria in the URL
 	verb         smart.Verb
 	serve        func(*call) error
 	public       func(*gin.Context)
@@ -19,25 +23,49 @@ type route struct {
 // routes is the whole HTTP surface. The CapabilityStatement is generated from it, and a test asks every
 // route that is not public without a token and with a token of no scope.
 func (s *Server) routes() []route {
-	return []route{
+	table := []route{
 		{method: "GET", path: "/healthz", interaction: "health", public: s.health},
 		{method: "GET", path: "/fhir/metadata", interaction: "capabilities", public: s.metadata},
 		{method: "GET", path: "/fhir/.well-known/smart-configuration", interaction: "smart-configuration", public: s.smartConfiguration},
 		{method: "POST", path: "/oauth/token", interaction: "token", public: s.token},
 
-		{method: "GET", path: "/fhir/:type/:id", interaction: "read", verb: smart.Read, serve: (*call).read},
+		{method: "GET", path: "/fhir/:type/:id", interaction: "read", conditional: true, verb: smart.Read, serve: (*call).read},
+		{method: "HEAD", path: "/fhir/:type/:id", interaction: "read", conditional: true, verb: smart.Read, serve: (*call).read},
 		{method: "GET", path: "/fhir/:type/:id/_history/:version", interaction: "vread", verb: smart.Read, serve: (*call).vread},
+		{method: "HEAD", path: "/fhir/:type/:id/_history/:version", interaction: "vread", verb: smart.Read, serve: (*call).vread},
 		{method: "GET", path: "/fhir/:type/:id/_history", interaction: "history-instance", verb: smart.Read, serve: (*call).history},
 		{method: "GET", path: "/fhir/:type/_history", interaction: "history-type", verb: smart.Search, serve: (*call).history},
 		{method: "GET", path: "/fhir/_history", interaction: "history-system", verb: smart.Search, serve: (*call).history},
 		{method: "GET", path: "/fhir/:type", interaction: "search-type", verb: smart.Search, serve: (*call).search},
+		{method: "HEAD", path: "/fhir/:type", interaction: "search-type", verb: smart.Search, serve: (*call).search},
 		{method: "POST", path: "/fhir/:type/_search", interaction: "search-type", verb: smart.Search, serve: (*call).search},
-		{method: "POST", path: "/fhir/:type", interaction: "create", verb: smart.Create, serve: (*call).create},
+		{method: "GET", path: "/fhir", interaction: "search-system", serve: (*call).searchSystem}, // scopes per type
+		{method: "GET", path: "/fhir/", interaction: "search-system", serve: (*call).searchSystem},
+		{method: "POST", path: "/fhir/_search", interaction: "search-system", serve: (*call).searchSystem},
+		{method: "GET", path: "/fhir/:type/:id/:member", interaction: "search-type", serve: (*call).searchCompartment}, // scope of the member type
+		{method: "POST", path: "/fhir/:type", interaction: "create", conditional: true, verb: smart.Create, serve: (*call).create},
 		{method: "PUT", path: "/fhir/:type/:id", interaction: "update", verb: smart.Update, serve: (*call).update},
+		{method: "PUT", path: "/fhir/:type", interaction: "update", conditional: true, verb: smart.Update, serve: (*call).updateWhere},
+		{method: "PATCH", path: "/fhir/:type/:id", interaction: "patch", verb: smart.Update, serve: (*call).patchByID},
+		{method: "PATCH", path: "/fhir/:type", interaction: "patch", conditional: true, verb: smart.Update, serve: (*call).patchWhere},
 		{method: "DELETE", path: "/fhir/:type/:id", interaction: "delete", verb: smart.Delete, serve: (*call).delete},
+		{method: "DELETE", path: "/fhir/:type", interaction: "delete", conditional: true, verb: smart.Delete, serve: (*call).deleteWhere},
 		{method: "POST", path: "/fhir", interaction: "transaction", serve: (*call).bundle}, // scopes per entry
 		{method: "POST", path: "/fhir/", interaction: "transaction", serve: (*call).bundle},
 
 		{method: "POST", path: "/intake/:kind", interaction: "intake", serve: (*call).intake}, // scopes per resource made
 	}
+	return append(table, s.preflights(table)...)
+}
+
+// preflights are the OPTIONS routes: one for each path of FHIR.
+func (s *Server) preflights(table []route) []route {
+	var out []route
+	for _, r := range table {
+		same := func(have route) bool { return have.path == r.path }
+		if strings.HasPrefix(r.path, "/fhir") && !slices.ContainsFunc(out, same) {
+			out = append(out, route{method: "OPTIONS", path: r.path, interaction: "preflight", public: s.preflight})
+		}
+	}
+	return out
 }

@@ -1,76 +1,56 @@
 package rest
 
 import (
+	"fmt"
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 
 	"trellis/auth/smart"
 	"trellis/fhir"
+	"trellis/fhir/search"
 	"trellis/gateway/release"
+	"trellis/gateway/store"
 )
 
 // search serves GET [base]/[type]?... and POST [base]/[type]/_search
 // (https://hl7.org/fhir/R4/http.html#search), which are the same search.
-func (k *call) search() error {
+func (k *call) search() error { return k.searched(k.c.Param("type"), fhir.Reference{}) }
+
+// searchSystem serves GET [base]?... and POST [base]/_search: a search across the types of _type, or across all
+// the token may search.
+func (k *call) searchSystem() error { return k.searched("", fhir.Reference{}) }
+
+// searchCompartment serves GET [base]/[compartment]/[id]/[type] (https://hl7.org/fhir/R4/http.html#vsearch).
+func (k *call) searchCompartment() error {
+	typ := k.c.Param("member")
+	if !fhir.KnownType(typ) {
+		return fhir.NewProblem(fhir.NotFound, "not-supported", "no such resource type or operation")
+	}
+	if err := k.allow(typ, smart.Search); err != nil {
+		return err
+	}
+	return k.searched(typ, fhir.Reference{Type: k.c.Param("type"), ID: k.c.Param("id")})
+}
+
+func (k *call) searched(typ string, compartment fhir.Reference) error {
 	values, err := k.searchParameters()
 	if err != nil {
 		return err
 	}
 	k.req.Query = []byte(values.Encode())
-	typ := k.c.Param("type")
-	q, err := k.s.Registry.Parse(typ, values, k.s.Base)
+	q, err := k.s.Registry.ParseWith(k.ctx, typ, values, search.Options{Base: k.s.Base, Lenient: k.lenient, Compartment: compartment, Terminology: k.s.Terminology})
 	if err != nil {
 		return err
 	}
-	for _, inc := range q.RevInclude {
-		if err := k.allow(inc.Source, smart.Search); err != nil {
-			return err
-		}
-	}
-	binding := typ + "?" + q.Used.Encode()
-	after, err := k.s.Cursors.open(q.Cursor, binding, k.caller.principal)
-	if err != nil {
+	if err := k.reachable(q); err != nil {
 		return err
 	}
-	set := release.Set{Type: "searchset", Links: []release.Link{{Relation: "self", URL: k.searchURL(typ, q.Used)}}}
-	if q.Total || q.CountOnly {
-		n, err := k.s.Store.Count(k.ctx, k.caller.filter, q)
-		if err != nil {
-			return err
-		}
-		set.Total = &n
-	}
-	if !q.CountOnly {
-		page, err := k.s.Store.Search(k.ctx, k.caller.filter, q, after)
-		if err != nil {
-			return err
-		}
-		included, truncated, err := k.s.Store.Include(k.ctx, k.caller.filter, q, page.Rows)
-		if err != nil {
-			return err
-		}
-		set.Rows = page.Rows
-		for _, row := range included {
-			if k.scopes.Allows("system", row.Type, smart.Read) {
-				set.Rows = append(set.Rows, row)
-			}
-		}
-		if truncated {
-			set.Outcome = append(set.Outcome, fhir.Issue{Code: "incomplete", Text: "more resources are referenced than a page includes"})
-		}
-		if page.Next != nil {
-			cursor, err := k.s.Cursors.seal(page.Next, binding, k.caller.principal)
-			if err != nil {
-				return err
-			}
-			next := url.Values{}
-			for name, v := range q.Used {
-				next[name] = v
-			}
-			next.Set("_cursor", cursor)
-			set.Links = append(set.Links, release.Link{Relation: "next", URL: k.searchURL(typ, next)})
-		}
+	set, err := k.find(q, k.searchPath(typ, compartment))
+	if err != nil {
+		return err
 	}
 	released, err := k.s.Gate.Bundle(k.ctx, k.req, set)
 	if err != nil {
@@ -80,8 +60,126 @@ func (k *call) search() error {
 	return nil
 }
 
-func (k *call) searchURL(typ string, values url.Values) string {
-	u := k.s.Base + "/" + typ
+// searchPath is the path of a search below the base.
+func (k *call) searchPath(typ string, compartment fhir.Reference) string {
+	switch {
+	case compartment != fhir.Reference{}:
+		return "/" + compartment.String() + "/" + typ
+	case typ != "":
+		return "/" + typ
+	}
+	return ""
+}
+
+// reachable is G1 for what a search looks at besides the type in its URL: chains and includes lead to other types, and
+// the token must allow those. A search across types keeps to the ones it may.
+func (k *call) reachable(q *search.Query) error {
+	if q.Type == "" {
+		q.Types = slices.DeleteFunc(slices.Clone(q.Types), func(typ string) bool { return !k.scopes.Allows("system", typ, smart.Search) })
+		if len(q.Types) == 0 {
+			return k.allow("*", smart.Search)
+		}
+	}
+	for _, inc := range q.RevInclude {
+		if err := k.allow(inc.Source, smart.Search); err != nil {
+			return err
+		}
+	}
+	for _, typ := range search.Reaches(q.Where) {
+		if err := k.allow(typ, smart.Search); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// totalCap is how far _total=estimate counts.
+const totalCap = 10_000
+
+// find runs a query and puts its page together with the links that go on from it.
+func (k *call) find(q *search.Query, path string) (release.Set, error) {
+	binding := path + "?" + q.Used.Encode()
+	set := release.Set{Type: "searchset", Links: []release.Link{{Relation: "self", URL: k.pageURL(path, q.Used)}}, Summary: q.Summary, Elements: q.Elements}
+	after, err := k.s.Cursors.open(q.Cursor, binding, k.caller.principal)
+	if err != nil {
+		return set, err
+	}
+	if len(q.Ignored) > 0 {
+		set.Outcome = append(set.Outcome, fhir.Issue{Code: "not-supported", Text: "these parameters were not understood and are left out: " + strings.Join(q.Ignored, ", ")})
+	}
+	if err := k.total(q, &set); err != nil || q.CountOnly {
+		return set, err
+	}
+	page, err := k.s.Store.Search(k.ctx, k.caller.filter, q, after)
+	if err != nil {
+		return set, err
+	}
+	set.Rows = page.Rows
+	if err := k.include(q, &set); err != nil {
+		return set, err
+	}
+	if page.Next != nil {
+		next, err := k.nextURL(path, q, page.Next, binding)
+		if err != nil {
+			return set, err
+		}
+		set.Links = append(set.Links, release.Link{Relation: "next", URL: next})
+	}
+	return set, nil
+}
+
+func (k *call) nextURL(path string, q *search.Query, after *store.Position, binding string) (string, error) {
+	cursor, err := k.s.Cursors.seal(after, binding, k.caller.principal)
+	if err != nil {
+		return "", err
+	}
+	next := url.Values{}
+	for name, v := range q.Used {
+		next[name] = v
+	}
+	next.Set("_cursor", cursor)
+	return k.pageURL(path, next), nil
+}
+
+// total counts the caller's view: exactly, or up to a cap. It never repeats what a planner guesses.
+func (k *call) total(q *search.Query, set *release.Set) error {
+	if q.Total == search.TotalNone && !q.CountOnly {
+		return nil
+	}
+	limit := int64(0)
+	if q.Total == search.TotalEstimate {
+		limit = totalCap + 1
+	}
+	n, err := k.s.Store.Count(k.ctx, k.caller.filter, q, limit)
+	if err != nil {
+		return err
+	}
+	if limit > 0 && n == limit {
+		n = totalCap
+		set.Outcome = append(set.Outcome, fhir.Issue{Code: "informational", Text: fmt.Sprintf("Bundle.total is an estimate: there are more than %d matches", totalCap)})
+	}
+	set.Total = &n
+	return nil
+}
+
+func (k *call) include(q *search.Query, set *release.Set) error {
+	included, truncated, err := k.s.Store.Include(k.ctx, k.caller.filter, q, set.Rows)
+	if err != nil {
+		return err
+	}
+	for _, row := range included {
+		if k.scopes.Allows("system", row.Type, smart.Read) {
+			set.Rows = append(set.Rows, row)
+		}
+	}
+	if truncated {
+		set.Outcome = append(set.Outcome, fhir.Issue{Code: "incomplete", Text: "more resources are referenced than a page includes"})
+	}
+	return nil
+}
+
+func (k *call) pageURL(path string, values url.Values) string {
+	u := k.s.Base + path
 	if len(values) > 0 {
 		u += "?" + values.Encode()
 	}

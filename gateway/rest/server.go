@@ -32,8 +32,11 @@ type Server struct {
 	Labels   *label.Classifier
 	Cursors  *Cursors
 	Logger   *slog.Logger
+	// Terminology answers token modifiers that need code systems; nil refuses them.
+	Terminology search.Terminology
 
 	principals principalCache
+	zippers    zippers
 	engine     *gin.Engine // batch entries go through it again
 }
 

@@ -91,6 +91,9 @@ func (s *Store) lookup(ctx context.Context, tx Tx, kind int64, name string) (int
 	if err != nil || !found {
 		return 0, err
 	}
+	if _, ok := tx.(unshared); ok {
+		return no, nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.remember(kind, no, name)

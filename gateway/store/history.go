@@ -6,10 +6,15 @@ import (
 	"time"
 
 	"trellis/auth/access"
+	"trellis/fhir/search"
 )
 
-// Scope is what a history is asked of: one resource, a type, or the whole system (both empty).
-type Scope struct{ Type, ID string }
+// Scope is what a history is asked of: one resource, a type, or the whole system (both empty). Since keeps versions
+// made then or later, At those that were current at some time in it.
+type Scope struct {
+	Type, ID  string
+	Since, At *search.Range
+}
 
 // History lists versions, newest first, at most count and older than before (a sequence number, 0 for
 // the newest). Today's labels govern every version. next is 0 on the last page.
@@ -34,10 +39,16 @@ func (s *Store) History(ctx context.Context, f access.Filter, scope Scope, befor
 		if scope.ID != "" {
 			b.add(" AND r.id=?", scope.ID)
 		}
+		if scope.Since != nil {
+			b.add(" AND v.at>=?", scope.Since.Lo)
+		}
 		b.add(" AND ")
 		s.visible(&b, c)
 		b.add(" AND ")
 		s.visibleVersion(&b, c, "r")
+		if scope.At != nil {
+			s.currentAt(&b, c, *scope.At)
+		}
 		b.add(" ORDER BY v.seq DESC LIMIT ?", count+1)
 		s.counts.add("history")
 		return each(ctx, tx, b.String(), b.args, func(r Rows) error {
@@ -62,4 +73,14 @@ func (s *Store) History(ctx context.Context, f access.Filter, scope Scope, befor
 		})
 	})
 	return rows, next, err
+}
+
+// currentAt adds the condition that version v was current at some time in a span, as the caller can know: what
+// followed it counts only where the caller may see that too.
+func (s *Store) currentAt(b *statement, c compiled, at search.Range) {
+	b.add(" AND v.at<? AND NOT EXISTS (SELECT 1 FROM body n WHERE n.part=0 AND n.rid=v.rid AND n.ver>v.ver AND n.at<=? AND (n.ver=r.ver OR ((n.npat<2 OR "+
+		s.dialect.In("n.seg"), at.Hi, at.Lo, c.own)
+	b.add(") AND ")
+	s.visibleRow(b, c, "n")
+	b.add(")))")
 }

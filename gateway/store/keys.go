@@ -144,7 +144,7 @@ func (s *Store) lookupKey(ctx context.Context, tx Tx, ref fhir.Reference) (int64
 	}
 	k := int64(-1)
 	found, err := one(ctx, tx, "SELECT rid FROM res WHERE part=0 AND type_no=? AND id=?", []any{typeNo, ref.ID}, &k)
-	if err == nil && found {
+	if _, ok := tx.(unshared); err == nil && found && !ok {
 		s.keys.learn(map[fhir.Reference]int64{ref: k}, nil)
 	}
 	return k, err

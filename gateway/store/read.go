@@ -18,7 +18,9 @@ type Row struct {
 	Method   Method // for history: what made the version
 	Segment  int64
 	Included bool // by _include or _revinclude, not a match
-	Doc      []byte
+	// Relabelled reports, after Lookup, that the labels changed since the version was written: same version, other bytes.
+	Relabelled bool
+	Doc        []byte
 
 	sealed                fhir.Sealed
 	rid, pat, npat, epoch int64
@@ -45,6 +47,27 @@ type Subject struct {
 	Segment  int64
 	Type     string
 	Period   consent.Period
+}
+
+// Ground is what a decision about a row rests on, apart from who asks and when: equal grounds are decided alike.
+type Ground struct {
+	patient, epoch, segment int64
+	typ                     string
+	period                  consent.Period
+}
+
+// Ground is the row's, where it is about at most one patient.
+func (s Subject) Ground(row *Row) (Ground, bool) {
+	if row.npat > 1 || len(s.Patients) > 1 || row.epoch == unknownEpoch {
+		return Ground{}, false
+	}
+	g := Ground{patient: row.pat, epoch: row.epoch, segment: row.Segment, typ: s.Type}
+	for _, p := range s.Patients {
+		if p.Facts.DistinguishesPeriods() {
+			g.period = s.Period
+		}
+	}
+	return g, true
 }
 
 // PatientFacts is one patient with the facts recorded.
@@ -87,6 +110,7 @@ func (s *Store) Lookup(ctx context.Context, f access.Filter, typ, id string, ver
 		if err != nil {
 			return err
 		}
+		row.Relabelled = row.Segment != own
 		row.Segment = s.governing(row.Segment, own)
 		row.Type, row.ID, row.Version, row.Updated, row.Method = typ, id, ver, time.UnixMicro(at).UTC(), Method(op)
 		row.Deleted = row.Method == Delete

@@ -22,6 +22,9 @@ const (
 	Create Method = iota + 1
 	Update
 	Delete
+	// Keep changes nothing and reports the record as it stands; Skip reports that there was none to delete.
+	Keep
+	Skip
 )
 
 // Change is one write. Owner must be the custodian of what it changes; to anyone else a resource that
@@ -45,6 +48,7 @@ type Written struct {
 	Created   bool
 	Unchanged bool // an identical body: no new version
 	Deleted   bool
+	Replayed  bool // done by an earlier request with the same key
 	Patients  []string
 	Segment   label.Segment
 	Doc       []byte // stored bytes, nil for Delete
@@ -86,6 +90,7 @@ type writer struct {
 	newSegments map[string]access.NumberedSegment
 	touched     map[int64]bool             // patients whose grants must be computed anew
 	shared      map[int64]bool             // patients a record of several is filed under, not first
+	heads       map[fhir.Reference]*head   // rows locked, as they stand now
 	keys        map[fhir.Reference]int64   // row keys found or made
 	reserved    map[fhir.Reference]bool    // keys this transaction made without a resource
 	patientOf   map[int64]string           // Patient ids by key
@@ -97,7 +102,7 @@ type writer struct {
 
 func (s *Store) newWriter(ctx context.Context, tx Tx, now int64) *writer {
 	return &writer{s: s, ctx: ctx, tx: tx, now: now, interned: map[dictKey]int64{}, newSegments: map[string]access.NumberedSegment{},
-		touched: map[int64]bool{}, shared: map[int64]bool{}, keys: map[fhir.Reference]int64{}, reserved: map[fhir.Reference]bool{}, patientOf: map[int64]string{},
+		touched: map[int64]bool{}, heads: map[fhir.Reference]*head{}, shared: map[int64]bool{}, keys: map[fhir.Reference]int64{}, reserved: map[fhir.Reference]bool{}, patientOf: map[int64]string{},
 		filed: map[fhir.Reference][]int64{}, segments: map[[2]int64]bool{}, pending: map[string]*pending{}}
 }
 
@@ -161,8 +166,7 @@ func (s *Store) Apply(ctx context.Context, changes []Change, finish func([]Writt
 }
 
 func (w *writer) apply(changes []Change, finish func([]Written) (Commit, error)) ([]Written, error) {
-	heads, err := w.heads(changes)
-	if err != nil {
+	if err := w.lockHeads(changes); err != nil {
 		return nil, err
 	}
 	out := make([]Written, len(changes))
@@ -171,7 +175,8 @@ func (w *writer) apply(changes []Change, finish func([]Written) (Commit, error))
 			if (c.Type == "Provenance") != last {
 				continue
 			}
-			if out[i], err = w.change(c, heads); err != nil {
+			var err error
+			if out[i], err = w.change(c); err != nil {
 				return nil, &ChangeError{i, err}
 			}
 		}
@@ -189,17 +194,22 @@ func (w *writer) apply(changes []Change, finish func([]Written) (Commit, error))
 			return nil, err
 		}
 	}
+	return out, w.finish(out, finish)
+}
+
+// finish writes what must be durable together with the changes.
+func (w *writer) finish(out []Written, finish func([]Written) (Commit, error)) error {
 	if finish == nil {
-		return out, nil
+		return nil
 	}
 	commit, err := finish(out)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := w.insertLeaves(commit.Leaves); err != nil {
-		return nil, errors.Join(ErrLog, err)
+		return errors.Join(ErrLog, err)
 	}
-	return out, w.insertDeliveries(commit.Deliveries)
+	return w.insertDeliveries(commit.Deliveries)
 }
 
 // head is a res row. present is true for a reserved key too, found only where there is a resource.
@@ -210,37 +220,39 @@ type head struct {
 
 func (h head) found() bool { return h.ver > 0 }
 
-// heads locks and reads the head rows of what is changed, a statement for each type, and gives what is new its
-// row key.
-func (w *writer) heads(changes []Change) (map[fhir.Reference]*head, error) {
-	out := make(map[fhir.Reference]*head, len(changes))
+// lockHeads locks and reads the head rows of what is changed, a statement for each type, and gives what is new its
+// row key. A row this transaction has locked before is not read again.
+func (w *writer) lockHeads(changes []Change) error {
 	byType := map[string]Strings{}
-	var referred []fhir.Reference
+	var met []fhir.Reference
 	for _, c := range changes {
 		ref := fhir.Reference{Type: c.Type, ID: c.ID}
-		if out[ref] != nil {
+		if w.heads[ref] != nil || c.Method == Skip {
 			continue
 		}
-		out[ref] = &head{}
+		w.heads[ref] = &head{}
+		met = append(met, ref)
 		if !c.Fresh {
 			byType[c.Type] = append(byType[c.Type], c.ID)
 		}
 	}
 	for typ, ids := range byType {
-		if err := w.readHeads(typ, ids, out); err != nil {
-			return nil, err
+		if err := w.readHeads(typ, ids); err != nil {
+			return err
 		}
 	}
-	for ref, h := range out {
+	for _, ref := range met {
+		h := w.heads[ref]
 		if !h.present {
 			k, err := w.s.rowKey()
 			if err != nil {
-				return nil, err
+				return err
 			}
 			h.rid = k
 		}
 		w.keys[ref] = h.rid
 	}
+	var referred []fhir.Reference
 	if len(changes) > 1 {
 		for _, c := range changes {
 			if c.Resource != nil {
@@ -248,10 +260,23 @@ func (w *writer) heads(changes []Change) (map[fhir.Reference]*head, error) {
 			}
 		}
 	}
-	return out, w.findKeys(referred)
+	return w.findKeys(referred)
 }
 
-func (w *writer) readHeads(typ string, ids Strings, into map[fhir.Reference]*head) error {
+// head locks and reads one head row.
+func (w *writer) head(ref fhir.Reference) (*head, error) {
+	if w.heads[ref] == nil {
+		if err := w.readHeads(ref.Type, Strings{ref.ID}); err != nil {
+			return nil, err
+		}
+	}
+	if h := w.heads[ref]; h != nil {
+		return h, nil
+	}
+	return &head{}, nil
+}
+
+func (w *writer) readHeads(typ string, ids Strings) error {
 	typeNo, err := w.intern(dictType, typ)
 	if err != nil {
 		return err
@@ -274,17 +299,20 @@ func (w *writer) readHeads(typ string, ids Strings, into map[fhir.Reference]*hea
 			return err
 		}
 		h.deleted, h.present = del == 1 && h.ver > 0, true
-		*into[fhir.Reference{Type: typ, ID: id}] = h
+		w.heads[fhir.Reference{Type: typ, ID: id}] = &h
 		return nil
 	})
 }
 
-func (w *writer) change(c Change, heads map[fhir.Reference]*head) (Written, error) {
+func (w *writer) change(c Change) (Written, error) {
+	if c.Method == Skip {
+		return w.skip(c), nil
+	}
 	typeNo, err := w.intern(dictType, c.Type)
 	if err != nil {
 		return Written{}, err
 	}
-	h := heads[fhir.Reference{Type: c.Type, ID: c.ID}]
+	h := w.heads[fhir.Reference{Type: c.Type, ID: c.ID}]
 	found := h.found()
 	if found && w.custodian(h.seg) != c.Owner {
 		if c.Method == Create {
@@ -294,7 +322,9 @@ func (w *writer) change(c Change, heads map[fhir.Reference]*head) (Written, erro
 	}
 	switch {
 	case c.Method == Delete:
-		return w.remove(c, typeNo, h)
+		return w.remove(c, h)
+	case c.Method == Keep:
+		return w.keep(c, *h)
 	case c.Method == Create && found:
 		return Written{}, ErrExists
 	case !found && c.Method == Update && !c.MayCreate:
@@ -314,7 +344,11 @@ func (w *writer) custodian(seg int64) string {
 			return n.Segment.Custodian
 		}
 	}
-	return ""
+	s, err := w.segment(seg) // made by another replica, or in the same group commit
+	if err != nil {
+		return "" // nobody's: the change is refused
+	}
+	return s.Custodian
 }
 
 func (w *writer) put(c Change, typeNo int64, h *head) (Written, error) {
@@ -357,7 +391,13 @@ func (w *writer) put(c Change, typeNo int64, h *head) (Written, error) {
 	if err := w.index(before, after); err != nil {
 		return Written{}, err
 	}
+	if w.rowCount > maxIndexRows {
+		return Written{}, ErrTooMany
+	}
 	if err := w.touch(c.Type, row); err != nil {
+		return Written{}, err
+	}
+	if err := w.vouch(c, row.rid); err != nil {
 		return Written{}, err
 	}
 	*h = head{rid: row.rid, pat: row.owner(), seq: row.seq, ver: row.ver, upd: w.now, seg: seg, hash: hash, npat: int64(len(pats)), present: true}
@@ -414,7 +454,7 @@ func (w *writer) unchanged(h head, out Written) (Written, error) {
 	return out, err
 }
 
-func (w *writer) remove(c Change, typeNo int64, h *head) (Written, error) {
+func (w *writer) remove(c Change, h *head) (Written, error) {
 	switch {
 	case !h.found():
 		return Written{}, ErrNotFound

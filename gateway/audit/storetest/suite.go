@@ -35,7 +35,7 @@ type Open func(t *testing.T) Log
 func Run(t *testing.T, open Open) {
 	t.Helper()
 	for name, test := range map[string]func(*testing.T, Log){
-		"append":                      appendOnce,
+		"append":                        appendOnce,
 		"unnumbered in arrival order":   unnumberedOrder,
 		"lease":                         lease,
 		"number":                        number,

@@ -1,0 +1,4 @@
+// Package path changes resources by FHIRPath Patch (https://hl7.org/fhir/R4/fhirpatch.html). It understands the part of
+// FHIRPath that names elements: member access, an index, first(), last(), where(x='y'), extension('url') and
+// ofType(T). It computes nothing and is entered through ReadPatch.
+package path

@@ -1,0 +1,35 @@
+package release
+
+import (
+	"trellis/auth/access"
+	"trellis/gateway/store"
+)
+
+// Unmodified reports that the client holds these bytes already; there is no body.
+func (r *Released) Unmodified() bool { return r.unmodified }
+
+// ContentType is the media type of raw bytes, "" when the body is FHIR.
+func (r *Released) ContentType() string { return r.contentType }
+
+// steady reports whether a version and the labels it was written with alone make the bytes that are released. What
+// goes out under a consent carries its scope, which changes without the record; and a reference that is cut today may
+// have been whole yesterday.
+func steady(row *store.Row, d access.Decision) bool {
+	if row.Relabelled {
+		return false
+	}
+	if d.Basis == "own-record" {
+		return true
+	}
+	for _, o := range d.Obligations {
+		if o.Code == access.ObligeNotice {
+			return false
+		}
+	}
+	for _, ref := range row.Sealed().Refs {
+		if askable(ref) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,182 @@
+package rest
+
+import (
+	"errors"
+
+	"github.com/google/uuid"
+
+	"trellis/auth/smart"
+	"trellis/fhir"
+	"trellis/fhir/search"
+	"trellis/gateway/audit"
+	"trellis/gateway/intake"
+	"trellis/gateway/store"
+)
+
+// operation is one write as a request or a Bundle entry asks for it, checked as far as it can be without data.
+type operation struct {
+	verb     smart.Verb // Create, Update or Delete; a patch is an Update
+	typ, id  string
+	when     *search.Query // condition; nil when id names the resource
+	ifMatch  int64
+	res      *fhir.Resource
+	patch    func(*fhir.Resource) ([]byte, error) // makes res out of the stored resource
+	fullURL  string
+	links    map[string]*search.Query // conditional references in res
+	inBundle bool                     // a urn:uuid link must name another entry
+}
+
+// transact makes all operations or none, with their audit leaf. The result has one item for each.
+func (k *call) transact(ops []operation) ([]store.Written, error) {
+	once, err := k.once()
+	if err != nil {
+		return nil, err
+	}
+	p := k.caller.principal
+	out, _, err := k.s.Store.Transact(k.ctx, store.Transaction{
+		Owner: p.Organization.ID, Once: once,
+		Plan: func(v *store.View) ([]store.Change, error) { return k.plan(v, ops) },
+		Finish: func(w []store.Written) (store.Commit, error) {
+			events := intake.WriteEvents(p, k.req.Interaction, k.req.RequestID, k.req.TokenID, w)
+			for i := range events {
+				if w[0].Replayed {
+					events[i].Outcome = "replayed"
+				}
+			}
+			leaf, err := audit.NewLeaf(events...)
+			return store.Commit{Leaves: []audit.Leaf{leaf}}, err
+		},
+	})
+	var failed *store.ChangeError
+	if errors.As(err, &failed) && k.entryOf != nil {
+		return nil, atEntry(k.entryOf[failed.Index], err)
+	}
+	if err == nil && len(out) > 0 && out[0].Replayed {
+		k.c.Writer.Header().Set("Idempotent-Replayed", "true")
+	}
+	return out, err
+}
+
+// plan turns operations into changes, inside the transaction that makes them: conditions first, under their locks,
+// then identities, which must differ, then the links between entries, and last the resources themselves.
+func (k *call) plan(v *store.View, given []operation) ([]store.Change, error) {
+	ops := append([]operation(nil), given...) // a plan may be made again
+	at := func(i int, err error) error {
+		if k.entryOf != nil {
+			return atEntry(k.entryOf[i], err)
+		}
+		return err
+	}
+	if err := lock(v, ops); err != nil {
+		return nil, err
+	}
+	methods := make([]store.Method, len(ops))
+	seen := map[fhir.Reference]bool{}
+	resolved := map[string]string{}
+	for i := range ops {
+		op := &ops[i]
+		var err error
+		if methods[i], err = k.identify(v, op); err != nil {
+			return nil, at(i, err)
+		}
+		ref := fhir.Reference{Type: op.typ, ID: op.id}
+		if methods[i] != store.Skip && seen[ref] {
+			return nil, at(i, fhir.NewProblem(fhir.Invalid, "invalid", "two entries are about the same resource"))
+		}
+		seen[ref] = true
+		if op.fullURL != "" {
+			resolved[op.fullURL] = ref.String()
+		}
+	}
+	changes := make([]store.Change, len(ops))
+	for i := range ops {
+		var err error
+		if changes[i], err = k.settle(v, &ops[i], methods[i], resolved); err != nil {
+			return nil, at(i, err)
+		}
+	}
+	return changes, nil
+}
+
+func lock(v *store.View, ops []operation) error {
+	var queries []*search.Query
+	for i := range ops {
+		if ops[i].when != nil {
+			queries = append(queries, ops[i].when)
+		}
+	}
+	return v.Lock(queries...)
+}
+
+// identify finds which resource an operation is about and what is to be done with it.
+func (k *call) identify(v *store.View, op *operation) (store.Method, error) {
+	method := map[smart.Verb]store.Method{smart.Create: store.Create, smart.Update: store.Update, smart.Delete: store.Delete}[op.verb]
+	if op.when == nil {
+		return method, nil
+	}
+	ids, err := v.Match(op.when)
+	switch {
+	case err != nil:
+		return 0, err
+	case len(ids) > 1:
+		return 0, several()
+	case len(ids) == 1:
+		return op.matched(method, ids[0])
+	}
+	switch {
+	case op.verb == smart.Delete:
+		return store.Skip, nil
+	case op.patch != nil:
+		return 0, store.ErrNotFound
+	case op.verb == smart.Create || op.res.ID == "":
+		op.id = uuid.NewString()
+		return store.Create, nil
+	}
+	op.id = op.res.ID // the client chose an id for what does not exist yet
+	if _, _, err := v.Current(op.typ, op.id); err == nil {
+		return 0, fhir.NewProblem(fhir.Conflict, "conflict", "the id in the body is of a resource that does not match the condition")
+	} else if !errors.Is(err, store.ErrNotFound) {
+		return 0, err
+	}
+	return store.Update, nil
+}
+
+func (op *operation) matched(method store.Method, id string) (store.Method, error) {
+	op.id = id
+	if method == store.Create {
+		return store.Keep, nil
+	}
+	if op.res != nil && op.res.ID != "" && op.res.ID != id {
+		return 0, fhir.NewProblem(fhir.Invalid, "invalid", "the id in the body is not that of the resource that matches").At(op.typ + ".id")
+	}
+	return method, nil
+}
+
+// settle makes the change: a patch applied, links resolved, the result labelled.
+func (k *call) settle(v *store.View, op *operation, method store.Method, resolved map[string]string) (store.Change, error) {
+	org := k.caller.principal.Organization
+	change := store.Change{Method: method, Type: op.typ, ID: op.id, Owner: org.ID, IfMatch: op.ifMatch, MayCreate: k.caller.updateCreate,
+		Fresh: method == store.Create} // its id was made here
+	switch {
+	case method == store.Delete || method == store.Skip || method == store.Keep:
+		return change, nil
+	case op.patch != nil:
+		current, version, err := v.Current(op.typ, op.id)
+		if err != nil {
+			return store.Change{}, err
+		}
+		if op.ifMatch != 0 && op.ifMatch != version {
+			return store.Change{}, store.ErrPrecondition
+		}
+		if op.res, err = k.patched(current, op.patch); err != nil {
+			return store.Change{}, err
+		}
+		change.IfMatch = version
+	}
+	res, err := k.relink(v, op, resolved)
+	if err != nil {
+		return store.Change{}, err
+	}
+	change.Resource, change.Segment = res, k.s.Labels.Classify(res, org.Source(), nil)
+	return change, nil
+}
