@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -38,9 +39,12 @@ func NewCursors(key []byte, now func() time.Time) (*Cursors, error) {
 	return &Cursors{aead: aead, now: now}, nil
 }
 
+// cursor is a position as it is sealed. Row keys are dense, so one of fewer digits would tell that fewer records are
+// stored: the key has one width.
 type cursor struct {
-	store.Position
-	Made int64 `json:"t"` // seconds since 1970
+	Keys []any  `json:"k,omitempty"`
+	Row  string `json:"r"`
+	Made int64  `json:"t"` // seconds since 1970
 }
 
 // additional is what a cursor is bound to.
@@ -49,7 +53,7 @@ func additional(binding string, p access.Principal) []byte {
 }
 
 func (c *Cursors) seal(p *store.Position, binding string, who access.Principal) (string, error) {
-	plain, err := json.Marshal(cursor{*p, c.now().Unix()})
+	plain, err := json.Marshal(cursor{p.Keys, fmt.Sprintf("%020d", p.Row), c.now().Unix()})
 	if err != nil {
 		return "", fmt.Errorf("rest: cursor: %w", err)
 	}
@@ -92,5 +96,9 @@ func (c *Cursors) open(s, binding string, who access.Principal) (*store.Position
 			out.Keys[i] = v
 		}
 	}
-	return &out.Position, nil
+	row, err := strconv.ParseInt(out.Row, 10, 64)
+	if err != nil {
+		return nil, refused
+	}
+	return &store.Position{Keys: out.Keys, Row: row}, nil
 }

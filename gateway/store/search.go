@@ -10,8 +10,8 @@ import (
 
 // Position is where a page ended: the sort keys of its last row and the row itself.
 type Position struct {
-	Keys []any `json:"k,omitempty"`
-	Row  int64 `json:"r"`
+	Keys []any
+	Row  int64
 }
 
 // Page is one page of matches, filled from the caller's view alone.
