@@ -106,8 +106,8 @@ func malformedBodies() []badInput {
 		{"transaction that changes another's record", post("", `{"resourceType":"Bundle","type":"transaction","entry":[
 			{"resource":{"resourceType":"Patient","name":[{"family":"Zqcanary"}]},"request":{"method":"POST","url":"Patient"}},
 			{"resource":{"resourceType":"Condition","id":"C1","subject":{"reference":"Patient/P1"},"code":{"text":"Zqcanary"}},"request":{"method":"PUT","url":"Condition/C1"}}]}`), 404, "entry[1]"},
-		{"conditional transaction", post("", `{"resourceType":"Bundle","type":"transaction","entry":[
-			{"resource":{"resourceType":"Patient","name":[{"family":"Zqcanary"}]},"request":{"method":"PUT","url":"Patient?identifier=zqcanary"}}]}`), 400, "entry[0]"},
+		{"transaction with a condition of nothing", post("", `{"resourceType":"Bundle","type":"transaction","entry":[
+			{"resource":{"resourceType":"Patient","name":[{"family":"Zqcanary"}]},"request":{"method":"PUT","url":"Patient?identifier="}}]}`), 412, "entry[0]"},
 		{"bundle of another type", post("", `{"resourceType":"Bundle","type":"collection"}`), 400, "Bundle.type"},
 		{"no bundle", post("", `{"resourceType":"Patient","name":[{"family":"Zqcanary"}]}`), 400, "Bundle"},
 	}
@@ -157,7 +157,8 @@ func malformedRequests() []badInput {
 		{"delete of another's record", request{method: "DELETE", path: "Condition/C1"}, 404, ""},
 		{"delete of an unknown id", request{method: "DELETE", path: "Condition/zqcanary"}, 404, ""},
 		{"operation", request{method: "GET", path: "Patient/P1/$everything"}, 404, ""},
-		{"method not offered", request{method: "PATCH", path: "Patient/P1", body: patient}, 405, ""},
+		{"method not offered", request{method: "DELETE", path: "Patient/P1/_history"}, 405, ""},
+		{"patch of no patch format", request{method: "PATCH", path: "Patient/P1", body: patient, contentType: "application/json"}, 415, ""},
 		{"XML body", request{method: "POST", path: "Patient", body: []byte(`<Patient xmlns="http://hl7.org/fhir"><id value="zqcanary"/></Patient>`), contentType: "application/fhir+xml"}, 415, ""},
 		{"body of no type", request{method: "POST", path: "Patient", body: patient, contentType: "text/plain"}, 415, ""},
 		{"XML wanted", with("GET", "Condition/C2", nil, "Accept", "application/fhir+xml"), 406, ""},
@@ -166,7 +167,8 @@ func malformedRequests() []badInput {
 		{"no gzip", with("POST", "Patient", patient, "Content-Encoding", "gzip"), 400, ""},
 		{"malformed If-Match", with("PUT", "Patient/P1", patient, "If-Match", "zqcanary"), 400, "If-Match"},
 		{"stale If-Match", with("PUT", "Patient/P1", patient, "If-Match", `W/"7"`), 412, ""},
-		{"conditional create", with("POST", "Patient", []byte(`{"resourceType":"Patient","name":[{"family":"Zqcanary"}]}`), "If-None-Exist", "identifier=zqcanary"), 400, ""},
+		{"condition of nothing", with("POST", "Patient", []byte(`{"resourceType":"Patient","name":[{"family":"Zqcanary"}]}`), "If-None-Exist", "identifier="), 412, "condition"},
+		{"unknown parameter in a condition", with("POST", "Patient", []byte(`{"resourceType":"Patient","name":[{"family":"Zqcanary"}]}`), "If-None-Exist", "nonsense=zqcanary"), 400, "nonsense"},
 	}
 }
 
