@@ -56,7 +56,7 @@ func TestEveryRouteAsksForATokenAndAScope(t *testing.T) {
 
 // sample is a request that would succeed on a route with the right token.
 func (in *installation) sample(route rest.RouteInfo) request {
-	path := strings.NewReplacer(":type", "Condition", ":id", "C1", ":version", "1", ":kind", "peer-encounter").Replace(route.Path)
+	path := strings.NewReplacer(":type", "Condition", ":id", "C1", ":member", "Condition", ":version", "1", ":kind", "peer-encounter").Replace(route.Path)
 	r := request{method: route.Method, path: strings.TrimSuffix(in.gateway.base, "/fhir") + path}
 	switch {
 	case route.Interaction == "transaction":
@@ -82,7 +82,7 @@ func TestNoOtherRoute(t *testing.T) {
 	in.load("K1")
 	root := strings.TrimSuffix(in.gateway.base, "/fhir")
 	for _, path := range []string{"/", "/debug/pprof/", "/metrics", "/fhir/../healthz", "/fhir/$export", "/fhir/Patient/$export", "/fhir/Patient/P1/$everything",
-		"/fhir/Condition/C1/", "/fhir//Condition/C1", "/FHIR/Condition/C1", "/fhir/Condition/C1/$meta", "/fhir/Condition/C1/_history/1/x", "/fhir/Patient/P1/Condition", "/intake", "/oauth/authorize"} {
+		"/fhir/Condition/C1/", "/fhir//Condition/C1", "/FHIR/Condition/C1", "/fhir/Condition/C1/$meta", "/fhir/Condition/C1/_history/1/x", "/fhir/Patient/P1/Nonsense", "/intake", "/oauth/authorize"} {
 		for _, header := range []map[string]string{nil, {"Authorization": "Bearer " + in.token("hospital", "TREAT", anyScope)}} {
 			a := in.send(request{method: "GET", path: root + path, header: header})
 			if a.status/100 == 2 && path != "/fhir/../healthz" || strings.Contains(string(a.body), "F11.20") {

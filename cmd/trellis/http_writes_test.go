@@ -82,7 +82,7 @@ func TestBatchReleasesThroughTheGate(t *testing.T) {
 		if err := json.Unmarshal(a.body, &batch); err != nil || a.status != 200 || len(batch.Entry) != 4 {
 			t.Fatalf("%d %s", a.status, a.body)
 		}
-		for i, want := range []string{"200", "404", "404", "404"} {
+		for i, want := range []string{"200", "404", "404", "405"} {
 			if !strings.HasPrefix(batch.Entry[i].Response.Status, want) {
 				t.Errorf("entry %d: %s", i, batch.Entry[i].Response.Status)
 			}

@@ -21,7 +21,17 @@ func (k *call) search() error { return k.searched(k.c.Param("type"), fhir.Refere
 
 // searchSystem serves GET [base]?... and POST [base]/_search: a search across the types of _type, or across all
 // the token may search.
-func (k *call) searchSystem() error { return k.searched("", fhir.Reference{}) }
+func (k *call) searchSystem() error {
+	if len(k.searchable(fhir.Types())) == 0 {
+		return k.allow("*", smart.Search)
+	}
+	return k.searched("", fhir.Reference{})
+}
+
+// searchable keeps the types the token may search.
+func (k *call) searchable(types []string) []string {
+	return slices.DeleteFunc(slices.Clone(types), func(typ string) bool { return !k.scopes.Allows("system", typ, smart.Search) })
+}
 
 // searchCompartment serves GET [base]/[compartment]/[id]/[type] (https://hl7.org/fhir/R4/http.html#vsearch).
 func (k *call) searchCompartment() error {
@@ -75,8 +85,7 @@ func (k *call) searchPath(typ string, compartment fhir.Reference) string {
 // the token must allow those. A search across types keeps to the ones it may.
 func (k *call) reachable(q *search.Query) error {
 	if q.Type == "" {
-		q.Types = slices.DeleteFunc(slices.Clone(q.Types), func(typ string) bool { return !k.scopes.Allows("system", typ, smart.Search) })
-		if len(q.Types) == 0 {
+		if q.Types = k.searchable(q.Types); len(q.Types) == 0 {
 			return k.allow("*", smart.Search)
 		}
 	}
