@@ -100,3 +100,27 @@ func FuzzBundle(f *testing.F) {
 		}
 	})
 }
+
+// FuzzJSONPatch: whatever a JSON Patch asks for, there is a document or an error with a public half.
+func FuzzJSONPatch(f *testing.F) {
+	res, err := fhir.ReadTrusted([]byte(`{"resourceType":"Patient","id":"p","name":[{"given":["a","b"]}],"birthDate":"1920-01-01"}`))
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, patch := range []string{
+		`[{"op":"test","path":"/id","value":"p"},{"op":"remove","path":"/name/0/given/1"}]`, `[{"op":"copy","from":"","path":"/name/-"}]`, `[{"op":"move","from":"/name","path":"/name/0"}]`,
+		`[{"op":"add","path":"","value":null}]`, `[{"op":"replace","path":"/name/-1","value":{}}]`, `[{}]`, `[null]`, `{}`, `[{"op":"add","path":"/~2","value":1e999}]`,
+	} {
+		f.Add([]byte(patch))
+	}
+	f.Fuzz(func(t *testing.T, patch []byte) {
+		apply, err := readJSONPatch(patch)
+		if err == nil {
+			_, err = apply(res)
+		}
+		var problem *fhir.Problem
+		if err != nil && !errors.As(err, &problem) {
+			t.Fatalf("%T", err)
+		}
+	})
+}
