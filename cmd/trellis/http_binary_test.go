@@ -55,6 +55,9 @@ func TestBinaryBytes(t *testing.T) {
 		if a := in.fetch("hospital", "TREAT", id, "application/fhir+json"); a.status != 200 || !strings.Contains(string(a.body), `"resourceType":"Binary"`) || !strings.Contains(string(a.body), `"contentType":"image/png"`) {
 			t.Errorf("%d %s", a.status, a.body)
 		}
+		if a := in.as("hospital", "TREAT").ask(request{method: "GET", path: "Binary/" + id, header: map[string]string{"If-None-Match": `W/"1"`}}); a.status != 304 || len(a.body) != 0 {
+			t.Errorf("a Binary held: %d %s", a.status, a.body)
+		}
 		changed := in.as("hospital", "TREAT").ask(request{method: "PUT", path: "Binary/" + id, body: []byte("zqcanary 2"), contentType: "text/plain"})
 		if a := in.fetch("hospital", "TREAT", id, "*/*"); changed.status != 200 || string(a.body) != "zqcanary 2" || a.header.Get("ETag") != `W/"2"` {
 			t.Errorf("%d, %v %s", changed.status, a.header, a.body)

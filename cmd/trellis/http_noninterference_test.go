@@ -152,9 +152,13 @@ func visibleRequests() []request {
 		"Provenance?target=Condition/C2&_total=accurate", "Provenance?patient=P1", "Patient?_revinclude=Condition:patient&_revinclude=Observation:patient&_revinclude=CarePlan:subject",
 		"Patient?_id=P1&_revinclude=Provenance:target&_revinclude=Coverage:payor", "Observation?patient=P1&_include=Observation:subject", "Condition?_include=Condition:patient&_count=1",
 		"Condition/_history?_count=1", "Observation/_history", "CarePlan/_history", "_history?_count=2", "_history",
+		"_history?_since=2026-06-01T09:00:03Z&_count=1", "Condition/_history?_at=2026-06-01T09:00:04Z", "Condition/H1/_history?_since=2026-01-01", "Condition/C2/_history?_at=2026-06-01",
 		"Condition?patient=P1&_has:Provenance:target:agent=Organization/otp", "Condition?nonsense=1",
 	} {
 		out = append(out, request{method: "GET", path: path})
+	}
+	for _, path := range []string{"Condition/C2", "Condition/H1", "Observation/H2", "Patient/P1"} {
+		out = append(out, request{method: "HEAD", path: path}, request{method: "GET", path: path, header: map[string]string{"If-None-Match": `*`}}, request{method: "GET", path: path, header: map[string]string{"If-Modified-Since": "Mon, 01 Jun 2026 09:00:03 GMT"}})
 	}
 	for _, form := range []string{"patient=P1", "patient=P1&_total=accurate&_sort=-_id", "code=F11.20&_summary=count"} {
 		out = append(out, request{method: "POST", path: "Condition/_search", body: []byte(form), contentType: "application/x-www-form-urlencoded"})

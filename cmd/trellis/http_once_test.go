@@ -3,6 +3,7 @@ package main
 import (
 	"maps"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -71,6 +72,33 @@ func TestReplayIsDecidedAgain(t *testing.T) {
 		narrow.header = map[string]string{"Idempotency-Key": "k", "If-Match": `W/"1"`, "Authorization": "Bearer " + in.token("hospital", "HPAYMT", "system/Condition.r")}
 		if a := in.send(narrow); first.status != 200 || a.status != 403 {
 			t.Errorf("%d, then with a narrower token %d %s", first.status, a.status, a.body)
+		}
+	})
+}
+
+// TestIdempotencyKeyRace: a client that gave up and asks again while the first request still runs gets its answer.
+func TestIdempotencyKeyRace(t *testing.T) {
+	onEachStore(t, func(t *testing.T, where location) {
+		in := newInstallation(t, where, "")
+		token := "Bearer " + in.token("hospital", "TREAT", anyScope)
+		body := bundleOf("transaction", doing("POST", "Patient", urnA, aPatient, ""), doing("POST", "Condition", "", about(urnA), ""))
+		replies := make([]reply, 20)
+		var wg sync.WaitGroup
+		for i := range replies {
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				replies[i] = in.send(request{method: "POST", body: body, header: map[string]string{"Authorization": token, "Idempotency-Key": "k"}})
+			}()
+		}
+		wg.Wait()
+		for _, r := range replies {
+			if r.status != 200 || string(r.body) != string(replies[0].body) {
+				t.Errorf("%d %s", r.status, r.body)
+			}
+		}
+		if n := in.stored()["res"]; n != in.before(2) {
+			t.Errorf("%d resources", n)
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"slices"
+	"time"
 
 	"trellis/auth/access"
 	"trellis/auth/consent"
@@ -18,11 +19,14 @@ type Raw func(contentType string) bool
 
 // Binary releases a Binary that is the caller's own as Resource does, or else under the decisions of the records that
 // vouch for it: every one of them must be permitted, with its own labels and with the Binary's. raw chooses between
-// the bytes and the resource.
-func (g *Gate) Binary(ctx context.Context, req Request, t store.Target, a store.Attachment, raw Raw) (*Released, error) {
+// the bytes and the resource; held is as for ResourceUnless, and counts for the caller's own.
+func (g *Gate) Binary(ctx context.Context, req Request, t store.Target, a store.Attachment, held func(int64, time.Time) bool, raw Raw) (*Released, error) {
 	p, err := g.decide(ctx, req, t, a)
 	if err != nil {
 		return nil, err
+	}
+	if held != nil && t.Visible && steady(&p.row, p.decision) && held(p.row.Version, p.row.Updated) {
+		return g.notModified(ctx, req, &p.row, p.subject, p.decision)
 	}
 	return g.binary(ctx, req, p, raw)
 }

@@ -172,12 +172,7 @@ func (g *Gate) ResourceUnless(ctx context.Context, req Request, t store.Target, 
 		return nil, fhir.NewProblem(fhir.Gone, "deleted", "the resource has been deleted")
 	}
 	if held != nil && steady(&t.Row, decision) && held(t.Row.Version, t.Row.Updated) {
-		ev := g.event(req, audit.Disclosure, now)
-		ev.Outcome = "not-modified"
-		if err := g.append(ctx, withSubject(ev, t.Subject, decision, &t.Row)...); err != nil {
-			return nil, err
-		}
-		return &Released{version: t.Row.Version, updated: t.Row.Updated, unmodified: true}, nil
+		return g.notModified(ctx, req, &t.Row, t.Subject, decision)
 	}
 	hidden, err := g.hidden(ctx, req, []store.Row{t.Row})
 	if err != nil {

@@ -1,7 +1,10 @@
 package release
 
 import (
+	"context"
+
 	"trellis/auth/access"
+	"trellis/gateway/audit"
 	"trellis/gateway/store"
 )
 
@@ -32,4 +35,18 @@ func steady(row *store.Row, d access.Decision) bool {
 		}
 	}
 	return true
+}
+
+// notModified logs that a client may go on with the version it holds. No bytes go out, so none are named.
+func (g *Gate) notModified(ctx context.Context, req Request, row *store.Row, s store.Subject, d access.Decision) (*Released, error) {
+	now, err := g.Records.Now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ev := g.event(req, audit.Disclosure, now)
+	ev.Outcome = "not-modified"
+	if err := g.append(ctx, withSubject(ev, s, d, row)...); err != nil {
+		return nil, err
+	}
+	return &Released{version: row.Version, updated: row.Updated, unmodified: true}, nil
 }

@@ -5,6 +5,7 @@ import (
 	"mime"
 	"net/http"
 	"strings"
+	"time"
 
 	"trellis/fhir"
 	"trellis/gateway/store"
@@ -15,7 +16,7 @@ const maxBinary = (fhir.MaxResourceBytes - 4096) / 4 * 3
 
 // binary serves the read of a Binary (https://hl7.org/fhir/R4/binary.html#rest): its own bytes, or the resource where
 // the client asks for FHIR. It follows the record it belongs to.
-func (k *call) binary(target store.Target, version int64) error {
+func (k *call) binary(target store.Target, version int64, held func(int64, time.Time) bool) error {
 	var attachment store.Attachment
 	if !target.Visible {
 		var err error
@@ -24,7 +25,7 @@ func (k *call) binary(target store.Target, version int64) error {
 		}
 	}
 	refused := false
-	released, err := k.s.Gate.Binary(k.ctx, k.req, target, attachment, func(contentType string) bool {
+	released, err := k.s.Gate.Binary(k.ctx, k.req, target, attachment, held, func(contentType string) bool {
 		raw, ok := wantsRaw(formats(k.c), contentType)
 		refused = !ok
 		return raw

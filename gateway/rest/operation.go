@@ -2,6 +2,7 @@ package rest
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -26,16 +27,26 @@ type operation struct {
 	inBundle bool                     // a urn:uuid link must name another entry
 }
 
+// needsData reports whether what an operation changes depends on what is stored.
+func (op operation) needsData() bool { return op.when != nil || op.patch != nil || len(op.links) > 0 }
+
 // transact makes all operations or none, with their audit leaf. The result has one item for each.
 func (k *call) transact(ops []operation) ([]store.Written, error) {
 	once, err := k.once()
 	if err != nil {
 		return nil, err
 	}
+	plan := func(v *store.View) ([]store.Change, error) { return k.plan(v, ops) }
+	if !slices.ContainsFunc(ops, operation.needsData) { // then no other writer has to wait while it is made
+		changes, err := k.plan(nil, ops)
+		if err != nil {
+			return nil, err
+		}
+		plan = func(*store.View) ([]store.Change, error) { return changes, nil }
+	}
 	p := k.caller.principal
 	out, _, err := k.s.Store.Transact(k.ctx, store.Transaction{
-		Owner: p.Organization.ID, Once: once,
-		Plan: func(v *store.View) ([]store.Change, error) { return k.plan(v, ops) },
+		Owner: p.Organization.ID, Once: once, Plan: plan,
 		Finish: func(w []store.Written) (store.Commit, error) {
 			events := intake.WriteEvents(p, k.req.Interaction, k.req.RequestID, k.req.TokenID, w)
 			for i := range events {
@@ -57,7 +68,7 @@ func (k *call) transact(ops []operation) ([]store.Written, error) {
 	return out, err
 }
 
-// plan turns operations into changes, inside the transaction that makes them: conditions first, under their locks,
+// plan turns operations into changes, inside the transaction that makes them where one needs data: conditions first, under their locks,
 // then identities, which must differ, then the links between entries, and last the resources themselves.
 func (k *call) plan(v *store.View, given []operation) ([]store.Change, error) {
 	ops := append([]operation(nil), given...) // a plan may be made again
@@ -104,6 +115,9 @@ func lock(v *store.View, ops []operation) error {
 		if ops[i].when != nil {
 			queries = append(queries, ops[i].when)
 		}
+	}
+	if len(queries) == 0 {
+		return nil
 	}
 	return v.Lock(queries...)
 }

@@ -34,7 +34,7 @@ func (k *call) instance(version int64) error {
 		return err
 	}
 	if target.Row.Type == "Binary" {
-		return k.binary(target, version)
+		return k.binary(target, version, held)
 	}
 	released, err := k.s.Gate.ResourceUnless(k.ctx, k.req, target, held)
 	if err != nil {
