@@ -228,23 +228,29 @@ func upperFirst(s string) string {
 	return string(r)
 }
 
-// key is equal for two paths that read the same values.
-func (p path) key() string {
+// keys tells which values a path reads: one key per JSON path, equal for two that read the same.
+func (p path) keys() []string {
 	if p.deceased {
-		return "deceased"
+		return []string{"deceased"}
 	}
-	var b strings.Builder
+	out := []string{""}
 	for _, s := range p.steps {
-		b.WriteByte('.')
-		b.WriteString(strings.Join(s.names, "/"))
+		filter := ""
 		if s.where != "" {
-			b.WriteString("[" + s.where + "=" + s.equals + "]")
+			filter = "[" + s.where + "=" + s.equals + "]"
 		}
 		if s.resolves != "" {
-			b.WriteString("[is " + s.resolves + "]")
+			filter += "[is " + s.resolves + "]"
 		}
+		next := make([]string, 0, len(out)*len(s.names))
+		for _, prefix := range out {
+			for _, name := range s.names {
+				next = append(next, prefix+"."+name+filter)
+			}
+		}
+		out = next
 	}
-	return b.String()
+	return out
 }
 
 // collect appends the values p leads to from n, from step i on; arrays are flattened.

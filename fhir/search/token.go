@@ -13,7 +13,7 @@ func (p *parser) token(a ask, par *Parameter, modifier string, alternatives []st
 	var err error
 	switch modifier {
 	case "", "not":
-		x.Values, err = p.values(a, KindToken, Exact, alternatives)
+		x.Values, err = p.read(a, KindToken, Exact, alternatives)
 	case "of-type":
 		x.Params = suffixed(par.Reads, ":of-type")
 		x.Values, err = ofType(a, alternatives)
