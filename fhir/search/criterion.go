@@ -312,5 +312,10 @@ func (p *parser) component(a ask, par *Parameter, side int, value string) (Compo
 		return out, nil
 	}
 	out.Values, err = p.read(a, kind, out.Mode, []string{value})
+	if kind == KindToken && err == nil {
+		if half, ok := p.s.lookup(a.typ, par.composite.codes[side]); ok && half.implied != "" {
+			out.Values = implicit(out.Values, half.implied)
+		}
+	}
 	return out, err
 }

@@ -29,6 +29,10 @@ func TestCustom(t *testing.T) {
 	if err != nil || show(q.Where[0]) != "[token hair red]" {
 		t.Error(q, err)
 	}
+	wrapped := Custom{Base: []string{"Group"}, Code: "member-type", Kind: KindReference, URL: "http://x/m", Expression: "(Group.characteristic.value.ofType(Reference))"}
+	if err := r.Check(wrapped); err != nil {
+		t.Error(err)
+	}
 	pending := hairColor()
 	pending.Ready = false
 	if err := r.Define([]Custom{pending}); err != nil {

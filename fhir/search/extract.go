@@ -304,7 +304,7 @@ func dateSpan(n *fhir.Node) (Range, bool) {
 	return out, out.Lo < out.Hi
 }
 
-// quantitySpan reads a number, Quantity (with comparator), Range, Money, or the limits of SampledData.
+// quantitySpan reads a number, Quantity (with comparator), Range or Money.
 func quantitySpan(n *fhir.Node) (Unit, Range, bool) {
 	if n.Kind == '0' {
 		f, ok := number(*n)
@@ -324,12 +324,7 @@ func quantitySpan(n *fhir.Node) (Unit, Range, bool) {
 		owner = low
 	case hasHi:
 		owner = high
-	default: // SampledData says between which values its samples lie
-		lo, hasLo = number(n.Get("lowerLimit"))
-		hi, hasHi = number(n.Get("upperLimit"))
-		owner = n.Get("origin")
-	}
-	if !hasLo && !hasHi {
+	default: // SampledData: its limits are those of the detector, and say nothing of the samples
 		return Unit{}, Range{}, false
 	}
 	rng := Range{OpenLo, OpenHi}

@@ -59,7 +59,7 @@ func segmentsOf(alt string) ([]string, error) {
 	if !strings.HasPrefix(alt, "(") {
 		return splitOutside(alt, '.'), nil
 	}
-	end := strings.IndexByte(alt, ')')
+	end := closing(alt)
 	if end < 0 {
 		return nil, fmt.Errorf("a parenthesis is not closed")
 	}
@@ -74,6 +74,25 @@ func segmentsOf(alt string) ([]string, error) {
 		return nil, fmt.Errorf("an operator after a parenthesis is not offered")
 	}
 	return out, nil
+}
+
+// closing finds the parenthesis that closes the one s starts with, or -1.
+func closing(s string) int {
+	depth, quoted := 0, false
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '\'':
+			quoted = !quoted
+		case quoted:
+		case c == '(':
+			depth++
+		case c == ')':
+			if depth--; depth == 0 {
+				return i
+			}
+		}
+	}
+	return -1
 }
 
 func compileSteps(elementPath string, kind Kind, segments []string) (path, error) {
