@@ -9,20 +9,22 @@ import (
 )
 
 func TestLenient(t *testing.T) {
-	q, err := parseTree(t, "Observation", "nonsense=1&code=a&_sort=date,nope&subject:near=x&empty=", Options{Lenient: true})
+	r := registry(t)
+	q, err := parseTree(t, r, "Observation", "nonsense=1&code=a&_sort=date,nope&subject:near=x&empty=", Options{Lenient: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if fmt.Sprint(q.Ignored) != "[_sort nonsense subject:near]" || q.Used.Encode() != "code=a" || len(q.Where) != 1 || len(q.Sort) != 0 {
 		t.Errorf("ignored %v, used %v, sort %v", q.Ignored, q.Used, q.Sort)
 	}
-	if _, err := parseTree(t, "Observation", "date=never", Options{Lenient: true}); err == nil {
+	if _, err := parseTree(t, r, "Observation", "date=never", Options{Lenient: true}); err == nil {
 		t.Error("a value that is no date was ignored")
 	}
 }
 
 func TestResultParameters(t *testing.T) {
-	q, err := parseTree(t, "Observation", "_count=5000&_total=estimate&_elements=code,value.code,Observation.status&_sort=-date,combo-code,_lastUpdated&_include=*&_include:recurse=Patient:link&_revinclude=Provenance:target&_cursor=c&_format=json", Options{})
+	r := registry(t)
+	q, err := parseTree(t, r, "Observation", "_count=5000&_total=estimate&_elements=code,value.code,Observation.status&_sort=-date,combo-code,_lastUpdated&_include=*&_include:recurse=Patient:link&_revinclude=Provenance:target&_cursor=c&_format=json", Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,17 +44,18 @@ func TestResultParameters(t *testing.T) {
 		t.Error(q.Used)
 	}
 	for value, want := range map[string]Summary{"true": SummaryTrue, "text": SummaryText, "data": SummaryData, "count": SummaryCount, "false": SummaryFalse} {
-		q, err := parseTree(t, "Observation", "_summary="+value, Options{})
+		q, err := parseTree(t, r, "Observation", "_summary="+value, Options{})
 		if err != nil || q.Summary != want || q.CountOnly != (want == SummaryCount) {
 			t.Errorf("%s: %v %v", value, q, err)
 		}
 	}
-	if q, err := parseTree(t, "Observation", "_include=Observation:patient", Options{}); err != nil || fmt.Sprint(q.Include) != "[{Observation patient [subject] Patient false}]" {
+	if q, err := parseTree(t, r, "Observation", "_include=Observation:patient", Options{}); err != nil || fmt.Sprint(q.Include) != "[{Observation patient [subject] Patient false}]" {
 		t.Error(q, err)
 	}
 }
 
 func TestCompartments(t *testing.T) {
+	r := registry(t)
 	for _, c := range []struct{ typ, query, compartment, where, patient string }{
 		{"Observation", "code=a", "Patient/p", "and([token code a])", "p"},
 		{"Observation", "", "Encounter/e", "and(or([reference encounter Encounter/e]))", ""},
@@ -68,7 +71,7 @@ func TestCompartments(t *testing.T) {
 	} {
 		var o Options
 		o.Compartment, _ = fhir.ParseReference(c.compartment, "")
-		q, err := parseTree(t, c.typ, c.query, o)
+		q, err := parseTree(t, r, c.typ, c.query, o)
 		if err != nil {
 			t.Errorf("%+v: %v", c, err)
 		} else if got := show(q.Where); got != c.where || q.Patient != c.patient {
@@ -77,13 +80,13 @@ func TestCompartments(t *testing.T) {
 	}
 	for typ, compartment := range map[string]string{"Organization": "Patient/p", "Patient": "Encounter/e", "Observation": "Group/g"} {
 		ref, _ := fhir.ParseReference(compartment, "")
-		_, err := parseTree(t, typ, "", Options{Compartment: ref})
+		_, err := parseTree(t, r, typ, "", Options{Compartment: ref})
 		var problem *fhir.Problem
 		if !errors.As(err, &problem) || problem.Category != fhir.NotFound {
 			t.Errorf("%s in %s: %v", typ, compartment, err)
 		}
 	}
-	q, err := parseTree(t, "", "_type=Observation,Organization,Condition", Options{Compartment: fhir.Reference{Type: "Patient", ID: "p"}})
+	q, err := parseTree(t, r, "", "_type=Observation,Organization,Condition", Options{Compartment: fhir.Reference{Type: "Patient", ID: "p"}})
 	if err != nil || fmt.Sprint(q.Types) != "[Condition Observation]" || q.Patient != "p" {
 		t.Error(q, err)
 	}

@@ -3,6 +3,7 @@ package search
 import "testing"
 
 func TestScans(t *testing.T) {
+	r := registry(t)
 	doc := []byte(`{"resourceType":"Observation","id":"o","text":{"status":"generated","div":"<div title=\"hidden\">Café <b>no</b>ir &amp; more</div>"},
 	 "code":{"text":"Serum Sodium","coding":[{"code":"x","display":"Natrium level"}]},"subject":{"reference":"Patient/p","display":"Ann Lee"},
 	 "note":[{"text":"Feels better"}],"component":[{"code":{"text":"part"},"valueString":"quite low"}]}`)
@@ -26,7 +27,7 @@ func TestScans(t *testing.T) {
 		"_content=nothing,low":   true,
 		"_content=hidden":        false,
 	} {
-		q, err := parseTree(t, "Observation", query, Options{})
+		q, err := parseTree(t, r, "Observation", query, Options{})
 		if err != nil {
 			t.Fatal(query, err)
 		}
@@ -34,7 +35,7 @@ func TestScans(t *testing.T) {
 			t.Errorf("%s: %v", query, got)
 		}
 	}
-	q, err := parseTree(t, "Observation", "_text=x", Options{})
+	q, err := parseTree(t, r, "Observation", "_text=x", Options{})
 	if err != nil || q.Where[0].(Scan).Holds([]byte("{")) {
 		t.Error("a body that is no resource matches nothing", err)
 	}

@@ -113,7 +113,7 @@ func (terms) Above(_ context.Context, system, code string) ([]string, error) {
 	return []string{"top"}, nil
 }
 
-func parseTree(t testing.TB, typ, query string, o Options) (*Query, error) {
+func parseTree(t testing.TB, r *Registry, typ, query string, o Options) (*Query, error) {
 	t.Helper()
 	values, err := url.ParseQuery(query)
 	if err != nil {
@@ -123,10 +123,11 @@ func parseTree(t testing.TB, typ, query string, o Options) (*Query, error) {
 		o.Base = "https://h.example/fhir"
 	}
 	o.Now = func() time.Time { return time.Date(2026, 1, 11, 0, 0, 0, 0, time.UTC) }
-	return registry(t).ParseWith(context.Background(), typ, values, o)
+	return r.ParseWith(context.Background(), typ, values, o)
 }
 
 func TestTrees(t *testing.T) {
+	r := registry(t)
 	for _, c := range []struct{ typ, query, want string }{
 		// token
 		{"Observation", "code=a", "[token code a]"},
@@ -215,7 +216,7 @@ func TestTrees(t *testing.T) {
 		{"", "_tag=t&_id=1", "and(field _id 1 [token _tag t])"},
 		{"", "_has:Provenance:target:agent=Device/d", "has Provenance.target{[reference agent Device/d]}"},
 	} {
-		q, err := parseTree(t, c.typ, c.query, Options{Terminology: terms{}})
+		q, err := parseTree(t, r, c.typ, c.query, Options{Terminology: terms{}})
 		if err != nil {
 			t.Errorf("%s?%s: %v", c.typ, c.query, err)
 			continue
@@ -231,6 +232,7 @@ func TestTrees(t *testing.T) {
 }
 
 func TestFilter(t *testing.T) {
+	r := registry(t)
 	for filter, want := range map[string]string{
 		`given eq "peter" and birthdate ge 2014-10-10`:            "and([string given same peter] [date birthdate ge:2014-10-10..2014-10-11])",
 		`name co "pet" or family sw le and active eq true`:        "or([string name ~ pet] and([string family ^ le] [token active true]))",
@@ -247,7 +249,7 @@ func TestFilter(t *testing.T) {
 		`_id eq a and _lastUpdated gt 2026`:                       "and(field _id a field _lastUpdated gt:2026-01-01..2027-01-01)",
 		`_has:Observation:patient:code eq a`:                      "has Observation.subject{[token code a]}",
 	} {
-		q, err := parseTree(t, "Patient", "_filter="+url.QueryEscape(filter), Options{Terminology: terms{}})
+		q, err := parseTree(t, r, "Patient", "_filter="+url.QueryEscape(filter), Options{Terminology: terms{}})
 		if err != nil {
 			t.Errorf("%s: %v", filter, err)
 			continue
@@ -276,7 +278,7 @@ func TestFilter(t *testing.T) {
 		`name:exact eq x`:           "modifier",
 		strings.Repeat("(", 40) + "name eq x" + strings.Repeat(")", 40): "nested too deeply",
 	} {
-		_, err := parseTree(t, "Patient", "_filter="+url.QueryEscape(filter), Options{})
+		_, err := parseTree(t, r, "Patient", "_filter="+url.QueryEscape(filter), Options{})
 		if err == nil || !strings.Contains(err.Error(), why) || !strings.Contains(err.Error(), "_filter") {
 			t.Errorf("%s: %v", filter, err)
 		}
@@ -284,6 +286,7 @@ func TestFilter(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
+	r := registry(t)
 	long := strings.TrimSuffix(strings.Repeat("a,", maxValues+1), ",")
 	for _, c := range []struct {
 		typ, query, want string
@@ -325,13 +328,13 @@ func TestRefusals(t *testing.T) {
 		{"RiskAssessment", "probability=1.", "decimal", fhir.Invalid},
 		{"Observation", "_security:missing=true", "modifier", fhir.Unsupported},
 	} {
-		_, err := parseTree(t, c.typ, c.query, Options{Terminology: terms{}})
+		_, err := parseTree(t, r, c.typ, c.query, Options{Terminology: terms{}})
 		var problem *fhir.Problem
 		if !errors.As(err, &problem) || problem.Category != c.category || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s?%.60s: %v, want %q", c.typ, c.query, err, c.want)
 		}
 	}
-	if _, err := parseTree(t, "Observation", "code:in=http://vs/two", Options{}); err == nil {
+	if _, err := parseTree(t, r, "Observation", "code:in=http://vs/two", Options{}); err == nil {
 		t.Error(":in without terminology was not refused")
 	}
 }
