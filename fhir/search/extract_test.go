@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"trellis/fhir"
 )
 
 const richObservation = `{"resourceType":"Observation","id":"o","meta":{"profile":["http://p/x|1"],"source":"http://src","tag":[{"system":"http://s","code":"t"}]},
@@ -138,4 +140,30 @@ func BenchmarkParse(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// FuzzExtract: no resource makes extraction fail, and every row belongs to a parameter that is indexed.
+func FuzzExtract(f *testing.F) {
+	r := registry(f)
+	f.Add(richObservation)
+	f.Add(`{"resourceType":"Patient","name":[{"given":["a",null],"_given":[null,{"id":"x"}]}],"deceasedBoolean":false,"link":[{"other":{"reference":"Patient/q"}}]}`)
+	f.Add(`{"resourceType":"Group","characteristic":[{"code":{"text":"x"},"valueRange":{"low":{"value":1e400}}},{"valueReference":{}}]}`)
+	f.Fuzz(func(t *testing.T, doc string) {
+		res, err := fhir.ReadTrusted([]byte(doc))
+		if err != nil {
+			return
+		}
+		v := r.Extract(res, "https://h.example/fhir")
+		r.Patients(res, "https://h.example/fhir")
+		for _, row := range v.Refs {
+			if p, ok := r.Lookup(res.Type, row.Param); !ok || !p.Indexed() || !fhir.ValidID(row.ID) {
+				t.Fatalf("row of %s", row.Param)
+			}
+		}
+		for _, row := range v.Numbers {
+			if row.Lo >= row.Hi {
+				t.Fatalf("an empty span of %s", row.Param)
+			}
+		}
+	})
 }
