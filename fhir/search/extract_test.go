@@ -112,6 +112,19 @@ func TestAliases(t *testing.T) {
 	}
 }
 
+// TestElementsBounded: pairs do not multiply without end.
+func TestElementsBounded(t *testing.T) {
+	codings := strings.Repeat(`{"code":"a"},`, 3000)
+	for i := range 3000 {
+		codings = strings.Replace(codings, `"a"`, fmt.Sprintf(`"%d"`, i), 1)
+	}
+	concept := `{"coding":[` + strings.TrimSuffix(codings, ",") + `]}`
+	v := registry(t).Extract(resource(t, `{"resourceType":"Observation","component":[{"code":`+concept+`,"valueCodeableConcept":`+concept+`}]}`), "")
+	if len(v.Elements) != maxHalves*maxHalves {
+		t.Errorf("%d element rows", len(v.Elements))
+	}
+}
+
 func TestFold(t *testing.T) {
 	for in, want := range map[string]string{"": "", "a b": "a b", " A  b\t": "a b", "Ångström": "angstrom", "ÉÈ\u0301": "ee", "straße": "straße", "日本": "日本", "x ": "x"} {
 		if got := Fold(in); got != want {
