@@ -54,7 +54,9 @@ func (p *Parameter) keys() (keys map[string]bool, target string) {
 			return exactKeys(p), ""
 		}
 		target = t
-		keys[stripped.key()] = true
+		for _, k := range stripped.keys() {
+			keys[k] = true
+		}
 	}
 	return keys, target
 }
@@ -62,7 +64,9 @@ func (p *Parameter) keys() (keys map[string]bool, target string) {
 func exactKeys(p *Parameter) map[string]bool {
 	keys := make(map[string]bool, len(p.paths))
 	for _, alt := range p.paths {
-		keys[alt.key()] = true
+		for _, k := range alt.keys() {
+			keys[k] = true
+		}
 	}
 	return keys
 }

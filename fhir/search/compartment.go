@@ -43,6 +43,9 @@ func (p *parser) wholeCompartment(c fhir.Reference) error {
 			types = append(types, typ)
 		}
 	}
+	if len(types) == 0 {
+		return fhir.NewProblem(fhir.NotFound, "not-found", "resources of these types are never in this compartment")
+	}
 	p.q.Types = types
 	return nil
 }

@@ -2,6 +2,7 @@ package search
 
 import (
 	"errors"
+	"sort"
 	"strings"
 )
 
@@ -60,33 +61,79 @@ func (ps *parameters) composites(typ string) error {
 }
 
 func (c *composite) add(ps *parameters, typ, base string) error {
-	var halves [2][]path
-	var kinds [2]Kind
-	for i, expr := range c.exprs {
-		defined := ps.byCode[c.codes[i]]
-		if defined == nil {
-			return errors.New("a composite is made of an unknown parameter")
+	e := elementSet{}
+	if base != typ {
+		bases, err := compile(typ, KindComposite, base)
+		if err != nil {
+			return err
 		}
-		kinds[i] = defined.Kind
-		for _, alt := range splitOutside(expr, '|') {
-			p, err := compileSteps(datatypePath(base, base[strings.LastIndexByte(base, '.')+1:]), defined.Kind, splitOutside(strings.TrimSpace(alt), '.'))
-			if err != nil {
-				return err
-			}
-			halves[i] = append(halves[i], p)
+		e.base = bases[0]
+	}
+	for i := range c.exprs {
+		if err := c.half(ps, &e, base, i); err != nil {
+			return err
 		}
 	}
 	if base == typ {
-		root, err := ps.rootPair(c, halves)
+		root, err := ps.rootPair(c, e.halves)
 		c.root = root
 		return err
 	}
-	basePaths, err := compile(typ, KindComposite, base)
-	if err != nil {
-		return err
-	}
-	c.elems = append(c.elems, elementSet{base: basePaths[0], halves: halves, kinds: kinds})
+	c.elems = append(c.elems, e)
 	return nil
+}
+
+// half compiles one component as the parameter that defines it would be. R4 names the parameters of
+// DocumentReference.relationship the wrong way round, so one that does not read the expression gives
+// way to one that does.
+func (c *composite) half(ps *parameters, e *elementSet, base string, i int) error {
+	candidates := []*Parameter{ps.byCode[c.codes[i]]}
+	if candidates[0] == nil {
+		return errors.New("a composite is made of an unknown parameter")
+	}
+	for _, code := range sortedCodes(ps.byCode) {
+		candidates = append(candidates, ps.byCode[code])
+	}
+	for _, par := range candidates {
+		if par.composite != nil {
+			continue
+		}
+		halves, err := compileHalf(base, par.Kind, c.exprs[i])
+		if err != nil {
+			return err
+		}
+		whole := Parameter{}
+		for _, h := range halves {
+			whole.paths = append(whole.paths, path{steps: append(append([]step(nil), e.base.steps...), h.steps...)})
+		}
+		if intersects(exactKeys(par), exactKeys(&whole)) {
+			e.halves[i], e.kinds[i], c.codes[i] = halves, par.Kind, par.Code
+			return nil
+		}
+	}
+	return errors.New("no parameter stands for a half of a composite")
+}
+
+func compileHalf(base string, kind Kind, expression string) ([]path, error) {
+	start := datatypePath(base, base[strings.LastIndexByte(base, '.')+1:])
+	var out []path
+	for _, alt := range splitOutside(expression, '|') {
+		p, err := compileSteps(start, kind, splitOutside(strings.TrimSpace(alt), '.'))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+func sortedCodes(byCode map[string]*Parameter) []string {
+	out := make([]string, 0, len(byCode))
+	for code := range byCode {
+		out = append(out, code)
+	}
+	sort.Strings(out)
+	return out
 }
 
 // rootPair finds the parameters whose rows are those of the halves: the defining ones, or, where these
@@ -121,10 +168,10 @@ func intersects(a, b map[string]bool) bool {
 
 func (e elementSet) key() string {
 	var b strings.Builder
-	b.WriteString(e.base.key())
+	b.WriteString(strings.Join(e.base.keys(), "|"))
 	for _, half := range e.halves {
 		for _, p := range half {
-			b.WriteString("|" + p.key())
+			b.WriteString("|" + strings.Join(p.keys(), "|"))
 		}
 		b.WriteByte('$')
 	}

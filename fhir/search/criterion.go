@@ -27,7 +27,10 @@ func (a ask) hop(typ, rest string) ask {
 // criterion reads a parameter: _has, a chain, or a parameter of the type itself.
 func (p *parser) criterion(a ask) (Condition, error) {
 	if a.depth > maxDepth {
-		return nil, bad(a.name, "at most four chained steps")
+		return nil, invalid(a.name, "at most four chained steps")
+	}
+	if p.steps++; p.steps > maxSteps {
+		return nil, tooMany(a.name, "leads to too many types; name them as reference:Type")
 	}
 	if rest, ok := strings.CutPrefix(a.rest, "_has:"); ok {
 		return p.has(a, rest)
@@ -72,10 +75,14 @@ func (p *parser) find(a ask, code string) (*Parameter, error) {
 	if ps := p.s.byType[a.typ]; ps != nil && ps.unserved[code] != "" {
 		return nil, bad(a.name, ps.unserved[code])
 	}
-	if a.typ == "" {
-		return nil, bad(a.name, "is not known for a search across types")
+	where := a.typ
+	if where == "" {
+		where = "a search across types"
 	}
-	return nil, bad(a.name, "is not known for "+a.typ)
+	if a.name == "_filter" {
+		return nil, bad(a.name, "names a parameter that is not known for "+where)
+	}
+	return nil, bad(a.name, "is not known for "+where)
 }
 
 func notReady(name string) *fhir.Problem {
@@ -171,9 +178,9 @@ func (p *parser) simple(a ask, par *Parameter, modifier string) (Condition, erro
 	if modifier == "missing" {
 		return missing(a, present(par))
 	}
-	alternatives := splitEscaped(a.value, ',')
-	if len(alternatives) > maxValues {
-		return nil, tooMany(a.name, "too many values")
+	alternatives, err := p.alternatives(a)
+	if err != nil {
+		return nil, err
 	}
 	switch par.Kind {
 	case KindToken:
@@ -201,7 +208,7 @@ func (p *parser) simple(a ask, par *Parameter, modifier string) (Condition, erro
 	default:
 		return nil, bad(a.name, "this modifier is not offered")
 	}
-	values, err := p.values(a, par.Kind, mode, alternatives)
+	values, err := p.read(a, par.Kind, mode, alternatives)
 	if err != nil {
 		return nil, err
 	}
@@ -304,6 +311,11 @@ func (p *parser) component(a ask, par *Parameter, side int, value string) (Compo
 		out.Values = []Value{v}
 		return out, nil
 	}
-	out.Values, err = p.values(a, kind, out.Mode, []string{value})
+	out.Values, err = p.read(a, kind, out.Mode, []string{value})
+	if kind == KindToken && err == nil {
+		if half, ok := p.s.lookup(a.typ, par.composite.codes[side]); ok && half.implied != "" {
+			out.Values = implicit(out.Values, half.implied)
+		}
+	}
 	return out, err
 }

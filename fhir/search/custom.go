@@ -96,16 +96,18 @@ func (r *Registry) compileCustom(d Custom) (map[string]*Parameter, error) {
 	return out, nil
 }
 
-// alternativesFor keeps the alternatives of a shared expression that start at typ, or the whole when none does.
+// alternativesFor keeps the alternatives of a shared expression that are about typ; what starts at no
+// resource type is kept too, for compile to refuse.
 func alternativesFor(expression, typ string) string {
 	var keep []string
 	for _, alt := range splitOutside(expression, '|') {
 		alt = strings.TrimSpace(alt)
-		start := strings.TrimLeft(alt, "(")
-		for _, root := range []string{typ, "Resource", "DomainResource"} {
-			if strings.HasPrefix(start, root+".") {
-				keep = append(keep, strings.Replace(alt, root+".", typ+".", 1))
-			}
+		root, _, _ := strings.Cut(strings.TrimLeft(alt, "("), ".")
+		switch {
+		case root == "Resource" || root == "DomainResource":
+			keep = append(keep, strings.Replace(alt, root+".", typ+".", 1))
+		case root == typ || !fhir.KnownType(root):
+			keep = append(keep, alt)
 		}
 	}
 	if len(keep) == 0 {

@@ -2,6 +2,10 @@ package search
 
 import "trellis/fhir"
 
+// maxHalves bounds one side of an element: rows are pairs, and a concept with thousands of codings must
+// not make millions of them. What is beyond is not found by composite parameters.
+const maxHalves = 32
+
 // elements makes the pairs of a composite parameter over sub-elements.
 func (x *extraction) elements(p *Parameter, root *fhir.Node) {
 	for i := range p.composite.elems {
@@ -29,6 +33,9 @@ func (x *extraction) halves(e *elementSet, side int, n *fhir.Node) []Half {
 	for i := range e.halves[side] {
 		for _, v := range e.halves[side][i].collect(nil, n, 0) {
 			out = x.half(out, e.kinds[side], v)
+			if len(out) >= maxHalves {
+				return out[:maxHalves]
+			}
 		}
 	}
 	return out

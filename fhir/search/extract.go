@@ -11,7 +11,8 @@ import (
 // Token is an indexed code, identifier, boolean or contact value. An element that is there but has no
 // code (a concept with text only) gives one with neither system nor code, so that :missing is right.
 // Rows of "<code>:of-type" hold an identifier's type system, and its type code and value joined by a bar;
-// rows of "<code>:identifier" the logical identifier of a reference.
+// rows of "<code>:identifier" the logical identifier of a reference, but not of one that release may cut
+// because it leads to a resource hidden from the caller: its identifier would tell what the reference may not.
 type Token struct{ Param, System, Code string }
 
 // Ref is an indexed literal reference to a resource of this server.
@@ -202,7 +203,7 @@ func (x *extraction) reference(param string, n *fhir.Node) {
 	s := n.Text()
 	if n.Kind == '{' {
 		s = n.Get("reference").Text()
-		if id := n.Get("identifier"); id.Kind == '{' && id.Get("value").Text() != "" {
+		if id := n.Get("identifier"); id.Kind == '{' && id.Get("value").Text() != "" && x.neverCut(s) {
 			x.addToken(param+":identifier", id.Get("system").Text(), id.Get("value").Text())
 		} else if s == "" && n.Get("resourceType").IsZero() {
 			x.addToken(param+":identifier", "", "") // present, though it leads nowhere
@@ -213,6 +214,20 @@ func (x *extraction) reference(param string, n *fhir.Node) {
 	} else if !strings.HasPrefix(s, "#") {
 		x.uri(param, s)
 	}
+}
+
+// neverCut reports whether a reference is released whatever its target: one that leads to no resource
+// of this server, to a Patient, or to a directory entry everybody may read.
+func (x *extraction) neverCut(s string) bool {
+	ref, ok := fhir.ParseReference(s, x.base)
+	if !ok {
+		return true
+	}
+	switch ref.Type {
+	case "Patient", "Practitioner", "PractitionerRole", "Organization", "Location", "HealthcareService":
+		return true
+	}
+	return false
 }
 
 // uri keeps a versioned canonical also without its version (R4 3.1.1.4.11).
@@ -289,7 +304,7 @@ func dateSpan(n *fhir.Node) (Range, bool) {
 	return out, out.Lo < out.Hi
 }
 
-// quantitySpan reads a number, Quantity (with comparator), Range, Money, or the limits of SampledData.
+// quantitySpan reads a number, Quantity (with comparator), Range or Money.
 func quantitySpan(n *fhir.Node) (Unit, Range, bool) {
 	if n.Kind == '0' {
 		f, ok := number(*n)
@@ -309,12 +324,7 @@ func quantitySpan(n *fhir.Node) (Unit, Range, bool) {
 		owner = low
 	case hasHi:
 		owner = high
-	default: // SampledData says between which values its samples lie
-		lo, hasLo = number(n.Get("lowerLimit"))
-		hi, hasHi = number(n.Get("upperLimit"))
-		owner = n.Get("origin")
-	}
-	if !hasLo && !hasHi {
+	default: // SampledData: its limits are those of the detector, and say nothing of the samples
 		return Unit{}, Range{}, false
 	}
 	rng := Range{OpenLo, OpenHi}

@@ -58,13 +58,12 @@ func (p *parser) build(n *filterNode, a ask) (Condition, error) {
 		}
 		return Not{c}, nil
 	}
-	a.name = "_filter:" + n.path
 	if n.in == nil {
 		a.rest, a.value, a.op = n.path, n.value, n.op
 		return p.criterion(a)
 	}
 	if a.depth >= maxDepth {
-		return nil, bad(a.name, "at most four chained steps")
+		return nil, invalid(a.name, "at most four chained steps")
 	}
 	head, tail, chained := strings.Cut(n.path, ".")
 	par, types, err := p.leads(a, head)

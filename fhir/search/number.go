@@ -73,7 +73,11 @@ func numberSpan(prefix, s string) (low, high float64, err error) {
 	switch prefix {
 	case "eq", "ne":
 		// The decimal form is exact where binary fractions are not: 5.40 is [5.395, 5.405).
-		return tidy(v - half), tidy(v + half), nil
+		low, high = min(tidy(v-half), v), tidy(v+half)
+		if high <= v { // more digits than a float holds
+			high = math.Nextafter(v, math.Inf(1))
+		}
+		return low, high, nil
 	case "ap":
 		return tidy(v - math.Abs(v)/10), tidy(v + math.Abs(v)/10), nil
 	}

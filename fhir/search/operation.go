@@ -29,7 +29,7 @@ func (p *parser) operate(a ask, par *Parameter) (Condition, error) {
 	case KindURI:
 		mode, ok := map[string]Mode{"eq": Exact, "sb": Below}[a.op]
 		if ok {
-			values, err := p.values(a, KindURI, mode, []string{a.value})
+			values, err := p.read(a, KindURI, mode, []string{a.value})
 			return Index{Kind: KindURI, Params: par.Reads, Mode: mode, Values: values}, err
 		}
 	case KindDate, KindNumber, KindQuantity:
@@ -67,7 +67,7 @@ func (p *parser) operateText(a ask, par *Parameter) (Condition, error) {
 	if !ok {
 		return nil, notOffered(a, "string")
 	}
-	values, err := p.values(a, KindString, mode, []string{a.value})
+	values, err := p.read(a, KindString, mode, []string{a.value})
 	return Index{Kind: KindString, Params: par.Reads, Mode: mode, Values: values}, err
 }
 
@@ -76,12 +76,12 @@ func (p *parser) operateText(a ask, par *Parameter) (Condition, error) {
 func (p *parser) operateOrdered(a ask, kind Kind) ([]Value, error) {
 	switch a.op {
 	case "eq", "ne", "gt", "lt", "ge", "le", "ap", "sa", "eb":
-		return p.values(a, kind, Exact, []string{a.op + a.value})
+		return p.read(a, kind, Exact, []string{a.op + a.value})
 	case "po":
 		if kind != KindDate {
 			return nil, nil
 		}
-		values, err := p.values(a, kind, Exact, []string{"eq" + a.value})
+		values, err := p.read(a, kind, Exact, []string{"eq" + a.value})
 		if err == nil {
 			values[0].Prefix = "ap"
 		}

@@ -15,8 +15,10 @@ import (
 // Limits of one query. A query over them is answered with 413 or 400, never cut.
 const (
 	maxValues   = 2000    // alternatives of one parameter
+	maxTotal    = 8000    // alternatives of one query
 	maxExpanded = 5000    // codes a value set or hierarchy may stand for
 	maxNodes    = 500     // conditions of one query
+	maxSteps    = 4000    // criteria tried, where untyped chains fan out
 	maxDepth    = 4       // chained and reverse-chained hops
 	maxLength   = 1 << 18 // characters of all names and values
 	maxTypes    = 24      // types an untyped chain may lead to
@@ -49,6 +51,8 @@ type parser struct {
 	o   Options
 	q   *Query
 	now time.Time
+
+	values, steps int // alternatives read and criteria tried so far
 }
 
 // Parse checks a query string against the registry, strictly and without terminology. base is the

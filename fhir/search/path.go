@@ -59,7 +59,7 @@ func segmentsOf(alt string) ([]string, error) {
 	if !strings.HasPrefix(alt, "(") {
 		return splitOutside(alt, '.'), nil
 	}
-	end := strings.IndexByte(alt, ')')
+	end := closing(alt)
 	if end < 0 {
 		return nil, fmt.Errorf("a parenthesis is not closed")
 	}
@@ -74,6 +74,25 @@ func segmentsOf(alt string) ([]string, error) {
 		return nil, fmt.Errorf("an operator after a parenthesis is not offered")
 	}
 	return out, nil
+}
+
+// closing finds the parenthesis that closes the one s starts with, or -1.
+func closing(s string) int {
+	depth, quoted := 0, false
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '\'':
+			quoted = !quoted
+		case quoted:
+		case c == '(':
+			depth++
+		case c == ')':
+			if depth--; depth == 0 {
+				return i
+			}
+		}
+	}
+	return -1
 }
 
 func compileSteps(elementPath string, kind Kind, segments []string) (path, error) {
@@ -228,23 +247,29 @@ func upperFirst(s string) string {
 	return string(r)
 }
 
-// key is equal for two paths that read the same values.
-func (p path) key() string {
+// keys tells which values a path reads: one key per JSON path, equal for two that read the same.
+func (p path) keys() []string {
 	if p.deceased {
-		return "deceased"
+		return []string{"deceased"}
 	}
-	var b strings.Builder
+	out := []string{""}
 	for _, s := range p.steps {
-		b.WriteByte('.')
-		b.WriteString(strings.Join(s.names, "/"))
+		filter := ""
 		if s.where != "" {
-			b.WriteString("[" + s.where + "=" + s.equals + "]")
+			filter = "[" + s.where + "=" + s.equals + "]"
 		}
 		if s.resolves != "" {
-			b.WriteString("[is " + s.resolves + "]")
+			filter += "[is " + s.resolves + "]"
 		}
+		next := make([]string, 0, len(out)*len(s.names))
+		for _, prefix := range out {
+			for _, name := range s.names {
+				next = append(next, prefix+"."+name+filter)
+			}
+		}
+		out = next
 	}
-	return b.String()
+	return out
 }
 
 // collect appends the values p leads to from n, from step i on; arrays are flattened.

@@ -41,7 +41,8 @@ type Parameter struct {
 
 	paths     []path
 	composite *composite
-	notReady  bool // a custom parameter whose rows are still being made
+	implied   string // tokens of type code: their code system, which rows do not repeat
+	notReady  bool   // a custom parameter whose rows are still being made
 }
 
 // Indexed reports whether the parameter makes index rows of its own.
@@ -53,6 +54,9 @@ func (p *Parameter) Indexed() bool {
 	}
 	return false
 }
+
+// Ready reports whether the parameter can be searched by: a custom one only once its rows are made.
+func (p *Parameter) Ready() bool { return !p.notReady }
 
 // Registry holds the search parameters of every resource type. It is safe for concurrent use; only
 // Define changes it, and then all at once.
@@ -133,9 +137,25 @@ func (ps *parameters) define(d definition) error {
 			return err
 		}
 		p.paths = paths
+		if p.Kind == KindToken {
+			p.implied = impliedBy(d.expression)
+		}
 	}
 	ps.byCode[d.code] = p
 	return nil
+}
+
+// impliedBy is the one code system of the code elements an expression reads; "" when there is none.
+func impliedBy(expression string) string {
+	out := ""
+	for i, alt := range strings.Split(expression, " | ") {
+		systems := impliedSystem(alt)
+		if len(systems) == 0 || i > 0 && systems[0] != out {
+			return ""
+		}
+		out = systems[0]
+	}
+	return out
 }
 
 func targetTypes(s string) []string {

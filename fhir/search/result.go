@@ -118,6 +118,7 @@ func (p *parser) knownElement(name string) bool {
 const maxSorts = 4
 
 func (p *parser) sorts(value string) error {
+	keys := p.q.Sort
 	for _, key := range strings.Split(value, ",") {
 		code, desc := strings.CutPrefix(key, "-")
 		s := Sort{Code: code, Descending: desc}
@@ -136,11 +137,12 @@ func (p *parser) sorts(value string) error {
 			}
 			s.Kind, s.Params = par.Kind, par.Reads
 		}
-		p.q.Sort = append(p.q.Sort, s)
+		keys = append(keys, s)
 	}
-	if len(p.q.Sort) > maxSorts {
+	if len(keys) > maxSorts {
 		return bad("_sort", "at most four keys")
 	}
+	p.q.Sort = keys
 	return nil
 }
 

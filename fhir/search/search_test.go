@@ -1,11 +1,15 @@
 package search
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
 	"trellis/fhir"
 )
@@ -158,17 +162,87 @@ func TestEveryStandardParameter(t *testing.T) {
 	}
 }
 
+// FuzzParse: no query makes the parser fail otherwise than by a problem that names parameters only, and
+// what it accepts keeps the limits.
 func FuzzParse(f *testing.F) {
 	r := registry(f)
-	f.Add("patient=p&code=a|b,c&date=ge2026&_sort=-date&name:contains=x")
-	f.Fuzz(func(t *testing.T, query string) {
+	for _, query := range []string{
+		"patient=p&code=a|b,c&date=ge2026&_sort=-date&value-string:contains=x",
+		"_has:Provenance:target:agent=Device/1&subject:Patient.organization.name:exact=x",
+		`_filter=code eq a|b and (value-quantity gt 5.4||mg or not (subject[name co "x"].birthdate lt 2000))`,
+		"combo-code-value-quantity=a$5&_include:iterate=Observation:*&_elements=code.text&_summary=data",
+		"code:text=x&_content=y&_list=z&_tag:not=t&_id:missing=false&_security=a&_lastUpdated=ap2020",
+	} {
+		f.Add(query, "Zw9Canary", false)
+	}
+	f.Fuzz(func(t *testing.T, query, value string, lenient bool) {
 		values, err := url.ParseQuery(query)
 		if err != nil {
 			return
 		}
-		q, err := r.Parse("Observation", values, "https://h.example/fhir")
-		if err == nil && q.Count > MaxCount {
-			t.Fatal("a page without bound")
+		const canary = "Zw9Canary"
+		for name := range values {
+			if strings.Contains(name, canary) {
+				return // a name may be repeated, cleaned
+			}
+			values.Add(name, canary+value)
+			values.Add(name, value+" "+canary)
+		}
+		for _, typ := range []string{"Observation", "Patient", ""} {
+			q, err := r.ParseWith(t.Context(), typ, values, Options{Base: "https://h.example/fhir", Lenient: lenient, Terminology: terms{}})
+			if err != nil {
+				var problem *fhir.Problem
+				if !errors.As(err, &problem) || strings.Contains(err.Error(), canary) {
+					t.Fatalf("%v", err)
+				}
+				continue
+			}
+			if q.Count > MaxCount || size(q.Where) > maxNodes || len(q.Sort) > maxSorts {
+				t.Fatal("a query without bound")
+			}
+		}
+	})
+}
+
+// TestEscaping: any value survives being escaped, listed and parsed (R4 3.1.1.4.15).
+func TestEscaping(t *testing.T) {
+	r := registry(t)
+	escape := strings.NewReplacer(`\`, `\\`, `,`, `\,`, `|`, `\|`, `$`, `\$`).Replace
+	text := rapid.StringOfN(rapid.RuneFrom([]rune(`\,|$ab:é "`)), 1, 12, -1)
+	rapid.Check(t, func(t *rapid.T) {
+		system, code, other := text.Draw(t, "system"), text.Draw(t, "code"), text.Draw(t, "other")
+		q, err := r.Parse("Observation", url.Values{
+			"code":               {escape(system) + "|" + escape(code) + "," + escape(other)},
+			"value-string:exact": {escape(code) + "," + escape(other)},
+			"code-value-concept": {escape(code) + "$" + escape(system) + "|" + escape(other)},
+		}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		tokens := Index{Kind: KindToken, Params: []string{"code"}, Values: []Value{{System: system, Code: code}, {AnySystem: true, Code: other}}}
+		pair := And{Index{Kind: KindToken, Params: []string{"code"}, Values: []Value{{AnySystem: true, Code: code}}},
+			Index{Kind: KindToken, Params: []string{"value-concept"}, Values: []Value{{System: system, Code: other}}}}
+		texts := Index{Kind: KindString, Params: []string{"value-string"}, Values: []Value{{Text: code}, {Text: other}}}
+		if diff := cmp.Diff(And{tokens, pair, texts}, q.Where); diff != "" {
+			t.Fatal(diff)
+		}
+	})
+}
+
+// TestFilterQuoting: any text survives being quoted in a _filter.
+func TestFilterQuoting(t *testing.T) {
+	r := registry(t)
+	text := rapid.StringOfN(rapid.RuneFrom([]rune(`\,|$ab()[] "`)), 0, 12, -1)
+	rapid.Check(t, func(t *rapid.T) {
+		s := "x" + text.Draw(t, "text")
+		quoted := `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+		q, err := r.Parse("Patient", url.Values{"_filter": {"not (name eq " + quoted + ")"}}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := And{Not{Index{Kind: KindString, Params: []string{"name"}, Mode: Same, Values: []Value{{Text: Fold(s)}}}}}
+		if diff := cmp.Diff(want, q.Where); diff != "" {
+			t.Fatal(diff)
 		}
 	})
 }

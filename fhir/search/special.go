@@ -31,9 +31,9 @@ func (p *parser) id(a ask, modifier string) (Condition, error) {
 		return missing(a, And{})
 	}
 	f := Field{Name: "_id"}
-	alternatives := splitEscaped(a.value, ',')
-	if len(alternatives) > maxValues {
-		return nil, tooMany(a.name, "too many values")
+	alternatives, err := p.alternatives(a)
+	if err != nil {
+		return nil, err
 	}
 	for _, alt := range alternatives {
 		if !fhir.ValidID(alt) {
@@ -58,11 +58,11 @@ func (p *parser) lastUpdated(a ask, modifier string) (Condition, error) {
 	default:
 		return nil, bad(a.name, "this modifier is not offered")
 	}
-	alternatives := splitEscaped(a.value, ',')
-	if len(alternatives) > maxValues {
-		return nil, tooMany(a.name, "too many values")
+	alternatives, err := p.alternatives(a)
+	if err != nil {
+		return nil, err
 	}
-	values, err := p.values(a, KindDate, Exact, alternatives)
+	values, err := p.read(a, KindDate, Exact, alternatives)
 	return Field{Name: "_lastUpdated", Values: values}, err
 }
 
@@ -70,11 +70,11 @@ func (p *parser) label(a ask, modifier string) (Condition, error) {
 	if modifier != "" && modifier != "not" {
 		return nil, bad(a.name, "this modifier is not offered")
 	}
-	alternatives := splitEscaped(a.value, ',')
-	if len(alternatives) > maxValues {
-		return nil, tooMany(a.name, "too many values")
+	alternatives, err := p.alternatives(a)
+	if err != nil {
+		return nil, err
 	}
-	values, err := p.values(a, KindToken, Exact, alternatives)
+	values, err := p.read(a, KindToken, Exact, alternatives)
 	if err != nil {
 		return nil, err
 	}
@@ -114,16 +114,17 @@ func (p *parser) words(a ask, code, modifier string) (Condition, error) {
 	if !a.top {
 		return nil, bad(a.name, "text is searched at the top of a query only")
 	}
+	given, err := p.alternatives(a)
+	if err != nil {
+		return nil, err
+	}
 	var alternatives [][]string
-	for _, alt := range splitEscaped(a.value, ',') {
+	for _, alt := range given {
 		words := wordsOf(nil, unescape(alt))
 		if len(words) == 0 {
 			return nil, invalid(a.name, "has no words")
 		}
 		alternatives = append(alternatives, words)
-	}
-	if len(alternatives) > maxValues {
-		return nil, tooMany(a.name, "too many values")
 	}
 	return Scan{Param: clean(a.name), Holds: func(doc []byte) bool {
 		res, err := fhir.ReadTrusted(doc)

@@ -13,7 +13,7 @@ func (p *parser) token(a ask, par *Parameter, modifier string, alternatives []st
 	var err error
 	switch modifier {
 	case "", "not":
-		x.Values, err = p.values(a, KindToken, Exact, alternatives)
+		x.Values, err = p.read(a, KindToken, Exact, alternatives)
 	case "of-type":
 		x.Params = suffixed(par.Reads, ":of-type")
 		x.Values, err = ofType(a, alternatives)
@@ -29,6 +29,9 @@ func (p *parser) token(a ask, par *Parameter, modifier string, alternatives []st
 	if err != nil {
 		return nil, err
 	}
+	if par.implied != "" && modifier != "of-type" {
+		x.Values = implicit(x.Values, par.implied)
+	}
 	var c Condition = x
 	if len(x.Values) == 0 {
 		c = Or{} // a known value set without codes has no members; no Values would mean any row
@@ -37,6 +40,16 @@ func (p *parser) token(a ask, par *Parameter, modifier string, alternatives []st
 		return Not{c}, nil
 	}
 	return c, nil
+}
+
+// implicit takes off the system that an element of type code has without saying so (R4 3.1.1.4.10).
+func implicit(values []Value, system string) []Value {
+	for i, v := range values {
+		if v.System == system && v.Code != "" {
+			values[i] = Value{AnySystem: true, Code: v.Code}
+		}
+	}
+	return values
 }
 
 // ofType reads system|code|value; all three must be there.

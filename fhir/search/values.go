@@ -7,8 +7,17 @@ import (
 	"trellis/fhir"
 )
 
-// values reads alternatives of one kind. Errors say what is wrong with the form, never the value.
-func (p *parser) values(a ask, kind Kind, mode Mode, alternatives []string) ([]Value, error) {
+// alternatives splits a value at its commas (R4 3.1.1.4.15).
+func (p *parser) alternatives(a ask) ([]string, error) {
+	out := splitEscaped(a.value, ',')
+	if p.values += len(out); len(out) > maxValues || p.values > maxTotal {
+		return nil, tooMany(a.name, "too many values")
+	}
+	return out, nil
+}
+
+// read reads alternatives of one kind. Errors say what is wrong with the form, never the value.
+func (p *parser) read(a ask, kind Kind, mode Mode, alternatives []string) ([]Value, error) {
 	out := make([]Value, 0, len(alternatives))
 	for _, alt := range alternatives {
 		v, err := p.value(kind, mode, alt)
@@ -127,7 +136,7 @@ func quantityValue(s string) (Value, error) {
 func (p *parser) reference(a ask, par *Parameter, modifier string, alternatives []string) (Condition, error) {
 	switch modifier {
 	case "identifier":
-		values, err := p.values(a, KindToken, Exact, alternatives)
+		values, err := p.read(a, KindToken, Exact, alternatives)
 		if err != nil {
 			return nil, err
 		}
@@ -203,7 +212,7 @@ func (p *parser) above(a ask, par *Parameter, alternatives []string) (Condition,
 		for {
 			out.Values = append(out.Values, Value{Text: cut(text)})
 			i := strings.LastIndexByte(text, '/')
-			if i <= root {
+			if i <= root || len(out.Values) > maxValues {
 				break
 			}
 			text = text[:i]
