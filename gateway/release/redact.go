@@ -4,15 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"trellis/auth/label"
 	"trellis/fhir"
 )
-
-// askable reports whether a reference leads to something that may be hidden. Directory entries are
-// public; a record's own patient is told by the record itself.
-func askable(ref fhir.Reference) bool {
-	return ref.Type != "Patient" && !label.Directory(ref.Type)
-}
 
 func anyHidden(refs []fhir.Reference, hidden map[fhir.Reference]bool) bool {
 	for _, r := range refs {

@@ -281,7 +281,7 @@ func (g *Gate) hidden(ctx context.Context, req Request, rows []store.Row) (map[f
 	var ask []fhir.Reference
 	for i := range rows {
 		for _, ref := range rows[i].Sealed().Refs {
-			if _, seen := out[ref]; !seen && askable(ref) {
+			if _, seen := out[ref]; !seen && store.Askable(ref) {
 				out[ref] = true
 				ask = append(ask, ref)
 			}

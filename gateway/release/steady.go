@@ -30,7 +30,7 @@ func steady(row *store.Row, d access.Decision) bool {
 		}
 	}
 	for _, ref := range row.Sealed().Refs {
-		if askable(ref) {
+		if store.Askable(ref) {
 			return false
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"trellis/auth/label"
 	"trellis/fhir"
@@ -173,7 +174,7 @@ func (w where) rows(table string, params Int64s, point bool) (x, end string) {
 
 var kindTables = map[search.Kind]string{
 	search.KindToken: "idx_token", search.KindReference: "idx_ref", search.KindURI: "idx_uri", search.KindDate: "idx_date",
-	search.KindNumber: "idx_number", search.KindQuantity: "idx_number", search.KindString: "idx_string",
+	search.KindNumber: "idx_number", search.KindQuantity: "idx_number", search.KindString: "idx_string", search.KindComposite: "idx_element",
 }
 
 func (w where) index(c search.Index) error {
@@ -405,12 +406,18 @@ func (w where) texts(mode search.Mode, values []search.Value, folded, exact stri
 		switch mode {
 		case search.Exact:
 			w.b.add(exact+"=?", text)
+		case search.Same:
+			w.b.add(folded+"=?", text)
 		case search.Contains:
 			w.b.add(w.s.dialect.Contains+"("+folded+",?)>0", text)
+		case search.Ends:
+			w.b.add(strings.ReplaceAll(w.s.dialect.EndsFormat, "%s", folded), text, text)
 		case search.Below:
 			w.b.add("("+exact+"=? OR ("+exact+">=? AND "+exact+"<?))", text, text+"/", upperBound(text+"/"))
-		default:
+		case search.Prefix:
 			w.b.add("("+folded+">=? AND "+folded+"<?)", text, upperBound(text))
+		default:
+			w.b.add("1=0") // a mode this store does not know finds nothing
 		}
 	})
 }

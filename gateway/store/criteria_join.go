@@ -13,6 +13,10 @@ func (w where) element(c search.Element) error {
 	if err != nil {
 		return err
 	}
+	if c.A.Kind == search.KindReference || c.B.Kind == search.KindReference {
+		// Release may cut the reference: only who holds the record finds it by that.
+		w.b.add(w.s.dialect.In(w.row+".seg")+" AND ", w.filter.own)
+	}
 	x, end := w.rows("idx_element", params, false)
 	for _, half := range []struct {
 		name string

@@ -163,7 +163,7 @@ func (w *writer) committed() {
 	for key, n := range w.newSegments {
 		w.s.segments[n.No], w.s.segKeys[key] = n.Segment, n.No
 	}
-	w.s.keys.learn(w.keys, w.segments)
+	w.s.keys.learn(w.keys, w.reserved, w.segments)
 }
 
 // name is the text of a number, "" when unknown.

@@ -52,6 +52,8 @@ type Dialect struct {
 	NowMicros string // expression: database clock, microseconds since 1970 UTC
 	InFormat  string // "%s = ANY(?)" or the json_each form
 	Contains  string // function (text, part) > 0 when text holds part
+	// EndsFormat is the condition that %s ends with a text, which is bound twice.
+	EndsFormat string
 }
 
 // In is the condition that column is in a list argument.

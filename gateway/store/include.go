@@ -142,7 +142,11 @@ func (in *inclusion) selectRows(source string, args ...any) *statement {
 func (in *inclusion) add(b *statement, typ string) error {
 	b.add(" AND r.del=0 AND ")
 	in.s.visible(b, in.filter)
-	b.add(" ORDER BY r.rid LIMIT ?", maxIncluded+1)
+	if typ == "Patient" { // see orderBy
+		b.add(" ORDER BY r.id LIMIT ?", maxIncluded+1)
+	} else {
+		b.add(" ORDER BY r.rid LIMIT ?", maxIncluded+1)
+	}
 	in.s.counts.add("include")
 	p := &plan{s: in.s, ctx: in.ctx, tx: in.tx, typ: typ}
 	rows, _, err := p.run(b)

@@ -42,8 +42,8 @@ func (c *keyCache) hasSegment(pat, seg int64) bool {
 	return c.segments[[2]int64{pat, seg}]
 }
 
-// learn takes what a committed write found or made.
-func (c *keyCache) learn(keys map[fhir.Reference]int64, segments map[[2]int64]bool) {
+// learn takes what a committed write found or made. A reserved key is not for keeping: it may be given up.
+func (c *keyCache) learn(keys map[fhir.Reference]int64, reserved map[fhir.Reference]bool, segments map[[2]int64]bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.keys) > maxCachedKeys {
@@ -53,6 +53,9 @@ func (c *keyCache) learn(keys map[fhir.Reference]int64, segments map[[2]int64]bo
 		c.segments = map[[2]int64]bool{}
 	}
 	for ref, k := range keys {
+		if reserved[ref] && ref.Type != "Patient" {
+			continue
+		}
 		c.keys[ref] = k
 		if ref.Type == "Patient" {
 			c.patients[k] = ref.ID
@@ -63,7 +66,8 @@ func (c *keyCache) learn(keys map[fhir.Reference]int64, segments map[[2]int64]bo
 	}
 }
 
-// key is the row key of a resource, found or reserved; whether the resource exists is not asked.
+// key is the row key of a resource, found or reserved; whether the resource exists is not asked. A reserved key is
+// given up when its resource comes (see unreserve), except a Patient's, which everything about the patient carries.
 func (w *writer) key(ref fhir.Reference) (int64, error) {
 	if k, ok := w.keys[ref]; ok {
 		return k, nil
@@ -76,14 +80,9 @@ func (w *writer) key(ref fhir.Reference) (int64, error) {
 		return 0, err
 	}
 	for range maxConflicts {
-		var k int64
-		found, err := one(w.ctx, w.tx, "SELECT rid FROM res WHERE part=0 AND type_no=? AND id=?", []any{typeNo, ref.ID}, &k)
-		if err != nil {
-			return 0, err
-		}
-		if found {
-			w.keys[ref] = k
-			return k, nil
+		k, found, err := w.findKey(typeNo, ref)
+		if err != nil || found {
+			return k, err
 		}
 		if k, err = w.s.rowKey(); err != nil {
 			return 0, err
@@ -98,6 +97,40 @@ func (w *writer) key(ref fhir.Reference) (int64, error) {
 		}
 	}
 	return 0, ErrConflict
+}
+
+// findKey reads a key. While this transaction refers to a reserved one, nobody gives it up.
+func (w *writer) findKey(typeNo int64, ref fhir.Reference) (k int64, found bool, err error) {
+	var ver int64
+	sql := "SELECT rid,ver FROM res WHERE part=0 AND type_no=? AND id=?"
+	found, err = one(w.ctx, w.tx, sql, []any{typeNo, ref.ID}, &k, &ver)
+	if found && ver == 0 && w.s.dialect.Name == "postgres" {
+		found, err = one(w.ctx, w.tx, sql+" FOR SHARE", []any{typeNo, ref.ID}, &k, &ver)
+	}
+	if found {
+		w.keys[ref], w.reserved[ref] = k, ver == 0
+	}
+	return k, found, err
+}
+
+// unreserve gives a resource a row key of its own in place of the reserved one, which tells when the first reference
+// to it was written: the order of search results must not tell of a record the caller may not see.
+func (w *writer) unreserve(typ string, h *head) error {
+	if !h.present || h.found() || typ == "Patient" {
+		return nil
+	}
+	k, err := w.s.rowKey()
+	if err != nil {
+		return err
+	}
+	if err := w.tx.Queue(w.ctx, "UPDATE idx_ref SET target=? WHERE part=0 AND target=?", k, h.rid); err != nil {
+		return err
+	}
+	if err := w.tx.Queue(w.ctx, "DELETE FROM res WHERE part=0 AND rid=? AND ver=0", h.rid); err != nil {
+		return err
+	}
+	h.rid, h.present = k, false
+	return nil
 }
 
 // findKeys looks up the keys of many references at once, a statement for each type.
@@ -119,7 +152,7 @@ func (w *writer) findKeys(refs []fhir.Reference) error {
 		if err != nil {
 			return err
 		}
-		err = each(w.ctx, w.tx, "SELECT id,rid FROM res WHERE part=0 AND type_no=? AND "+w.s.dialect.In("id"), []any{typeNo, ids}, func(r Rows) error {
+		err = each(w.ctx, w.tx, "SELECT id,rid FROM res WHERE part=0 AND ver>0 AND type_no=? AND "+w.s.dialect.In("id"), []any{typeNo, ids}, func(r Rows) error {
 			var id string
 			var k int64
 			err := r.Scan(&id, &k)
@@ -142,10 +175,10 @@ func (s *Store) lookupKey(ctx context.Context, tx Tx, ref fhir.Reference) (int64
 	if err != nil {
 		return 0, err
 	}
-	k := int64(-1)
-	found, err := one(ctx, tx, "SELECT rid FROM res WHERE part=0 AND type_no=? AND id=?", []any{typeNo, ref.ID}, &k)
-	if _, ok := tx.(unshared); err == nil && found && !ok {
-		s.keys.learn(map[fhir.Reference]int64{ref: k}, nil)
+	k, ver := int64(-1), int64(0)
+	found, err := one(ctx, tx, "SELECT rid,ver FROM res WHERE part=0 AND type_no=? AND id=?", []any{typeNo, ref.ID}, &k, &ver)
+	if _, ok := tx.(unshared); err == nil && found && (ver > 0 || ref.Type == "Patient") && !ok {
+		s.keys.learn(map[fhir.Reference]int64{ref: k}, nil, nil)
 	}
 	return k, err
 }

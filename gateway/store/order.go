@@ -21,6 +21,10 @@ func (p *plan) orderBy() error {
 		key.desc = k.Descending
 		p.order = append(p.order, key)
 	}
+	if p.typ == "" || p.typ == "Patient" {
+		// A Patient's row key is as old as the first record about it, visible or not: its place must not tell.
+		p.order = append(p.order, sortKey{column: "r.id"})
+	}
 	return nil
 }
 
@@ -69,6 +73,9 @@ func (p *plan) sortKey(i int, k search.Sort) (sortKey, error) {
 	if p.inCompartment() {
 		join += "x.pat=? AND "
 		args = append(args, p.pat)
+	}
+	if k.Kind == search.KindToken { // what is there without a code has no place in an order of codes
+		join += "x.code<>'' AND "
 	}
 	join += p.s.dialect.In("x.param") + fmt.Sprintf(" GROUP BY x.rid) s%d ON s%d.rid=r.rid", i, i)
 	args = append(args, params)

@@ -412,11 +412,15 @@ func (p *plan) scanBodies() error {
 	if len(rows) > maxScanned {
 		return fhir.NewProblem(fhir.TooLarge, "too-costly", fmt.Sprintf("search parameter %s: reads the records themselves; narrow the search with another parameter, such as patient", scans[0].Param))
 	}
+	docs, err := p.s.asReleased(p.ctx, p.tx, p.filter, rows)
+	if err != nil {
+		return err
+	}
 	p.found = Int64s{}
-	for _, r := range rows {
+	for i, r := range rows {
 		holds := true
 		for _, scan := range scans {
-			holds = holds && scan.Holds(r.Doc)
+			holds = holds && scan.Holds(docs[i])
 		}
 		if holds {
 			p.found = append(p.found, r.rid)

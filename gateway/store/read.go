@@ -217,20 +217,7 @@ func (s *Store) Visible(ctx context.Context, f access.Filter, refs []fhir.Refere
 			return err
 		}
 		for typ, ids := range byType {
-			typeNo, err := s.lookup(ctx, tx, dictType, typ)
-			if err != nil {
-				return err
-			}
-			var b statement
-			b.add("SELECT r.id FROM res r WHERE r.part=0 AND r.type_no=? AND r.del=0 AND "+s.dialect.In("r.id")+" AND ", typeNo, ids)
-			s.visible(&b, c)
-			s.counts.add("visible")
-			err = each(ctx, tx, b.String(), b.args, func(r Rows) error {
-				var id string
-				err := r.Scan(&id)
-				out[fhir.Reference{Type: typ, ID: id}] = true
-				return err
-			})
+			err := s.visibleIDs(ctx, tx, c, typ, ids, func(id string) { out[fhir.Reference{Type: typ, ID: id}] = true })
 			if err != nil {
 				return err
 			}

@@ -24,13 +24,13 @@ type Page struct {
 // hidden rows cost no page and leave no trace in it.
 func (s *Store) Search(ctx context.Context, f access.Filter, q *search.Query, after *Position) (Page, error) {
 	var page Page
-	if after != nil && len(after.Keys) != len(q.Sort) {
-		return page, errPosition
-	}
 	err := s.engine.Search(ctx, func(tx Tx) error {
 		p, err := s.plan(ctx, tx, f, q)
 		if err != nil {
 			return err
+		}
+		if after != nil && len(after.Keys) != len(p.order) {
+			return errPosition
 		}
 		page.Rows, err = p.page(after, q.Count+1)
 		return err

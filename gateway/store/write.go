@@ -92,7 +92,7 @@ type writer struct {
 	shared      map[int64]bool             // patients a record of several is filed under, not first
 	heads       map[fhir.Reference]*head   // rows locked, as they stand now
 	keys        map[fhir.Reference]int64   // row keys found or made
-	reserved    map[fhir.Reference]bool    // keys this transaction made without a resource
+	reserved    map[fhir.Reference]bool    // of these, keys without a resource
 	patientOf   map[int64]string           // Patient ids by key
 	filed       map[fhir.Reference][]int64 // what was written, and under whom
 	segments    map[[2]int64]bool          // (patient, segment) pairs recorded
@@ -366,6 +366,11 @@ func (w *writer) put(c Change, typeNo int64, h *head) (Written, error) {
 	if err != nil {
 		return Written{}, err
 	}
+	if err := w.unreserve(c.Type, h); err != nil {
+		return Written{}, err
+	}
+	ref := fhir.Reference{Type: c.Type, ID: c.ID}
+	w.keys[ref], w.reserved[ref] = h.rid, false
 	if c.Type == "Patient" {
 		w.patientOf[h.rid] = c.ID
 	}
@@ -401,7 +406,7 @@ func (w *writer) put(c Change, typeNo int64, h *head) (Written, error) {
 		return Written{}, err
 	}
 	*h = head{rid: row.rid, pat: row.owner(), seq: row.seq, ver: row.ver, upd: w.now, seg: seg, hash: hash, npat: int64(len(pats)), present: true}
-	w.filed[fhir.Reference{Type: c.Type, ID: c.ID}] = pats
+	w.filed[ref] = pats
 	out.Version, out.Updated, out.Doc, out.Spans = row.ver, w.at(), sealed.Doc, sealed.Spans()
 	out.Patients, err = w.patientIDs(pats)
 	return out, err

@@ -65,7 +65,7 @@ func (e *Engine) Dialect() store.Dialect {
 		Name: "postgres", Blob: "BYTEA", Text: `TEXT COLLATE "C"`, RowKey: "BIGINT", RowKeys: "part,",
 		NowMicros: "(EXTRACT(EPOCH FROM clock_timestamp())*1000000)::bigint",
 		InFormat:  "%s = ANY(?)",
-		Contains:  "strpos",
+		Contains:  "strpos", EndsFormat: "right(%s,length(CAST(? AS TEXT)))=?",
 	}
 }
 

@@ -79,7 +79,7 @@ func (e *Engine) Dialect() store.Dialect {
 		Name: "sqlite", Blob: "BLOB", Text: "TEXT", NoRowID: "WITHOUT ROWID", RowKey: "INTEGER",
 		NowMicros: "CAST(unixepoch('subsec')*1000000 AS INTEGER)",
 		InFormat:  "%s IN (SELECT value FROM json_each(?))",
-		Contains:  "instr",
+		Contains:  "instr", EndsFormat: "substr(%s,-length(?))=?",
 	}
 }
 
