@@ -326,6 +326,16 @@ func (w where) tokens(values []search.Value, code, sys string) error {
 		w.b.add(code+"=?", anySystem[0])
 		return nil
 	}
+	if len(anySystem)+len(whole) == 0 && len(groups) == 1 { // plain conjuncts seek
+		for no, codes := range groups {
+			if len(codes) == 1 {
+				w.b.add(code+"=? AND "+sys+"=?", codes[0], no)
+			} else {
+				w.b.add(w.s.dialect.In(code)+" AND "+sys+"=?", codes, no)
+			}
+		}
+		return nil
+	}
 	w.b.add("(1=0")
 	if len(anySystem) > 0 {
 		w.b.add(" OR "+w.s.dialect.In(code), anySystem)
