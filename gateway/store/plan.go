@@ -27,6 +27,7 @@ type plan struct {
 	driver *search.Index
 	pat    int64 // compartment, 0 for none
 	view   view  // of the compartment
+	now    int64
 	found  Int64s
 	order  []sortKey
 }
@@ -40,8 +41,9 @@ type sortKey struct {
 	desc       bool
 }
 
-func (s *Store) plan(ctx context.Context, tx Tx, f access.Filter, q *search.Query) (*plan, error) {
-	p := &plan{s: s, ctx: ctx, tx: tx, q: q, typ: q.Type}
+// plan reads a query. now is asked for before the transaction: it may need a connection of its own.
+func (s *Store) plan(ctx context.Context, tx Tx, f access.Filter, q *search.Query, now int64) (*plan, error) {
+	p := &plan{s: s, ctx: ctx, tx: tx, q: q, typ: q.Type, now: now}
 	var err error
 	if p.filter, err = s.compile(ctx, tx, f); err != nil {
 		return nil, err
@@ -127,10 +129,8 @@ func (p *plan) look() error {
 	if p.pat == 0 {
 		return nil
 	}
-	now, err := p.s.now(p.ctx)
-	if err == nil {
-		p.view, err = p.s.viewOf(p.ctx, p.tx, p.filter, p.pat, now)
-	}
+	var err error
+	p.view, err = p.s.viewOf(p.ctx, p.tx, p.filter, p.pat, p.now)
 	return err
 }
 
@@ -225,8 +225,9 @@ func (p *plan) visible(b *statement) error {
 	case !p.inCompartment():
 		p.s.visible(b, p.filter)
 	case p.view.exact:
-		b.add("r.pat=? AND "+p.s.dialect.In("r.seg")+" AND ", p.pat, p.view.segmentsFor(p.filter))
-		b.add("(r.npat<2 OR ")
+		b.add("r.pat=? AND ", p.pat)
+		b.inNumbers(p.s.dialect, "r.seg", p.view.segmentsFor(p.filter))
+		b.add(" AND (r.npat<2 OR ")
 		p.s.visible(b, p.filter)
 		b.add(")")
 	default:

@@ -63,7 +63,9 @@ func (s *Store) visibleIDs(ctx context.Context, tx Tx, c compiled, typ string, i
 		return err
 	}
 	var b statement
-	b.add("SELECT r.id FROM res r WHERE r.part=0 AND r.type_no=? AND r.del=0 AND "+s.dialect.In("r.id")+" AND ", typeNo, ids)
+	b.add("SELECT r.id FROM res r WHERE r.part=0 AND r.type_no=? AND ", typeNo)
+	b.inTexts(s.dialect, "r.id", ids)
+	b.add(" AND r.del=0 AND ")
 	s.visible(&b, c)
 	s.counts.add("visible")
 	return each(ctx, tx, b.String(), b.args, func(r Rows) error {
