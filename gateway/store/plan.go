@@ -19,6 +19,7 @@ type plan struct {
 	ctx    context.Context
 	tx     Tx
 	q      *search.Query
+	caller access.Filter
 	filter compiled
 	types  Int64s
 	typ    string // "" when several
@@ -43,7 +44,7 @@ type sortKey struct {
 
 // plan reads a query. now is asked for before the transaction: it may need a connection of its own.
 func (s *Store) plan(ctx context.Context, tx Tx, f access.Filter, q *search.Query, now int64) (*plan, error) {
-	p := &plan{s: s, ctx: ctx, tx: tx, q: q, typ: q.Type, now: now}
+	p := &plan{s: s, ctx: ctx, tx: tx, q: q, typ: q.Type, caller: f, now: now}
 	var err error
 	if p.filter, err = s.compile(ctx, tx, f); err != nil {
 		return nil, err
@@ -413,7 +414,7 @@ func (p *plan) scanBodies() error {
 	if len(rows) > maxScanned {
 		return fhir.NewProblem(fhir.TooLarge, "too-costly", fmt.Sprintf("search parameter %s: reads the records themselves; narrow the search with another parameter, such as patient", scans[0].Param))
 	}
-	docs, err := p.s.asReleased(p.ctx, p.tx, p.filter, rows)
+	docs, err := p.s.asReleased(p.ctx, p.tx, p.caller, p.filter, rows, p.now)
 	if err != nil {
 		return err
 	}
