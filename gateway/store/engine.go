@@ -80,6 +80,15 @@ func (b *statement) inNumbers(d Dialect, column string, list Int64s) {
 	}
 }
 
+// limit adds a LIMIT. SQLite plans a statement anew whenever a limit is bound to it; spelled out it is planned once.
+func (b *statement) limit(d Dialect, n int64) {
+	if d.Literals {
+		b.add(" LIMIT " + strconv.FormatInt(n, 10))
+		return
+	}
+	b.add(" LIMIT ?", n)
+}
+
 // inTexts adds the condition that column is in a list of texts.
 func (b *statement) inTexts(d Dialect, column string, list Strings) {
 	if len(list) == 1 {

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"strings"
+	"sync"
 
 	"trellis/auth/access"
 )
@@ -50,8 +51,25 @@ func (s *Store) visibleVersion(b *statement, c compiled, r string) {
 	b.add("))")
 }
 
-// visibleRow is visible for a res row, or a body row, of any alias.
+// visibleRow is visible for a res row, or a body row, of any alias. A filter serves many requests: its SQL is
+// written once.
 func (s *Store) visibleRow(b *statement, c compiled, r string) {
+	if s.clock != nil { // the time is an argument then, and each statement has its own
+		s.writeVisible(b, c, r)
+		return
+	}
+	k := writtenKey{r, c.org, c.purpose, first(c.own), first(c.open), len(c.own), len(c.open)}
+	w, ok := s.written.get(k)
+	if !ok {
+		var fresh statement
+		s.writeVisible(&fresh, c, r)
+		w = writtenFilter{sql: fresh.String(), args: fresh.args, filter: c}
+		s.written.put(k, w)
+	}
+	b.add(w.sql, w.args...)
+}
+
+func (s *Store) writeVisible(b *statement, c compiled, r string) {
 	b.add("(")
 	b.inNumbers(s.dialect, r+".seg", c.own)
 	b.add(" OR (" + r + ".pat<>0 AND ")
@@ -97,4 +115,50 @@ func (s *Store) nowExpr(b *statement) {
 		return
 	}
 	b.add(s.dialect.NowMicros)
+}
+
+// writtenFilters keeps the SQL of filters. A filter is known by where its lists stand in memory; the entry holds
+// them, so that no other list can come to stand there. It is dropped whole when full.
+type writtenFilters struct {
+	mu sync.RWMutex
+	m  map[writtenKey]writtenFilter
+}
+
+type writtenKey struct {
+	row          string
+	org, purpose int64
+	own, open    *int64
+	owns, opens  int
+}
+
+type writtenFilter struct {
+	sql    string
+	args   []any
+	filter compiled
+}
+
+// maxWritten bounds the cache.
+const maxWritten = 1000
+
+func first(list Int64s) *int64 {
+	if len(list) == 0 {
+		return nil
+	}
+	return &list[0]
+}
+
+func (f *writtenFilters) get(k writtenKey) (writtenFilter, bool) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	w, ok := f.m[k]
+	return w, ok
+}
+
+func (f *writtenFilters) put(k writtenKey, w writtenFilter) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.m == nil || len(f.m) >= maxWritten {
+		f.m = map[writtenKey]writtenFilter{}
+	}
+	f.m[k] = w
 }

@@ -49,7 +49,8 @@ func (s *Store) History(ctx context.Context, f access.Filter, scope Scope, befor
 		if scope.At != nil {
 			s.currentAt(&b, c, *scope.At)
 		}
-		b.add(" ORDER BY v.seq DESC LIMIT ?", count+1)
+		b.add(" ORDER BY v.seq DESC")
+		b.limit(s.dialect, int64(count+1))
 		s.counts.add("history")
 		return each(ctx, tx, b.String(), b.args, func(r Rows) error {
 			var row Row

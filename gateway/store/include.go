@@ -143,10 +143,11 @@ func (in *inclusion) add(b *statement, typ string) error {
 	b.add(" AND r.del=0 AND ")
 	in.s.visible(b, in.filter)
 	if typ == "Patient" { // see orderBy
-		b.add(" ORDER BY r.id LIMIT ?", maxIncluded+1)
+		b.add(" ORDER BY r.id")
 	} else {
-		b.add(" ORDER BY r.rid LIMIT ?", maxIncluded+1)
+		b.add(" ORDER BY r.rid")
 	}
+	b.limit(in.s.dialect, maxIncluded+1)
 	in.s.counts.add("include")
 	p := &plan{s: in.s, ctx: in.ctx, tx: in.tx, typ: typ}
 	rows, _, err := p.run(b)

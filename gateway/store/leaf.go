@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strconv"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -163,7 +164,7 @@ type openPack struct {
 func (s *Store) openPacks(ctx context.Context, tx Tx, limit int) ([]openPack, error) {
 	var out []openPack
 	open := 0
-	err := each(ctx, tx, "SELECT seq,done,body FROM audit_pack WHERE open=1 ORDER BY seq LIMIT ?", []any{limit}, func(r Rows) error {
+	err := each(ctx, tx, "SELECT seq,done,body FROM audit_pack WHERE open=1 ORDER BY seq LIMIT "+strconv.Itoa(limit), nil, func(r Rows) error {
 		if open >= limit {
 			return nil
 		}

@@ -165,7 +165,9 @@ func (p *plan) statement(b *statement, after *Position, limit int) error {
 		b.add(" WHERE ")
 		p.keyset(b, after)
 	}
-	b.add(" ORDER BY "+p.orderText()+" LIMIT ?) r", limit)
+	b.add(" ORDER BY " + p.orderText())
+	b.limit(p.s.dialect, int64(limit))
+	b.add(") r")
 	if p.inCompartment() {
 		b.add(" ON 1=1 LEFT JOIN body v ON v.part=0 AND v.seq=r.seq WHERE st.part=0 AND st.pat=?", p.pat)
 		return nil
@@ -376,7 +378,8 @@ func (p *plan) count(limit int64) (int64, error) {
 			return 0, err
 		}
 		if limit > 0 {
-			b.add(" LIMIT ?) n", limit)
+			b.limit(p.s.dialect, limit)
+			b.add(") n")
 		}
 		p.s.counts.add("count")
 		var n, epoch int64

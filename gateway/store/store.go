@@ -41,6 +41,7 @@ type Store struct {
 	keys     keyCache
 	views    viewCache
 	followed followCache
+	written  writtenFilters
 	zstdEnc  *zstd.Encoder
 	zstdFast *zstd.Encoder // for audit packs: many a second, each once
 	zstdDec  *zstd.Decoder

@@ -27,6 +27,7 @@ type Engine struct {
 	stop    sync.Once
 	closed  chan struct{}
 
+	held      heldMemory
 	writerErr error // of closing the writer's connection; read after closed
 }
 
@@ -47,8 +48,8 @@ func Open(ctx context.Context, file string) (*Engine, error) {
 	} else if err := f.Close(); err != nil {
 		return nil, fmt.Errorf("sqlite: creating: %w", err)
 	}
-	dsn := "file:" + file + "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=cache_size(-65536)&_pragma=wal_autocheckpoint(8000)&_pragma=foreign_keys(0)"
-	e := &Engine{jobs: make(chan *job), done: make(chan struct{}), closed: make(chan struct{})}
+	dsn := "file:" + file + "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=cache_size(-65536)&_pragma=wal_autocheckpoint(8000)&_pragma=foreign_keys(0)&_pragma=mmap_size(1073741824)"
+	e := &Engine{held: holdMemory(), jobs: make(chan *job), done: make(chan struct{}), closed: make(chan struct{})}
 	n := max(4, runtime.NumCPU())
 	e.readers = make(chan *conn, n)
 	writer, err := open(dsn)
@@ -85,6 +86,7 @@ func (e *Engine) Close() error {
 	for range cap(e.readers) {
 		err = errors.Join(err, (<-e.readers).close())
 	}
+	e.held.release()
 	return err
 }
 
