@@ -117,6 +117,11 @@ func (l Int64s) JSON() string {
 // Strings is a list argument of texts.
 type Strings []string
 
+// QueueFailed marks the error of a queued statement, which shows later than where it was queued.
+type QueueFailed struct{ Statement string }
+
+func (e *QueueFailed) Error() string { return "store: a queued statement failed" }
+
 // ErrConflict is returned by Write when a unique key or a compare-and-swap failed.
 var ErrConflict = errors.New("store: conflict")
 

@@ -71,7 +71,7 @@ func (s *Store) appendLeaves() {
 			for _, j := range jobs {
 				g.leaves = append(g.leaves, j.leaves...)
 			}
-			g.body = s.pack(g.leaves)
+			g.body = pack(g.leaves)
 			packed <- g
 		}
 	}
@@ -89,12 +89,22 @@ func (w *writer) insertLeaves(leaves []audit.Leaf) error {
 	if len(leaves) == 0 {
 		return nil
 	}
-	return w.s.insertPack(w.ctx, w.tx, len(leaves), w.s.pack(leaves))
+	return w.s.insertPack(w.ctx, w.tx, len(leaves), pack(leaves))
 }
 
 // insertPack keeps leaves as one row, not yet numbered.
 func (s *Store) insertPack(ctx context.Context, tx Tx, n int, body []byte) error {
-	_, err := tx.Exec(ctx, "INSERT INTO audit_pack (seq,n,done,open,body) VALUES (?,?,0,1,?)", s.ids.next(), n, body)
+	return tx.Queue(ctx, insertPackSQL, s.ids.next(), n, body)
+}
+
+const insertPackSQL = "INSERT INTO audit_pack (seq,n,done,open,body) VALUES (?,?,0,1,?)"
+
+// logged marks an error as one of the audit log when that is what could not be written.
+func logged(err error) error {
+	var failed *QueueFailed
+	if errors.As(err, &failed) && failed.Statement == insertPackSQL {
+		return errors.Join(ErrLog, err)
+	}
 	return err
 }
 
@@ -175,7 +185,7 @@ func (s *Store) openPacks(ctx context.Context, tx Tx, limit int) ([]openPack, er
 			return err
 		}
 		var err error
-		if p.leaves, err = s.unpack(body); err != nil {
+		if p.leaves, err = unpack(body); err != nil {
 			return err
 		}
 		p.done = int(done)
@@ -419,7 +429,7 @@ func (s *auditSnapshot) Leaves(ctx context.Context) iter.Seq2[audit.Numbered, er
 		if err := r.Scan(&first, &n, &start, &body); err != nil {
 			return err
 		}
-		leaves, err := s.s.unpack(body)
+		leaves, err := unpack(body)
 		if err != nil {
 			return err
 		}
@@ -465,7 +475,7 @@ func (s *auditSnapshot) Unnumbered(ctx context.Context) iter.Seq2[audit.Leaf, er
 		if err := r.Scan(&done, &body); err != nil {
 			return err
 		}
-		leaves, err := s.s.unpack(body)
+		leaves, err := unpack(body)
 		if err != nil {
 			return err
 		}

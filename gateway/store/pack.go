@@ -5,11 +5,14 @@ import (
 	"errors"
 	"time"
 
+	"github.com/klauspost/compress/s2"
+
 	"trellis/gateway/audit"
 )
 
 // A pack is the leaves of one group commit in one row: for each leaf its id, time, salt, event and data,
-// lengths before them, the whole compressed. What is erased has length 0.
+// lengths before them, the whole compressed (S2: nearly free for a single leaf, and packs are written once). What is
+// erased has length 0.
 
 // errPack is a pack that cannot be read.
 var errPack = errors.New("store: a row of audit leaves is damaged")
@@ -17,7 +20,7 @@ var errPack = errors.New("store: a row of audit leaves is damaged")
 // packVersion is the first byte of a pack before compression.
 const packVersion = 1
 
-func (s *Store) pack(leaves []audit.Leaf) []byte {
+func pack(leaves []audit.Leaf) []byte {
 	size := 1
 	for _, l := range leaves {
 		size += len(l.ID) + len(l.Salt) + len(l.Event) + len(l.Data) + 32
@@ -30,11 +33,11 @@ func (s *Store) pack(leaves []audit.Leaf) []byte {
 			plain = append(plain, field...)
 		}
 	}
-	return s.zstdFast.EncodeAll(plain, make([]byte, 0, len(plain)/3))
+	return s2.Encode(nil, plain)
 }
 
-func (s *Store) unpack(body []byte) ([]audit.Leaf, error) {
-	plain, err := s.zstdDec.DecodeAll(body, nil)
+func unpack(body []byte) ([]audit.Leaf, error) {
+	plain, err := s2.Decode(nil, body)
 	if err != nil || len(plain) == 0 || plain[0] != packVersion {
 		return nil, errPack
 	}

@@ -28,7 +28,7 @@ func (s *Store) Search(ctx context.Context, f access.Filter, q *search.Query, af
 	if err != nil {
 		return page, err
 	}
-	err = s.engine.Search(ctx, func(tx Tx) error {
+	err = s.reader(q)(ctx, func(tx Tx) error {
 		p, err := s.plan(ctx, tx, f, q, now)
 		if err != nil {
 			return err
@@ -58,7 +58,7 @@ func (s *Store) Count(ctx context.Context, f access.Filter, q *search.Query, lim
 	if err != nil {
 		return 0, err
 	}
-	err = s.engine.Search(ctx, func(tx Tx) error {
+	err = s.reader(q)(ctx, func(tx Tx) error {
 		p, err := s.plan(ctx, tx, f, q, now)
 		if err != nil {
 			return err
@@ -67,6 +67,15 @@ func (s *Store) Count(ctx context.Context, f access.Filter, q *search.Query, lim
 		return err
 	})
 	return n, err
+}
+
+// reader is how a query is run: in one patient's compartment any plan is a short range of an index, and planning would
+// cost more than it; across patients the best plan depends on the values.
+func (s *Store) reader(q *search.Query) func(context.Context, func(Tx) error) error {
+	if q.Patient != "" {
+		return s.engine.Read
+	}
+	return s.engine.Search
 }
 
 // errPosition is a cursor that does not fit its query.

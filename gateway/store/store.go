@@ -43,7 +43,6 @@ type Store struct {
 	followed followCache
 	written  writtenFilters
 	zstdEnc  *zstd.Encoder
-	zstdFast *zstd.Encoder // for audit packs: many a second, each once
 	zstdDec  *zstd.Decoder
 
 	mu       sync.RWMutex
@@ -74,17 +73,13 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store: preparing compression: %w", err)
 	}
-	fast, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(true))
-	if err != nil {
-		return nil, fmt.Errorf("store: preparing compression: %w", err)
-	}
 	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(64<<20), zstd.WithDecoderDictRaw(bodyDictionaryID, bodyDictionary()))
 	if err != nil {
 		return nil, fmt.Errorf("store: preparing compression: %w", err)
 	}
 	s := &Store{
 		engine: cfg.Engine, dialect: cfg.Engine.Dialect(), registry: cfg.Registry, base: cfg.Base, clock: cfg.Clock,
-		zstdEnc: enc, zstdFast: fast, zstdDec: dec, facts: newFactCache(), keys: newKeyCache(),
+		zstdEnc: enc, zstdDec: dec, facts: newFactCache(), keys: newKeyCache(),
 		appends: make(chan *leafJob, maxLeafGroup), closing: make(chan struct{}),
 	}
 	if err := s.ids.seed(); err != nil {
@@ -122,7 +117,7 @@ func (s *Store) Close() error {
 	close(s.closing)
 	s.closed.Wait()
 	s.zstdDec.Close()
-	return errors.Join(s.zstdEnc.Close(), s.zstdFast.Close(), s.engine.Close())
+	return errors.Join(s.zstdEnc.Close(), s.engine.Close())
 }
 
 // offsetLife is how long a measured difference between the database's clock and ours is used.

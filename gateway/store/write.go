@@ -123,7 +123,7 @@ func (s *Store) write(ctx context.Context, fn func(w *writer) error) error {
 			}
 			return last.flush()
 		})
-		if err == nil {
+		if err = logged(err); err == nil {
 			last.committed()
 			return nil
 		}

@@ -160,6 +160,10 @@ func translate(err error) error {
 		return fmt.Errorf("%w (constraint %s)", store.ErrConflict, pe.ConstraintName)
 	}
 	out := fmt.Errorf("postgres: SQLSTATE %s in %s", pe.Code, pe.Routine)
+	var queued *store.QueueFailed
+	if errors.As(err, &queued) {
+		out = errors.Join(queued, out)
+	}
 	if errors.Is(err, store.ErrLog) {
 		out = errors.Join(store.ErrLog, out)
 	}

@@ -16,12 +16,14 @@ type writing struct {
 	e      *Engine
 	conn   *pgx.Conn
 	queued pgx.Batch
+	sql    []string // of what is queued, as the store wrote it
 	begun  bool
 }
 
 // Queue implements store.Tx.
 func (t *writing) Queue(_ context.Context, sql string, args ...any) error {
 	t.queued.Queue(t.e.number(sql), arguments(args)...)
+	t.sql = append(t.sql, sql)
 	return nil
 }
 
@@ -33,14 +35,28 @@ func (t *writing) send(ctx context.Context, sql string, args []any) (pgx.BatchRe
 	}
 	batch.QueuedQueries = append(batch.QueuedQueries, t.queued.QueuedQueries...)
 	batch.Queue(t.e.number(sql), arguments(args)...)
-	t.queued, t.begun = pgx.Batch{}, true
+	before, queued := batch.Len()-1-len(t.sql), t.sql
+	t.queued, t.sql, t.begun = pgx.Batch{}, nil, true
 	results := t.conn.SendBatch(ctx, &batch)
-	for range batch.Len() - 1 {
-		if _, err := results.Exec(); err != nil {
-			return nil, errors.Join(err, results.Close())
-		}
+	if err := outcomes(results, before, queued); err != nil {
+		return nil, errors.Join(err, results.Close())
 	}
 	return results, nil
+}
+
+// outcomes reads the results of what stands before and of queued statements, and says which one failed.
+func outcomes(results pgx.BatchResults, before int, queued []string) error {
+	for range before {
+		if _, err := results.Exec(); err != nil {
+			return err
+		}
+	}
+	for _, sql := range queued {
+		if _, err := results.Exec(); err != nil {
+			return errors.Join(err, &store.QueueFailed{Statement: sql})
+		}
+	}
+	return nil
 }
 
 // Query implements store.Tx.
@@ -68,7 +84,8 @@ func (t *writing) Exec(ctx context.Context, sql string, args ...any) (int64, err
 
 func (t *writing) commit(ctx context.Context) error {
 	if !t.begun {
-		return t.conn.SendBatch(ctx, &t.queued).Close()
+		results := t.conn.SendBatch(ctx, &t.queued)
+		return errors.Join(outcomes(results, 0, t.sql), results.Close())
 	}
 	results, err := t.send(ctx, "COMMIT", nil)
 	if err != nil {

@@ -100,8 +100,10 @@ func (c *conn) Exec(_ context.Context, query string, args ...any) (int64, error)
 
 // Queue implements store.Tx: a statement costs no round trip, so nothing is saved by waiting.
 func (c *conn) Queue(ctx context.Context, query string, args ...any) error {
-	_, err := c.Exec(ctx, query, args...)
-	return err
+	if _, err := c.Exec(ctx, query, args...); err != nil {
+		return errors.Join(err, &store.QueueFailed{Statement: query})
+	}
+	return nil
 }
 
 // watched is a connection whose queries end with their context.
