@@ -24,7 +24,7 @@ func (s *Server) metadata(c *gin.Context) {
 	var interactions, system, conditional []string
 	for _, r := range s.routes() {
 		switch {
-		case r.public != nil:
+		case r.public != nil || r.on != nil: // operations have a list of their own
 		case strings.HasPrefix(r.path, "/fhir/:type"):
 			if !slices.Contains(interactions, r.interaction) {
 				interactions = append(interactions, r.interaction)
@@ -39,12 +39,16 @@ func (s *Server) metadata(c *gin.Context) {
 		}
 	}
 	system = append(system, "batch")
-	doc := capability.Server{Base: s.Base, TokenURL: s.TokenURL, Version: Version, Date: "2026-11-22", System: system}
+	doc := capability.Server{Base: s.Base, TokenURL: s.TokenURL, Version: Version, Date: "2026-11-22", System: system,
+		Parameters: append(commonParameters(), capability.Parameter{Name: "_type", Type: "token"})}
 	if slices.Contains(interactions, "patch") {
 		doc.PatchFormats = []string{jsonPatch, fhir.ContentType}
 	}
+	reverse := s.revIncludes()
 	for _, typ := range fhir.Types() {
-		doc.Resources = append(doc.Resources, s.capability(typ, interactions, conditional))
+		r := s.capability(typ, interactions, conditional)
+		r.RevIncludes = reverse[typ]
+		doc.Resources = append(doc.Resources, r)
 	}
 	out, err := capability.Statement(doc)
 	if err != nil {
@@ -54,17 +58,51 @@ func (s *Server) metadata(c *gin.Context) {
 	s.send(c, http.StatusOK, fhir.ContentType+"; charset=utf-8", out)
 }
 
+// commonParameters are the search parameters every type has.
+func commonParameters() []capability.Parameter {
+	return []capability.Parameter{{Name: "_id", Type: "token"}, {Name: "_lastUpdated", Type: "date"}, {Name: "_tag", Type: "token"}, {Name: "_profile", Type: "uri"},
+		{Name: "_security", Type: "token"}, {Name: "_source", Type: "uri"}, {Name: "_text", Type: "string"}, {Name: "_content", Type: "string"},
+		{Name: "_list", Type: "string"}, {Name: "_has", Type: "string"}, {Name: "_filter", Type: "special"}}
+}
+
 func (s *Server) capability(typ string, interactions, conditional []string) capability.Resource {
 	// updateCreate: a client registered for it may choose ids.
-	r := capability.Resource{Type: typ, Interactions: interactions, Conditional: conditional, UpdateCreate: true,
-		Parameters: []capability.Parameter{{Name: "_id", Type: "token"}, {Name: "_lastUpdated", Type: "date"}}}
+	r := capability.Resource{Type: typ, Interactions: interactions, Conditional: conditional, UpdateCreate: true, Parameters: commonParameters(), Includes: []string{typ + ":*"}}
 	for _, p := range s.Registry.Parameters(typ) {
+		if !p.Ready() { // its rows are still being made: it would be refused
+			continue
+		}
 		r.Parameters = append(r.Parameters, capability.Parameter{Name: p.Code, Type: string(p.Kind)})
 		if p.Kind == search.KindReference {
 			r.Includes = append(r.Includes, typ+":"+p.Code)
 		}
 	}
+	for _, o := range operations() {
+		if slices.Contains(o.types(), typ) {
+			r.Operations = append(r.Operations, capability.Operation{Name: strings.TrimPrefix(o.name, "$"), Definition: o.definition(typ)})
+		}
+	}
 	return r
+}
+
+// revIncludes lists for each type the references that lead to it.
+func (s *Server) revIncludes() map[string][]string {
+	out := map[string][]string{}
+	for _, source := range fhir.Types() {
+		for _, p := range s.Registry.Parameters(source) {
+			if p.Kind != search.KindReference || !p.Ready() {
+				continue
+			}
+			targets := p.Targets
+			if p.Target != "" {
+				targets = []string{p.Target}
+			}
+			for _, typ := range targets {
+				out[typ] = append(out[typ], source+":"+p.Code)
+			}
+		}
+	}
+	return out
 }
 
 // smartConfiguration serves the SMART configuration.

@@ -24,6 +24,20 @@ type input struct {
 // inputs reads what an operation was given. A parameter it does not have is refused: to leave it out could widen the
 // answer. Where "resource" is among the names, a body of another type than Parameters is that parameter.
 func (k *call) inputs(names ...string) (inputs, error) {
+	in, err := k.given(slices.Contains(names, "resource"))
+	if err != nil {
+		return in, err
+	}
+	for name := range in.values {
+		if !slices.Contains(names, name) {
+			return in, fhir.NewProblem(fhir.Unsupported, "not-supported", "this operation does not take one of the parameters sent")
+		}
+	}
+	return in, nil
+}
+
+// given reads all an operation was given. With bare, a body that is no Parameters is the parameter "resource".
+func (k *call) given(bare bool) (inputs, error) {
 	in := inputs{values: map[string][]input{}}
 	query, err := url.ParseQuery(k.c.Request.URL.RawQuery)
 	if err != nil {
@@ -37,14 +51,7 @@ func (k *call) inputs(names ...string) (inputs, error) {
 		}
 	}
 	if k.c.Request.Method == http.MethodPost && k.c.Request.ContentLength != 0 {
-		if err := k.posted(&in, slices.Contains(names, "resource")); err != nil {
-			return in, err
-		}
-	}
-	for name := range in.values {
-		if !slices.Contains(names, name) {
-			return in, fhir.NewProblem(fhir.Unsupported, "not-supported", "this operation does not take one of the parameters sent")
-		}
+		return in, k.posted(&in, bare)
 	}
 	return in, nil
 }
@@ -85,7 +92,7 @@ func (k *call) posted(in *inputs, bare bool) error {
 	return nil
 }
 
-// bad is the refusal of a parameter's value.
+// badInput is the refusal of a parameter's value.
 func badInput(name, why string) error {
 	return fhir.NewProblem(fhir.Invalid, "invalid", "the parameter "+name+" "+why)
 }

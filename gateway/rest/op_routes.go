@@ -24,6 +24,13 @@ func operations() []offered {
 	everything := []string{"Patient", "Encounter", "EpisodeOfCare"}
 	return []offered{
 		{name: "$everything", on: everything, levels: "i", methods: "GET POST", verb: smart.Read | smart.Search, serve: (*call).everything},
+		{name: "$lastn", on: []string{"Observation"}, levels: "t", methods: "GET POST", verb: smart.Search, serve: (*call).lastn},
+		{name: "$document", on: []string{"Composition"}, levels: "i", methods: "GET POST", verb: smart.Read, serve: (*call).document},
+		{name: "$meta", resource: true, levels: "i", methods: "GET", verb: smart.Read, serve: (*call).meta},
+		{name: "$meta-add", resource: true, levels: "i", methods: "POST", verb: smart.Update, serve: (*call).metaAdd},
+		{name: "$meta-delete", resource: true, levels: "i", methods: "POST", verb: smart.Update, serve: (*call).metaDelete},
+		{name: "$validate", resource: true, levels: "t", methods: "POST", serve: (*call).validate},
+		{name: "$validate", resource: true, levels: "i", methods: "GET POST", serve: (*call).validate},
 	}
 }
 
