@@ -21,6 +21,7 @@ type offered struct {
 
 // operations is the table of operations. One without a verb asks for its scopes itself.
 func operations() []offered {
+	coded := []string{"CodeSystem", "ValueSet"}
 	everything := []string{"Patient", "Encounter", "EpisodeOfCare"}
 	return []offered{
 		{name: "$everything", on: everything, levels: "i", methods: "GET POST", verb: smart.Read | smart.Search, serve: (*call).everything},
@@ -31,6 +32,11 @@ func operations() []offered {
 		{name: "$meta-delete", resource: true, levels: "i", methods: "POST", verb: smart.Update, serve: (*call).metaDelete},
 		{name: "$validate", resource: true, levels: "t", methods: "POST", serve: (*call).validate},
 		{name: "$validate", resource: true, levels: "i", methods: "GET POST", serve: (*call).validate},
+		{name: "$lookup", on: []string{"CodeSystem"}, levels: "t", methods: "GET POST", verb: smart.Read, serve: (*call).lookupCode},
+		{name: "$validate-code", on: coded, levels: "ti", methods: "GET POST", verb: smart.Read, serve: (*call).validateCode},
+		{name: "$subsumes", on: []string{"CodeSystem"}, levels: "ti", methods: "GET POST", verb: smart.Read, serve: (*call).subsumes},
+		{name: "$expand", on: []string{"ValueSet"}, levels: "ti", methods: "GET POST", verb: smart.Read, serve: (*call).expand},
+		{name: "$translate", on: []string{"ConceptMap"}, levels: "ti", methods: "GET POST", verb: smart.Read, serve: (*call).translate},
 	}
 }
 
