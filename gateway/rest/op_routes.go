@@ -25,6 +25,7 @@ func operations() []offered {
 	everything := []string{"Patient", "Encounter", "EpisodeOfCare"}
 	return []offered{
 		{name: "$everything", on: everything, levels: "i", methods: "GET POST", verb: smart.Read | smart.Search, serve: (*call).everything},
+		{name: "$match", on: []string{"Patient"}, levels: "t", methods: "POST", verb: smart.Read | smart.Search, serve: (*call).match},
 		{name: "$lastn", on: []string{"Observation"}, levels: "t", methods: "GET POST", verb: smart.Search, serve: (*call).lastn},
 		{name: "$document", on: []string{"Composition"}, levels: "i", methods: "GET POST", verb: smart.Read, serve: (*call).document},
 		{name: "$meta", resource: true, levels: "i", methods: "GET", verb: smart.Read, serve: (*call).meta},
