@@ -47,7 +47,9 @@ func (s *Server) metadata(c *gin.Context) {
 	reverse := s.revIncludes()
 	for _, typ := range fhir.Types() {
 		r := s.capability(typ, interactions, conditional)
-		r.RevIncludes = reverse[typ]
+		if r.RevIncludes = reverse[typ]; len(r.RevIncludes) == 0 { // nothing refers to it
+			r.Parameters = slices.DeleteFunc(r.Parameters, func(p capability.Parameter) bool { return p.Name == "_has" })
+		}
 		doc.Resources = append(doc.Resources, r)
 	}
 	out, err := capability.Statement(doc)
