@@ -55,7 +55,7 @@ func (in *installation) hospitalChart() {
 	in.keep("hospital", `{"resourceType":"Medication","id":"MED","code":{"coding":[{"system":"http://www.nlm.nih.gov/research/umls/rxnorm","code":"197361"}]}}`)
 	in.keep("hospital", `{"resourceType":"EpisodeOfCare","id":"EP","status":"active","patient":{"reference":"Patient/P1"},"managingOrganization":{"reference":"Organization/hospital"},"diagnosis":[{"condition":{"reference":"Condition/C2"}}]}`)
 	in.keep("hospital", `{"resourceType":"Encounter","id":"EH","status":"finished","class":{"system":"http://terminology.hl7.org/CodeSystem/v3-ActCode","code":"AMB"},"subject":{"reference":"Patient/P1"},"episodeOfCare":[{"reference":"EpisodeOfCare/EP"}],"participant":[{"individual":{"reference":"Practitioner/DR"}}],"period":{"start":"2026-03-05T10:00:00Z","end":"2026-03-05T11:00:00Z"}}`)
-	in.keep("hospital", `{"resourceType":"Observation","id":"OH","status":"final","subject":{"reference":"Patient/P1"},"encounter":{"reference":"Encounter/EH"},"effectiveDateTime":"2026-03-05T10:30:00Z","code":{"coding":[{"system":"http://loinc.org","code":"8867-4"}]}}`)
+	in.keep("hospital", `{"resourceType":"Observation","id":"OH","status":"final","subject":{"reference":"Patient/P1"},"encounter":{"reference":"Encounter/EH"},"focus":[{"reference":"Condition/OTHER"}],"effectiveDateTime":"2026-03-05T10:30:00Z","code":{"coding":[{"system":"http://loinc.org","code":"8867-4"}]}}`)
 	in.keep("hospital", `{"resourceType":"MedicationStatement","id":"MS","status":"active","subject":{"reference":"Patient/P1"},"medicationReference":{"reference":"Medication/MED"}}`)
 	in.keep("hospital", `{"resourceType":"Condition","id":"OTHER","subject":{"reference":"Patient/P2"},"code":{"coding":[{"system":"http://hl7.org/fhir/sid/icd-10-cm","code":"I10"}]}}`)
 }
@@ -80,6 +80,9 @@ func TestEverythingOfAPatient(t *testing.T) {
 			if !slices.Contains(whole, r) {
 				t.Errorf("%s does not come with what refers to it: %v", r, whole)
 			}
+		}
+		if slices.Contains(whole, "Condition/OTHER") {
+			t.Errorf("another patient's record came along: %v", whole)
 		}
 		for path, want := range map[string]string{
 			"Patient/P1/$everything?_type=Observation,Practitioner":              "[Observation/O1 Observation/O2 Observation/OH]",

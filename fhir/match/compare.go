@@ -44,21 +44,22 @@ func Compare(asked, have Person, agencies Agencies) Result {
 	return r
 }
 
-// identifiers counts shared identifiers: those one shows, and others.
+// identifiers counts shared identifiers: those one shows, if one of the two says so, and others.
 func identifiers(a, b Person) (photo, other int) {
-	var seen []Identifier
+	shown := map[Identifier]bool{}
 	for _, x := range a.Identifiers {
 		for _, y := range b.Identifiers {
-			plain := Identifier{System: x.System, Value: x.Value}
-			if x.System != y.System || x.Value != y.Value || slices.Contains(seen, plain) {
-				continue
+			if x.System == y.System && x.Value == y.Value {
+				pair := Identifier{System: x.System, Value: x.Value}
+				shown[pair] = shown[pair] || x.PhotoID || y.PhotoID
 			}
-			seen = append(seen, plain)
-			if x.PhotoID || y.PhotoID {
-				photo++
-			} else {
-				other++
-			}
+		}
+	}
+	for _, s := range shown {
+		if s {
+			photo++
+		} else {
+			other++
 		}
 	}
 	return photo, other

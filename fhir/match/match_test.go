@@ -102,3 +102,20 @@ func TestTransposed(t *testing.T) {
 		}
 	}
 }
+
+// FuzzCompare: any two persons can be compared, a score is a share, and who is first does not matter.
+func FuzzCompare(f *testing.F) {
+	f.Add(`{"name":[{"family":"García-López","given":["M."]}],"birthDate":"1990-02-03"}`, `{"identifier":[{"system":"s","value":"--"}],"telecom":[{"system":"phone","value":"1"}],"address":[{"line":["c/o"],"postalCode":"1"}]}`)
+	f.Fuzz(func(t *testing.T, a, b string) {
+		x, errX := fhir.ParseJSON([]byte(a))
+		y, errY := fhir.ParseJSON([]byte(b))
+		if errX != nil || errY != nil {
+			return
+		}
+		p, q := Read(x), Read(y)
+		there, back := Compare(p, q, Agencies{}), Compare(q, p, Agencies{})
+		if there.Points != back.Points || there.Score() < 0 || there.Score() > 1 {
+			t.Errorf("%+v and %+v", there, back)
+		}
+	})
+}

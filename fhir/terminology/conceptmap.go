@@ -90,8 +90,9 @@ func (l *Library) Maps(url, version string, q Question) ([]*ConceptMap, error) {
 // Translate gives every translation the maps have. left reports that there are some which depend on more than the code
 // and were left out.
 func (l *Library) Translate(maps []*ConceptMap, q Question) (out []Match, left bool, err error) {
+	asked := 0
 	for _, m := range maps {
-		found, more, err := l.translate(m, q, 0)
+		found, more, err := l.translate(m, q, 0, &asked)
 		if err != nil {
 			return nil, false, err
 		}
@@ -100,8 +101,8 @@ func (l *Library) Translate(maps []*ConceptMap, q Question) (out []Match, left b
 	return out, left, nil
 }
 
-func (l *Library) translate(m *ConceptMap, q Question, depth int) (out []Match, left bool, err error) {
-	if depth > maxImports {
+func (l *Library) translate(m *ConceptMap, q Question, depth int, asked *int) (out []Match, left bool, err error) {
+	if *asked++; depth > maxImports || *asked > maxMaps {
 		return nil, false, unsupported("concept maps refer to each other too deeply, or in a circle")
 	}
 	for _, g := range m.groups {
@@ -129,7 +130,7 @@ func (l *Library) translate(m *ConceptMap, q Question, depth int) (out []Match, 
 				return nil, false, err
 			}
 			for _, o := range others {
-				more, depends, err := l.translate(o, q, depth+1)
+				more, depends, err := l.translate(o, q, depth+1, asked)
 				if err != nil {
 					return nil, false, err
 				}

@@ -199,7 +199,37 @@ func TestTranslate(t *testing.T) {
 			t.Errorf("%+v: %s %v, want %s", c.q, got, err, c.want)
 		}
 	}
+	loop := ReadConceptMap(read(t, `{"resourceType":"ConceptMap","id":"l","url":"urn:l","status":"active","group":[{"unmapped":{"mode":"other-map","url":"urn:l"}},{"unmapped":{"mode":"other-map","url":"urn:l"}}]}`))
+	if _, _, err := NewLibrary(nil, nil, nil, []*ConceptMap{loop}).Translate([]*ConceptMap{loop}, Question{Code: "1"}); outcome(err) != "false not-supported" {
+		t.Errorf("maps in a circle: %v", err)
+	}
 	if _, err := l.Maps("urn:nobody", "", Question{}); outcome(err) != "true not-found" {
 		t.Error(err)
 	}
+}
+
+// FuzzDefinitions: whatever is stored as a definition can be read, and asked without harm.
+func FuzzDefinitions(f *testing.F) {
+	f.Add(animals)
+	f.Add(`{"resourceType":"ValueSet","id":"v","compose":{"include":[{"system":"urn:animals","filter":[{"property":"concept","op":"is-a","value":"dog"}]}],"exclude":[{"valueSet":["urn:v"]}]}}`)
+	f.Add(`{"resourceType":"ConceptMap","id":"m","url":"urn:m","group":[{"unmapped":{"mode":"other-map","url":"urn:m"}}]}`)
+	f.Fuzz(func(t *testing.T, doc string) {
+		r, err := fhir.ReadTrusted([]byte(doc))
+		if err != nil {
+			return
+		}
+		cs, vs, m := ReadCodeSystem(r), ReadValueSet(r), ReadConceptMap(r)
+		l := NewLibrary(nil, []*CodeSystem{cs}, []*ValueSet{vs}, []*ConceptMap{m})
+		if members, err := l.Expand(vs); err == nil && len(members) > maxExpansion {
+			t.Error("an expansion over the limit")
+		}
+		for _, c := range cs.order {
+			if below := cs.below(c); len(below) > len(cs.order) {
+				t.Error("a concept subsumes more than there is")
+			}
+		}
+		if _, _, err := l.Translate([]*ConceptMap{m}, Question{Code: "1"}); err != nil && outcome(err) == "?" {
+			t.Error(err)
+		}
+	})
 }

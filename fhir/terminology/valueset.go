@@ -8,10 +8,13 @@ import (
 	"trellis/fhir"
 )
 
-// maxExpansion bounds an expansion; maxImports how deep value sets may stand in value sets.
+// maxExpansion bounds an expansion; maxClauses a definition; maxImports how deep value sets may stand in value sets, and
+// maps go on to other maps; maxMaps how many maps one translation asks.
 const (
 	maxExpansion = 10_000
+	maxClauses   = 500
 	maxImports   = 16
+	maxMaps      = 1000
 )
 
 // ValueSet is a value set as it can be expanded.
@@ -62,6 +65,9 @@ func ReadValueSet(r *fhir.Resource) *ValueSet {
 	for _, n := range compose.Get("exclude").List() {
 		vs.exclude = append(vs.exclude, vs.clause(n))
 	}
+	if len(vs.include)+len(vs.exclude) > maxClauses {
+		vs.broken = "the value set's definition has more parts than are expanded"
+	}
 	if compose.IsZero() {
 		vs.readExpansion(root.Get("expansion"))
 	}
@@ -86,6 +92,9 @@ func (vs *ValueSet) readExpansion(n fhir.Node) {
 		}
 	}
 	read(n.Get("contains").List())
+	if len(vs.listed) > maxExpansion {
+		vs.broken = "the value set has no definition and its expansion is longer than is kept"
+	}
 	if total := n.Get("total").Text(); total != "" && total != fmt.Sprint(len(vs.listed)) {
 		vs.broken = "the value set has no definition and its expansion is not whole"
 	}

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"cmp"
 	"slices"
 
 	"trellis/fhir"
@@ -29,20 +30,16 @@ func (k *call) lookupCode() error {
 	if err != nil {
 		return err
 	}
-	wanted := in.list("property")
+	return k.answer(described(cs, concept, in.list("property")))
+}
+
+// described is a concept with its designations and properties; wanted narrows them, unless it is empty.
+func described(cs *terminology.CodeSystem, concept *terminology.Concept, wanted []string) []byte {
 	wants := func(name string) bool { return len(wanted) == 0 || slices.Contains(wanted, name) }
-	name := cs.Name
-	if name == "" {
-		name = cs.URL
-	}
 	var out results
-	out.text("name", "valueString", name)
+	out.text("name", "valueString", cmp.Or(cs.Name, cs.URL))
 	out.text("version", "valueString", cs.Version)
-	display := concept.Display
-	if display == "" { // required by the operation; the code is what there is to show
-		display = concept.Code
-	}
-	out.text("display", "valueString", display)
+	out.text("display", "valueString", cmp.Or(concept.Display, concept.Code)) // required by the operation
 	if wants("designation") {
 		for _, d := range concept.Designations {
 			var parts results
@@ -70,5 +67,5 @@ func (k *call) lookupCode() error {
 			property("parent", "valueCode", fhir.Quote(parent))
 		}
 	}
-	return k.answer(out.body())
+	return out.body()
 }
