@@ -144,6 +144,8 @@ func TestTransactionsMakeAllOrNothing(t *testing.T) {
 	}{
 		"two entries on one resource":           {[]string{fine, doing("DELETE", "Condition/C2", "", "", ""), doing("PUT", "Condition/C2", "", strings.Replace(about("Patient/P1"), `"Condition",`, `"Condition","id":"C2",`, 1), "")}, 400, "same resource"},
 		"one of them by a condition":            {[]string{fine, doing("DELETE", "Condition/C2", "", "", ""), doing("PUT", "Condition?code=I10", "", about("Patient/P1"), "")}, 400, "same resource"},
+		"two creations on one condition":        {[]string{doing("POST", "Patient", "", aPatient, `,"ifNoneExist":"identifier=zqcanary-t"`), doing("POST", "Patient", "", aPatient, `,"ifNoneExist":"identifier=zqcanary-t"`)}, 400, "Bundle.entry[1]"},
+		"two entries of one fullUrl":            {[]string{fine, doing("POST", "Patient", urnA, aPatient, "")}, 400, "Bundle.entry[1]"},
 		"a condition that several meet":         {[]string{fine, doing("DELETE", "Observation?patient=Patient/P1", "", "", "")}, 412, "Bundle.entry[1]"},
 		"a conditional reference without match": {[]string{fine, doing("POST", "Condition", "", about("Patient?identifier=zqcanary-nobody"), "")}, 412, "matches nothing"},
 		"a conditional reference to several":    {[]string{fine, doing("POST", "Condition", "", about("Observation?patient=Patient/P1"), "")}, 412, "several"},

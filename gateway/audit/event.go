@@ -122,16 +122,23 @@ func NewLeaf(events ...Event) (Leaf, error) {
 	return leaf, nil
 }
 
-// marshal is deterministic: fields in order of declaration, map keys sorted, raw JSON compacted.
+// marshal is deterministic: fields in order of declaration, map keys sorted.
 func marshal(events []Event) ([]byte, error) {
-	var value any = events
-	if len(events) == 1 {
-		value = events[0]
+	body := make([]byte, 0, 1<<10)
+	var err error
+	if len(events) > 1 {
+		body = append(body, '[')
 	}
-	body, err := json.Marshal(value)
-	if err != nil {
-		// The cause may quote the decision; its type is enough.
-		return nil, fmt.Errorf("audit: event cannot be encoded (%T)", err)
+	for i := range events {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		if body, err = encode(body, &events[i]); err != nil {
+			return nil, err
+		}
+	}
+	if len(events) > 1 {
+		body = append(body, ']')
 	}
 	if len(body) > maxEvent {
 		return nil, errors.New("audit: event too large")

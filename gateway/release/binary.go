@@ -102,7 +102,7 @@ func (p *permitted) join(v store.Target, itself, labels access.Decision, consent
 
 // binary renders, logs and hands out.
 func (g *Gate) binary(ctx context.Context, req Request, p *permitted, raw Raw) (*Released, error) {
-	hidden, err := g.hidden(ctx, req, []store.Row{p.row})
+	hidden, err := g.Records.Hidden(ctx, req.Filter, []store.Row{p.row})
 	if err != nil {
 		return nil, err
 	}

@@ -36,7 +36,7 @@ func (g *Gate) Bundle(ctx context.Context, req Request, set Set) (*Released, err
 	if err != nil {
 		return nil, err
 	}
-	hidden, err := g.hidden(ctx, req, set.Rows)
+	hidden, err := g.Records.Hidden(ctx, req.Filter, set.Rows)
 	if err != nil {
 		return nil, err
 	}

@@ -26,7 +26,7 @@ import (
 // Records is what the gate asks of the store.
 type Records interface {
 	Subject(ctx context.Context, row *store.Row) (store.Subject, error)
-	Visible(ctx context.Context, f access.Filter, refs []fhir.Reference) (map[fhir.Reference]bool, error)
+	Hidden(ctx context.Context, f access.Filter, rows []store.Row) (map[fhir.Reference]bool, error)
 	Now(ctx context.Context) (time.Time, error)
 	Segment(no int64) label.Segment
 }
@@ -179,7 +179,7 @@ func (g *Gate) ResourceAs(ctx context.Context, req Request, t store.Target, held
 	if held != nil && steady(&t.Row, decision) && held(t.Row.Version, t.Row.Updated) {
 		return g.notModified(ctx, req, &t.Row, t.Subject, decision)
 	}
-	hidden, err := g.hidden(ctx, req, []store.Row{t.Row})
+	hidden, err := g.Records.Hidden(ctx, req.Filter, []store.Row{t.Row})
 	if err != nil {
 		return nil, err
 	}
@@ -283,29 +283,6 @@ func (g *Gate) append(ctx context.Context, events ...audit.Event) error {
 		return errors.Join(ErrLog, err)
 	}
 	return nil
-}
-
-// hidden lists the references in rows that the caller may not follow. References to directory entries
-// and to the patients a row is about stay.
-func (g *Gate) hidden(ctx context.Context, req Request, rows []store.Row) (map[fhir.Reference]bool, error) {
-	out := map[fhir.Reference]bool{}
-	var ask []fhir.Reference
-	for i := range rows {
-		for _, ref := range rows[i].Sealed().Refs {
-			if _, seen := out[ref]; !seen && store.Askable(ref) {
-				out[ref] = true
-				ask = append(ask, ref)
-			}
-		}
-	}
-	visible, err := g.Records.Visible(ctx, req.Filter, ask)
-	if err != nil {
-		return nil, err
-	}
-	for ref := range visible {
-		delete(out, ref)
-	}
-	return out, nil
 }
 
 // render appends the released form of a row: references cut, labels and notice spliced in.

@@ -7,16 +7,16 @@ import (
 	"trellis/fhir"
 )
 
-// Part is one entry of a batch or transaction response. Body is what this gate released for a batch
-// entry, or its outcome when it Failed; a transaction's parts have none.
+// Part is one entry of a batch or transaction response. Body is what this gate released for it, or an
+// OperationOutcome when IsOutcome; a write's has none unless the client asked for one.
 type Part struct {
-	Status   string
-	Location string
-	Version  int64
-	ETag     string // where Version is not known
-	Updated  time.Time
-	Body     []byte
-	Failed   bool
+	Status    string
+	Location  string
+	Version   int64
+	ETag      string // where Version is not known
+	Updated   time.Time
+	Body      []byte
+	IsOutcome bool
 }
 
 // Responses puts parts together. It adds nothing about patients: each part was released or made by its
@@ -30,7 +30,7 @@ func Responses(bundleType string, parts []Part) *Released {
 			out = append(out, ',')
 		}
 		out = append(out, '{')
-		if len(p.Body) > 0 && !p.Failed {
+		if len(p.Body) > 0 && !p.IsOutcome {
 			out = append(append(append(out, `"resource":`...), p.Body...), ',')
 		}
 		out = append(out, `"response":{"status":`...)
@@ -47,7 +47,7 @@ func Responses(bundleType string, parts []Part) *Released {
 		if !p.Updated.IsZero() {
 			out = append(out, `,"lastModified":"`+p.Updated.UTC().Format(fhir.InstantLayout)+`"`...)
 		}
-		if p.Failed && len(p.Body) > 0 {
+		if p.IsOutcome && len(p.Body) > 0 {
 			out = append(append(out, `,"outcome":`...), p.Body...)
 		}
 		out = append(out, "}}"...)

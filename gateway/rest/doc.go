@@ -7,4 +7,7 @@
 // data is touched; what it gets back is a release.Released. This package decides nothing about
 // patients and writes nothing to a client that did not come out of the release gate, apart from
 // outcomes and metadata.
+//
+// A write, alone or in a Bundle, is an operation (operation.go): read and held to its scope without data, then planned
+// and made in one transaction of the store, where its condition, its patch and its links are settled.
 package rest

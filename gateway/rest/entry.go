@@ -116,7 +116,7 @@ func (c *captured) part(method string) release.Part {
 	}
 	p := release.Part{
 		Status: fmt.Sprintf("%d %s", c.status, http.StatusText(c.status)), Location: c.header.Get("Location"), ETag: c.header.Get("ETag"),
-		Body: c.body.Bytes(), Failed: c.status >= 400 || (method != http.MethodGet && strings.HasPrefix(c.header.Get("Preference-Applied"), "return=")),
+		Body: c.body.Bytes(), IsOutcome: c.status >= 400 || (method != http.MethodGet && strings.HasPrefix(c.header.Get("Preference-Applied"), "return=")),
 	}
 	if at, err := http.ParseTime(c.header.Get("Last-Modified")); err == nil {
 		p.Updated = at

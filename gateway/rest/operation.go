@@ -82,21 +82,19 @@ func (k *call) plan(v *store.View, given []operation) ([]store.Change, error) {
 		return nil, err
 	}
 	methods := make([]store.Method, len(ops))
-	seen := map[fhir.Reference]bool{}
 	resolved := map[string]string{}
+	seen := map[string]bool{} // resources, conditions and fullUrls
 	for i := range ops {
 		op := &ops[i]
 		var err error
 		if methods[i], err = k.identify(v, op); err != nil {
 			return nil, at(i, err)
 		}
-		ref := fhir.Reference{Type: op.typ, ID: op.id}
-		if methods[i] != store.Skip && seen[ref] {
-			return nil, at(i, fhir.NewProblem(fhir.Invalid, "invalid", "two entries are about the same resource"))
+		if err := op.apart(seen); err != nil {
+			return nil, at(i, err)
 		}
-		seen[ref] = true
-		if op.fullURL != "" {
-			resolved[op.fullURL] = ref.String()
+		if op.fullURL != "" && op.id != "" {
+			resolved[op.fullURL] = op.typ + "/" + op.id
 		}
 	}
 	changes := make([]store.Change, len(ops))
@@ -107,6 +105,24 @@ func (k *call) plan(v *store.View, given []operation) ([]store.Change, error) {
 		}
 	}
 	return changes, nil
+}
+
+// apart refuses an operation that is about what another one is about already.
+func (op *operation) apart(seen map[string]bool) error {
+	names := []string{"", "", op.fullURL}
+	if op.id != "" {
+		names[0] = op.typ + "/" + op.id
+	}
+	if op.when != nil && op.verb != smart.Delete {
+		names[1] = op.typ + "?" + op.when.Used.Encode()
+	}
+	for _, name := range names {
+		if name != "" && seen[name] {
+			return fhir.NewProblem(fhir.Invalid, "invalid", "two entries are about the same resource")
+		}
+		seen[name] = true
+	}
+	return nil
 }
 
 func lock(v *store.View, ops []operation) error {

@@ -81,14 +81,24 @@ func readJSONPatch(data []byte) (func(*fhir.Resource) ([]byte, error), error) {
 	if err != nil {
 		return nil, fhir.NewProblem(fhir.Invalid, "structure", "the body is not a JSON Patch").Because(err)
 	}
+	for _, op := range p {
+		if err := checkJSONOperation(op); err != nil {
+			return nil, err
+		}
+	}
 	if len(p) > maxOperations {
 		return nil, fhir.NewProblem(fhir.TooLarge, "too-costly", "the patch has too many operations")
 	}
 	options := jsonpatch.NewApplyOptions()
 	options.AccumulatedCopySizeLimit = fhir.MaxResourceBytes
 	options.SupportNegativeIndices = false // RFC 6902 has none
-	return func(res *fhir.Resource) ([]byte, error) {
-		out, err := p.ApplyWithOptions(res.JSON, options)
+	return func(res *fhir.Resource) (out []byte, err error) {
+		defer func() { // the library does not withstand every patch that is well formed
+			if recover() != nil {
+				out, err = nil, fhir.NewProblem(fhir.Unprocessable, "processing", "the patch does not fit the resource")
+			}
+		}()
+		out, err = p.ApplyWithOptions(res.JSON, options)
 		var large *jsonpatch.AccumulatedCopySizeError
 		switch {
 		case err == nil:
@@ -100,6 +110,27 @@ func readJSONPatch(data []byte) (func(*fhir.Resource) ([]byte, error), error) {
 		}
 		return nil, fhir.NewProblem(fhir.Unprocessable, "processing", "the patch does not fit the resource").Because(err)
 	}, nil
+}
+
+// checkJSONOperation holds an operation to the members RFC 6902 demands, which the library takes for granted.
+func checkJSONOperation(op jsonpatch.Operation) error {
+	var needs []string
+	switch op.Kind() {
+	case "add", "replace", "test":
+		needs = []string{"path", "value"}
+	case "move", "copy":
+		needs = []string{"path", "from"}
+	case "remove":
+		needs = []string{"path"}
+	default:
+		return fhir.NewProblem(fhir.Invalid, "structure", "an operation of the JSON Patch is none of add, remove, replace, move, copy and test")
+	}
+	for _, name := range needs {
+		if raw, ok := op[name]; !ok || (name != "value" && (raw == nil || len(*raw) == 0 || (*raw)[0] != '"')) {
+			return fhir.NewProblem(fhir.Invalid, "required", "an operation of the JSON Patch lacks its "+name)
+		}
+	}
+	return nil
 }
 
 // patched applies a patch to a stored resource and checks what comes out like any resource that comes in.

@@ -93,7 +93,7 @@ func (k *call) writtenPart(op operation, w store.Written) (release.Part, error) 
 	part.Location, part.Version, part.Updated = location(w), w.Version, w.Updated
 	switch {
 	case k.prefer == returnOutcome:
-		part.Body, part.Failed = done("done"), true
+		part.Body, part.IsOutcome = done("done"), true
 	case k.prefer == returnRepresentation && !w.Deleted:
 		released, err := k.s.Gate.Written(k.req, w)
 		if err != nil {

@@ -52,7 +52,7 @@ func (v *View) Match(q *search.Query) ([]string, error) {
 	}
 	whole := *q
 	whole.Patient = "" // consent views are for readers
-	p, err := w.s.plan(w.ctx, tx, access.Filter{Own: v.own}, &whole)
+	p, err := w.s.plan(w.ctx, tx, access.Filter{Own: v.own}, &whole, w.now)
 	if err != nil {
 		return nil, err
 	}

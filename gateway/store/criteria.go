@@ -82,7 +82,7 @@ func (w where) field(c search.Field) error {
 		for _, v := range c.Values {
 			ids = append(ids, v.Code)
 		}
-		w.b.add(w.s.dialect.In(w.row+".id"), ids)
+		w.b.inTexts(w.s.dialect, w.row+".id", ids)
 		return nil
 	case "_lastUpdated":
 		w.b.alternatives(len(c.Values), func(i int) { ordered(w.b, c.Values[i].Prefix, c.Values[i].Range, w.row+".upd", w.row+".upd+1") })
@@ -96,7 +96,7 @@ func (w where) field(c search.Field) error {
 			}
 			numbers = append(numbers, no)
 		}
-		w.b.add(w.s.dialect.In(w.row+".type_no"), numbers)
+		w.b.inNumbers(w.s.dialect, w.row+".type_no", numbers)
 		return nil
 	case "_period":
 		w.b.alternatives(len(c.Values), func(i int) {
@@ -115,7 +115,7 @@ func (w where) label(c search.Label) error {
 			segments = append(segments, no)
 		}
 	}
-	w.b.add(w.s.dialect.In(w.row+".seg"), segments)
+	w.b.inNumbers(w.s.dialect, w.row+".seg", segments)
 	return nil
 }
 
@@ -149,7 +149,7 @@ func (w where) equalTo(column string, values Int64s) {
 		w.b.add(column+"=?", values[0])
 		return
 	}
-	w.b.add(w.s.dialect.In(column), values)
+	w.b.inNumbers(w.s.dialect, column, values)
 }
 
 // alias names the rows of a sub-select.
@@ -227,7 +227,9 @@ func redactable(c search.Index) bool {
 // redacted finds references as release shows them: the caller's own records match by what they say, others by
 // the references the caller may follow.
 func (w where) redacted(c search.Index, params Int64s) error {
-	w.b.add("(("+w.s.dialect.In(w.row+".seg")+" AND ", w.filter.own)
+	w.b.add("((")
+	w.b.inNumbers(w.s.dialect, w.row+".seg", w.filter.own)
+	w.b.add(" AND ")
 	x, end := w.rows("idx_ref", params, point(c))
 	if err := w.values(c, x); err != nil {
 		return err
@@ -237,19 +239,31 @@ func (w where) redacted(c search.Index, params Int64s) error {
 	if err := w.values(c, x); err != nil {
 		return err
 	}
-	w.followable(x)
+	if err := w.followable(x); err != nil {
+		return err
+	}
 	w.b.add(end + ")")
 	return nil
 }
 
 // followable keeps index rows whose target the caller may see: Patients and directory entries, which release
 // never cuts, and visible resources.
-func (w where) followable(x string) {
+func (w where) followable(x string) error {
 	rt := "t" + strconv.Itoa(w.depth)
-	w.b.add(" AND EXISTS (SELECT 1 FROM res "+rt+" WHERE "+rt+".part=0 AND "+rt+".rid="+x+".target AND ("+rt+".type_no IN (SELECT no FROM dict WHERE kind=1 AND "+
-		w.s.dialect.In("name")+") OR ("+rt+".del=0 AND ", Strings(append([]string{"Patient"}, label.DirectoryTypes()...)))
+	w.b.add(" AND EXISTS (SELECT 1 FROM res " + rt + " WHERE " + rt + ".part=0 AND " + rt + ".rid=" + x + ".target AND (")
+	var open Int64s
+	for _, typ := range append([]string{"Patient"}, label.DirectoryTypes()...) {
+		no, err := w.s.lookup(w.ctx, w.tx, dictType, typ)
+		if err != nil {
+			return err
+		}
+		open = append(open, no)
+	}
+	w.b.inNumbers(w.s.dialect, rt+".type_no", open)
+	w.b.add(" OR (" + rt + ".del=0 AND ")
 	w.s.visibleRow(w.b, w.filter, rt)
 	w.b.add(")))")
+	return nil
 }
 
 // values adds the comparison of index rows x with the values: any of them, or none asked for.
@@ -331,6 +345,16 @@ func (w where) tokens(values []search.Value, code, sys string) error {
 	}
 	if len(anySystem) == 1 && len(whole)+len(groups) == 0 {
 		w.b.add(code+"=?", anySystem[0])
+		return nil
+	}
+	if len(anySystem)+len(whole) == 0 && len(groups) == 1 { // plain conjuncts seek
+		for no, codes := range groups {
+			if len(codes) == 1 {
+				w.b.add(code+"=? AND "+sys+"=?", codes[0], no)
+			} else {
+				w.b.add(w.s.dialect.In(code)+" AND "+sys+"=?", codes, no)
+			}
+		}
 		return nil
 	}
 	w.b.add("(1=0")

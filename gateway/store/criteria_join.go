@@ -15,7 +15,8 @@ func (w where) element(c search.Element) error {
 	}
 	if c.A.Kind == search.KindReference || c.B.Kind == search.KindReference {
 		// Release may cut the reference: only who holds the record finds it by that.
-		w.b.add(w.s.dialect.In(w.row+".seg")+" AND ", w.filter.own)
+		w.b.inNumbers(w.s.dialect, w.row+".seg", w.filter.own)
+		w.b.add(" AND ")
 	}
 	x, end := w.rows("idx_element", params, false)
 	for _, half := range []struct {

@@ -51,6 +51,7 @@ type Dialect struct {
 	RowKeys   string // columns such a key needs before it, each with a comma
 	NowMicros string // expression: database clock, microseconds since 1970 UTC
 	InFormat  string // "%s = ANY(?)" or the json_each form
+	Literals  bool   // short lists of numbers are spelled out
 	Contains  string // function (text, part) > 0 when text holds part
 	// EndsFormat is the condition that %s ends with a text, which is bound twice.
 	EndsFormat string
@@ -58,6 +59,35 @@ type Dialect struct {
 
 // In is the condition that column is in a list argument.
 func (d Dialect) In(column string) string { return strings.Replace(d.InFormat, "%s", column, 1) }
+
+// maxLiterals is how many numbers are spelled out in a statement. They are the deployment's own (segments, types,
+// parameters), so that few statements differ by them.
+const maxLiterals = 64
+
+// InNumbers adds the condition that column is in a list of numbers: spelled out where a list argument would be read
+// anew for each row.
+func (b *statement) inNumbers(d Dialect, column string, list Int64s) {
+	switch {
+	case !d.Literals || len(list) > maxLiterals:
+		b.add(d.In(column), list)
+	case len(list) == 0:
+		b.add("1=0")
+	case len(list) == 1:
+		b.add(column + "=" + strconv.FormatInt(list[0], 10))
+	default:
+		text := list.JSON()
+		b.add(column + " IN (" + text[1:len(text)-1] + ")")
+	}
+}
+
+// inTexts adds the condition that column is in a list of texts.
+func (b *statement) inTexts(d Dialect, column string, list Strings) {
+	if len(list) == 1 {
+		b.add(column+"=?", list[0])
+		return
+	}
+	b.add(d.In(column), list)
+}
 
 // Int64s is a list argument of integers.
 type Int64s []int64

@@ -43,7 +43,8 @@ func (s *Store) visible(b *statement, c compiled) { s.visibleRow(b, c, "r") }
 // version is the head's own, or what decided about it then permits it too. A version about several
 // patients, other than the head's, stays hidden: who they were is not kept.
 func (s *Store) visibleVersion(b *statement, c compiled, r string) {
-	b.add("(v.ver="+r+".ver OR ((v.npat<2 OR "+s.dialect.In("v.seg"), c.own)
+	b.add("(v.ver=" + r + ".ver OR ((v.npat<2 OR ")
+	b.inNumbers(s.dialect, "v.seg", c.own)
 	b.add(") AND ")
 	s.visibleRow(b, c, "v")
 	b.add("))")
@@ -51,7 +52,9 @@ func (s *Store) visibleVersion(b *statement, c compiled, r string) {
 
 // visibleRow is visible for a res row, or a body row, of any alias.
 func (s *Store) visibleRow(b *statement, c compiled, r string) {
-	b.add("("+s.dialect.In(r+".seg")+" OR ("+r+".pat<>0 AND ", c.own)
+	b.add("(")
+	b.inNumbers(s.dialect, r+".seg", c.own)
+	b.add(" OR (" + r + ".pat<>0 AND ")
 	s.permitted(b, c, r, r+".pat")
 	b.add(" AND (" + r + ".npat<2 OR NOT EXISTS (SELECT 1 FROM res_also ra WHERE ra.part=0 AND ra.rid=" + r + ".rid AND NOT ")
 	s.permitted(b, c, r, "ra.pat")
@@ -74,7 +77,9 @@ func (s *Store) permitted(b *statement, c compiled, r, pat string) {
 		b.add("NOT ")
 		grant("IN (0,"+r+".type_no)", "0", overlapping)
 	}
-	b.add("(("+s.dialect.In(r+".seg")+" AND ", c.open)
+	b.add("((")
+	b.inNumbers(s.dialect, r+".seg", c.open)
+	b.add(" AND ")
 	refused()
 	b.add(") OR ")
 	grant("="+r+".type_no", "1", within)

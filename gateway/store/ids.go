@@ -50,25 +50,36 @@ func (m *idMaker) next() int64 {
 // rowKeys gives resources their row keys. They stand in every index row, so they are small: each process
 // takes blocks of them from the database.
 type rowKeys struct {
+	refill    sync.Mutex // held while a block is fetched; never by a write that takes keys
 	mu        sync.Mutex
 	next, end int64
 }
 
-// rowKeyBlock is how many keys a process takes at a time.
-const rowKeyBlock = 8192
-
-// rowKeySpare is left for writes that run at the same time.
-const rowKeySpare = 1024
+// rowKeyBlock is how many keys a process takes at a time, at least; rowKeySpare how many are left for writes that
+// run at the same time.
+const (
+	rowKeyBlock = 8192
+	rowKeySpare = 1024
+)
 
 // errRowKeys is a write that ran out of row keys: it is tried again with new ones.
 var errRowKeys = errors.New("store: out of row keys")
 
+func (r *rowKeys) have(n int64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.end-r.next >= n
+}
+
 // reserveRowKeys makes sure that n keys are at hand. It runs before a write's transaction: a block is taken in
 // one of its own.
 func (s *Store) reserveRowKeys(ctx context.Context, n int64) error {
-	s.rids.mu.Lock()
-	defer s.rids.mu.Unlock()
-	if s.rids.end-s.rids.next >= n+rowKeySpare {
+	if s.rids.have(n + rowKeySpare) {
+		return nil
+	}
+	s.rids.refill.Lock()
+	defer s.rids.refill.Unlock()
+	if s.rids.have(n + rowKeySpare) { // another write fetched it meanwhile
 		return nil
 	}
 	block := max(rowKeyBlock, n+rowKeySpare)
@@ -81,7 +92,9 @@ func (s *Store) reserveRowKeys(ctx context.Context, n int64) error {
 		return err
 	})
 	if err == nil {
+		s.rids.mu.Lock()
 		s.rids.next, s.rids.end = end-block+1, end+1
+		s.rids.mu.Unlock()
 	}
 	return err
 }

@@ -19,6 +19,7 @@ type plan struct {
 	ctx    context.Context
 	tx     Tx
 	q      *search.Query
+	caller access.Filter
 	filter compiled
 	types  Int64s
 	typ    string // "" when several
@@ -27,6 +28,7 @@ type plan struct {
 	driver *search.Index
 	pat    int64 // compartment, 0 for none
 	view   view  // of the compartment
+	now    int64
 	found  Int64s
 	order  []sortKey
 }
@@ -40,8 +42,9 @@ type sortKey struct {
 	desc       bool
 }
 
-func (s *Store) plan(ctx context.Context, tx Tx, f access.Filter, q *search.Query) (*plan, error) {
-	p := &plan{s: s, ctx: ctx, tx: tx, q: q, typ: q.Type}
+// plan reads a query. now is asked for before the transaction: it may need a connection of its own.
+func (s *Store) plan(ctx context.Context, tx Tx, f access.Filter, q *search.Query, now int64) (*plan, error) {
+	p := &plan{s: s, ctx: ctx, tx: tx, q: q, typ: q.Type, caller: f, now: now}
 	var err error
 	if p.filter, err = s.compile(ctx, tx, f); err != nil {
 		return nil, err
@@ -127,10 +130,8 @@ func (p *plan) look() error {
 	if p.pat == 0 {
 		return nil
 	}
-	now, err := p.s.now(p.ctx)
-	if err == nil {
-		p.view, err = p.s.viewOf(p.ctx, p.tx, p.filter, p.pat, now)
-	}
+	var err error
+	p.view, err = p.s.viewOf(p.ctx, p.tx, p.filter, p.pat, p.now)
 	return err
 }
 
@@ -225,8 +226,9 @@ func (p *plan) visible(b *statement) error {
 	case !p.inCompartment():
 		p.s.visible(b, p.filter)
 	case p.view.exact:
-		b.add("r.pat=? AND "+p.s.dialect.In("r.seg")+" AND ", p.pat, p.view.segmentsFor(p.filter))
-		b.add("(r.npat<2 OR ")
+		b.add("r.pat=? AND ", p.pat)
+		b.inNumbers(p.s.dialect, "r.seg", p.view.segmentsFor(p.filter))
+		b.add(" AND (r.npat<2 OR ")
 		p.s.visible(b, p.filter)
 		b.add(")")
 	default:
@@ -412,7 +414,7 @@ func (p *plan) scanBodies() error {
 	if len(rows) > maxScanned {
 		return fhir.NewProblem(fhir.TooLarge, "too-costly", fmt.Sprintf("search parameter %s: reads the records themselves; narrow the search with another parameter, such as patient", scans[0].Param))
 	}
-	docs, err := p.s.asReleased(p.ctx, p.tx, p.filter, rows)
+	docs, err := p.s.asReleased(p.ctx, p.tx, p.caller, p.filter, rows, p.now)
 	if err != nil {
 		return err
 	}

@@ -90,18 +90,11 @@ func (s *Store) Lookup(ctx context.Context, f access.Filter, typ, id string, ver
 			return err
 		}
 		var b statement
-		b.add("SELECT q.rid,COALESCE(v.pat,q.pat),COALESCE(v.npat,q.npat),q.seg,COALESCE(v.seg,q.seg),COALESCE(v.lo,q.lo),COALESCE(v.hi,q.hi),q.vis,COALESCE(ps.epoch,q.epoch),COALESCE(v.ver,0),COALESCE(v.at,0),COALESCE(v.op,0),COALESCE(v.enc,0),v.doc FROM " +
-			"(SELECT r.rid,r.pat,r.npat,r.seg,r.lo,r.hi,r.ver,r.seq,COALESCE(ps.epoch,0) AS epoch,CASE WHEN ")
-		s.visible(&b, c)
-		b.add(" THEN 1 ELSE 0 END AS vis FROM res r LEFT JOIN patient_state ps ON ps.part=0 AND ps.pat=r.pat WHERE r.part=0 AND r.type_no=? AND r.id=? AND r.ver>0) q "+
-			"LEFT JOIN body v ON v.part=0 AND q.vis=1 AND ", typeNo, id)
 		if version == 0 {
-			b.add("v.seq=q.seq")
+			s.current(&b, c, typeNo, id)
 		} else {
-			b.add("v.rid=q.rid AND v.ver=? AND ", version)
-			s.visibleVersion(&b, c, "q")
+			s.atVersion(&b, c, typeNo, id, version)
 		}
-		b.add(" LEFT JOIN patient_state ps ON ps.part=0 AND ps.pat=v.pat")
 		var vis, at, op, enc, ver, own int64
 		var doc []byte
 		row := &t.Row
@@ -123,6 +116,26 @@ func (s *Store) Lookup(ctx context.Context, f access.Filter, typ, id string, ver
 		return err
 	})
 	return t, err
+}
+
+// current selects a resource at its current version: the head tells all about it, and its body is there only when
+// the caller may see it.
+func (s *Store) current(b *statement, c compiled, typeNo int64, id string) {
+	b.add("SELECT r.rid,r.pat,r.npat,r.seg,COALESCE(v.seg,r.seg),r.lo,r.hi,CASE WHEN v.seq IS NULL THEN 0 ELSE 1 END,COALESCE(ps.epoch,0),COALESCE(v.ver,0),COALESCE(v.at,0),COALESCE(v.op,0),COALESCE(v.enc,0),v.doc " +
+		"FROM res r LEFT JOIN patient_state ps ON ps.part=0 AND ps.pat=r.pat LEFT JOIN body v ON v.part=0 AND v.seq=r.seq AND ")
+	s.visible(b, c)
+	b.add(" WHERE r.part=0 AND r.type_no=? AND r.id=? AND r.ver>0", typeNo, id)
+}
+
+// atVersion selects a resource at a version, whom that was about and what decided about it then.
+func (s *Store) atVersion(b *statement, c compiled, typeNo int64, id string, version int64) {
+	b.add("SELECT q.rid,COALESCE(v.pat,q.pat),COALESCE(v.npat,q.npat),q.seg,COALESCE(v.seg,q.seg),COALESCE(v.lo,q.lo),COALESCE(v.hi,q.hi),q.vis,COALESCE(ps.epoch,q.epoch),COALESCE(v.ver,0),COALESCE(v.at,0),COALESCE(v.op,0),COALESCE(v.enc,0),v.doc FROM " +
+		"(SELECT r.rid,r.pat,r.npat,r.seg,r.lo,r.hi,r.ver,COALESCE(ps.epoch,0) AS epoch,CASE WHEN ")
+	s.visible(b, c)
+	b.add(" THEN 1 ELSE 0 END AS vis FROM res r LEFT JOIN patient_state ps ON ps.part=0 AND ps.pat=r.pat WHERE r.part=0 AND r.type_no=? AND r.id=? AND r.ver>0) q "+
+		"LEFT JOIN body v ON v.part=0 AND q.vis=1 AND v.rid=q.rid AND v.ver=? AND ", typeNo, id, version)
+	s.visibleVersion(b, c, "q")
+	b.add(" LEFT JOIN patient_state ps ON ps.part=0 AND ps.pat=v.pat")
 }
 
 // governing is the segment a version is decided and labelled by: today's head, unless the version itself was
@@ -199,32 +212,6 @@ func (s *Store) FactsAt(ctx context.Context, row *Row, known time.Time) (Subject
 		return nil
 	})
 	return sub, err
-}
-
-// Visible tells which of the references the caller may see: what redaction asks for a page.
-func (s *Store) Visible(ctx context.Context, f access.Filter, refs []fhir.Reference) (map[fhir.Reference]bool, error) {
-	out := map[fhir.Reference]bool{}
-	if len(refs) == 0 {
-		return out, nil
-	}
-	byType := map[string]Strings{}
-	for _, r := range refs {
-		byType[r.Type] = append(byType[r.Type], r.ID)
-	}
-	err := s.engine.Read(ctx, func(tx Tx) error {
-		c, err := s.compile(ctx, tx, f)
-		if err != nil {
-			return err
-		}
-		for typ, ids := range byType {
-			err := s.visibleIDs(ctx, tx, c, typ, ids, func(id string) { out[fhir.Reference{Type: typ, ID: id}] = true })
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return out, err
 }
 
 // Own is an organisation's own resource at its current version, or nil when it holds none under the id.

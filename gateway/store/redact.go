@@ -3,39 +3,103 @@ package store
 import (
 	"context"
 	"slices"
+	"sync"
 
+	"trellis/auth/access"
 	"trellis/auth/label"
 	"trellis/fhir"
 )
 
-// asReleased gives the rows' bodies as far as release would let them out: without references the caller may not
-// follow, and without narrative where there are any. The caller's own records are whole. Words a search looks for
-// must not be found where release cuts them.
-func (s *Store) asReleased(ctx context.Context, tx Tx, c compiled, rows []Row) ([][]byte, error) {
+// Hidden lists the references in rows that the caller may not follow, and that release therefore cuts. References to
+// directory entries and Patients stay, and all of a caller's own records.
+func (s *Store) Hidden(ctx context.Context, f access.Filter, rows []Row) (map[fhir.Reference]bool, error) {
+	now, err := s.now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := compiled{own: f.Own, open: f.Open, org: s.cached(dictOrg, f.Organization), purpose: s.cached(dictPurpose, f.Purpose)}
+	ask := s.followed.unknown(c, rows, s.ownRow(f), now)
+	if len(ask) == 0 {
+		return nil, nil
+	}
 	hidden := map[fhir.Reference]bool{}
-	byType := map[string]Strings{}
-	for i := range rows {
-		if slices.Contains(c.own, rows[i].Segment) {
-			continue
+	err = s.engine.Read(ctx, func(tx Tx) error {
+		if c, err = s.compile(ctx, tx, f); err != nil {
+			return err
 		}
-		for _, ref := range rows[i].sealed.Refs {
-			if Askable(ref) && !hidden[ref] {
-				hidden[ref] = true
-				byType[ref.Type] = append(byType[ref.Type], ref.ID)
+		return s.follow(ctx, tx, c, ask, hidden, now)
+	})
+	return hidden, err
+}
+
+// ownRow reports whether a row is the caller's own, which is never cut.
+func (s *Store) ownRow(f access.Filter) func(*Row) bool {
+	return func(r *Row) bool {
+		seg := s.Segment(r.Segment)
+		return seg.Custodian == f.Organization && !seg.Directory && slices.Contains(f.Own, r.Segment)
+	}
+}
+
+// follow finds which references lead to something visible; those that do not are put into hidden.
+func (s *Store) follow(ctx context.Context, tx Tx, c compiled, ask map[fhir.Reference]asker, hidden map[fhir.Reference]bool, now int64) error {
+	byType := map[string]Strings{}
+	for ref := range ask {
+		hidden[ref] = true
+		byType[ref.Type] = append(byType[ref.Type], ref.ID)
+	}
+	for typ, ids := range byType {
+		slices.Sort(ids)
+		typeNo, err := s.lookup(ctx, tx, dictType, typ)
+		if err != nil {
+			return err
+		}
+		var b statement
+		b.add("SELECT r.id,r.pat FROM res r WHERE r.part=0 AND r.type_no=? AND ", typeNo)
+		b.inTexts(s.dialect, "r.id", ids)
+		b.add(" AND r.del=0 AND ")
+		s.visible(&b, c)
+		s.counts.add("visible")
+		var found []fhir.Reference
+		err = each(ctx, tx, b.String(), b.args, func(r Rows) error {
+			ref := fhir.Reference{Type: typ}
+			var pat int64
+			err := r.Scan(&ref.ID, &pat)
+			delete(hidden, ref)
+			if by := ask[ref]; by.pat == pat && pat != 0 {
+				found = append(found, ref)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		for _, ref := range found {
+			by := ask[ref]
+			v, err := s.viewOf(ctx, tx, c, by.pat, now)
+			if err != nil {
+				return err
+			}
+			if v.epoch == by.epoch {
+				s.followed.put(followKey{c.org, c.purpose, by.pat, ref}, followed{by.epoch, v.to})
 			}
 		}
 	}
-	for typ, ids := range byType {
-		err := s.visibleIDs(ctx, tx, c, typ, ids, func(id string) { delete(hidden, fhir.Reference{Type: typ, ID: id}) })
-		if err != nil {
-			return nil, err
-		}
+	return nil
+}
+
+// asReleased gives the rows' bodies as far as release would let them out: without references the caller may not
+// follow, and without narrative where there are any. Words a search looks for must not be found where release
+// cuts them.
+func (s *Store) asReleased(ctx context.Context, tx Tx, f access.Filter, c compiled, rows []Row, now int64) ([][]byte, error) {
+	own := s.ownRow(f)
+	hidden := map[fhir.Reference]bool{}
+	if err := s.follow(ctx, tx, c, s.followed.unknown(c, rows, own, now), hidden, now); err != nil {
+		return nil, err
 	}
 	out := make([][]byte, len(rows))
 	for i := range rows {
 		out[i] = rows[i].Doc
-		cut := func(ref fhir.Reference) bool { return hidden[ref] }
-		if slices.Contains(c.own, rows[i].Segment) || !slices.ContainsFunc(rows[i].sealed.Refs, cut) {
+		if own(&rows[i]) || !slices.ContainsFunc(rows[i].sealed.Refs, func(ref fhir.Reference) bool { return hidden[ref] }) {
 			continue
 		}
 		res, err := fhir.ReadTrusted(rows[i].Doc)
@@ -56,20 +120,62 @@ func Askable(ref fhir.Reference) bool {
 	return ref.Type != "Patient" && !label.Directory(ref.Type)
 }
 
-// visibleIDs tells which of the ids of a type the caller may see.
-func (s *Store) visibleIDs(ctx context.Context, tx Tx, c compiled, typ string, ids Strings, found func(id string)) error {
-	typeNo, err := s.lookup(ctx, tx, dictType, typ)
-	if err != nil {
-		return err
+// followCache remembers references that were found to lead somewhere visible, for as long as nothing that decides
+// it has changed: the patient's epoch, and the time to which the grants in force stand. What is hidden is asked
+// anew each time. It is dropped whole when full.
+type followCache struct {
+	mu sync.RWMutex
+	m  map[followKey]followed
+}
+
+type followKey struct {
+	org, purpose, pat int64
+	ref               fhir.Reference
+}
+
+type followed struct{ epoch, to int64 }
+
+// asker is the patient of the row a reference stands in, at an epoch; pat -1 when rows of several patients ask.
+type asker struct{ pat, epoch int64 }
+
+// maxFollowed bounds the cache.
+const maxFollowed = 200_000
+
+func (c *followCache) put(k followKey, v followed) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.m == nil || len(c.m) >= maxFollowed {
+		c.m = map[followKey]followed{}
 	}
-	var b statement
-	b.add("SELECT r.id FROM res r WHERE r.part=0 AND r.type_no=? AND r.del=0 AND "+s.dialect.In("r.id")+" AND ", typeNo, ids)
-	s.visible(&b, c)
-	s.counts.add("visible")
-	return each(ctx, tx, b.String(), b.args, func(r Rows) error {
-		var id string
-		err := r.Scan(&id)
-		found(id)
-		return err
-	})
+	c.m[k] = v
+}
+
+// unknown lists the references in rows that have to be asked about.
+func (c *followCache) unknown(by compiled, rows []Row, own func(*Row) bool, now int64) map[fhir.Reference]asker {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	var out map[fhir.Reference]asker
+	for i := range rows {
+		r := &rows[i]
+		if len(r.sealed.Refs) == 0 || own(r) {
+			continue
+		}
+		for _, ref := range r.sealed.Refs {
+			if !Askable(ref) {
+				continue
+			}
+			if v, ok := c.m[followKey{by.org, by.purpose, r.pat, ref}]; ok && v.epoch == r.epoch && now < v.to {
+				continue
+			}
+			if out == nil {
+				out = map[fhir.Reference]asker{}
+			}
+			if have, ok := out[ref]; ok && have.pat != r.pat {
+				out[ref] = asker{pat: -1}
+			} else {
+				out[ref] = asker{r.pat, r.epoch}
+			}
+		}
+	}
+	return out
 }

@@ -24,8 +24,12 @@ type Page struct {
 // hidden rows cost no page and leave no trace in it.
 func (s *Store) Search(ctx context.Context, f access.Filter, q *search.Query, after *Position) (Page, error) {
 	var page Page
-	err := s.engine.Search(ctx, func(tx Tx) error {
-		p, err := s.plan(ctx, tx, f, q)
+	now, err := s.now(ctx)
+	if err != nil {
+		return page, err
+	}
+	err = s.engine.Search(ctx, func(tx Tx) error {
+		p, err := s.plan(ctx, tx, f, q, now)
 		if err != nil {
 			return err
 		}
@@ -50,8 +54,12 @@ func (s *Store) Search(ctx context.Context, f access.Filter, q *search.Query, af
 // are counted.
 func (s *Store) Count(ctx context.Context, f access.Filter, q *search.Query, limit int64) (int64, error) {
 	var n int64
-	err := s.engine.Search(ctx, func(tx Tx) error {
-		p, err := s.plan(ctx, tx, f, q)
+	now, err := s.now(ctx)
+	if err != nil {
+		return 0, err
+	}
+	err = s.engine.Search(ctx, func(tx Tx) error {
+		p, err := s.plan(ctx, tx, f, q, now)
 		if err != nil {
 			return err
 		}

@@ -40,6 +40,7 @@ type Store struct {
 	rids     rowKeys
 	keys     keyCache
 	views    viewCache
+	followed followCache
 	zstdEnc  *zstd.Encoder
 	zstdFast *zstd.Encoder // for audit packs: many a second, each once
 	zstdDec  *zstd.Decoder

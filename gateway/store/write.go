@@ -11,6 +11,7 @@ import (
 	"trellis/auth/access"
 	"trellis/auth/label"
 	"trellis/fhir"
+	"trellis/fhir/search"
 	"trellis/gateway/audit"
 )
 
@@ -89,6 +90,7 @@ type writer struct {
 	interned    map[dictKey]int64
 	newSegments map[string]access.NumberedSegment
 	touched     map[int64]bool             // patients whose grants must be computed anew
+	moved       map[int64]bool             // patients a record of whom is decided about otherwise now
 	shared      map[int64]bool             // patients a record of several is filed under, not first
 	heads       map[fhir.Reference]*head   // rows locked, as they stand now
 	keys        map[fhir.Reference]int64   // row keys found or made
@@ -102,7 +104,7 @@ type writer struct {
 
 func (s *Store) newWriter(ctx context.Context, tx Tx, now int64) *writer {
 	return &writer{s: s, ctx: ctx, tx: tx, now: now, interned: map[dictKey]int64{}, newSegments: map[string]access.NumberedSegment{},
-		touched: map[int64]bool{}, heads: map[fhir.Reference]*head{}, shared: map[int64]bool{}, keys: map[fhir.Reference]int64{}, reserved: map[fhir.Reference]bool{}, patientOf: map[int64]string{},
+		touched: map[int64]bool{}, heads: map[fhir.Reference]*head{}, moved: map[int64]bool{}, shared: map[int64]bool{}, keys: map[fhir.Reference]int64{}, reserved: map[fhir.Reference]bool{}, patientOf: map[int64]string{},
 		filed: map[fhir.Reference][]int64{}, segments: map[[2]int64]bool{}, pending: map[string]*pending{}}
 }
 
@@ -189,6 +191,14 @@ func (w *writer) apply(changes []Change, finish func([]Written) (Commit, error))
 			return nil, err
 		}
 	}
+	for pat := range w.moved {
+		if w.touched[pat] {
+			continue
+		}
+		if err := w.bumpEpoch(pat); err != nil {
+			return nil, err
+		}
+	}
 	for pat := range w.touched {
 		if err := w.materialize(pat); err != nil {
 			return nil, err
@@ -215,6 +225,7 @@ func (w *writer) finish(out []Written, finish func([]Written) (Commit, error)) e
 // head is a res row. present is true for a reserved key too, found only where there is a resource.
 type head struct {
 	rid, pat, seq, ver, upd, seg, hash, npat int64
+	clinical                                 search.Range
 	deleted, present                         bool
 }
 
@@ -281,7 +292,7 @@ func (w *writer) readHeads(typ string, ids Strings) error {
 	if err != nil {
 		return err
 	}
-	sql, args := "SELECT id,rid,pat,npat,seq,ver,upd,del,seg,hash FROM res WHERE part=0 AND type_no=? AND ", []any{typeNo}
+	sql, args := "SELECT id,rid,pat,npat,seq,ver,upd,del,seg,hash,lo,hi FROM res WHERE part=0 AND type_no=? AND ", []any{typeNo}
 	if len(ids) == 1 {
 		sql, args = sql+"id=?", append(args, ids[0])
 	} else {
@@ -295,7 +306,7 @@ func (w *writer) readHeads(typ string, ids Strings) error {
 		var h head
 		var del int64
 		var id string
-		if err := r.Scan(&id, &h.rid, &h.pat, &h.npat, &h.seq, &h.ver, &h.upd, &del, &h.seg, &h.hash); err != nil {
+		if err := r.Scan(&id, &h.rid, &h.pat, &h.npat, &h.seq, &h.ver, &h.upd, &del, &h.seg, &h.hash, &h.clinical.Lo, &h.clinical.Hi); err != nil {
 			return err
 		}
 		h.deleted, h.present = del == 1 && h.ver > 0, true
@@ -362,7 +373,7 @@ func (w *writer) put(c Change, typeNo int64, h *head) (Written, error) {
 	if found && !h.deleted && h.hash == hash && h.seg == seg {
 		return w.unchanged(*h, out)
 	}
-	before, err := w.stands(c.Type, c.ID, h)
+	before, filed, err := w.stands(c.Type, c.ID, h)
 	if err != nil {
 		return Written{}, err
 	}
@@ -381,6 +392,9 @@ func (w *writer) put(c Change, typeNo int64, h *head) (Written, error) {
 	sealed := fhir.Seal(c.Resource, c.ID, h.ver+1, w.at(), w.s.base)
 	values := w.s.registry.Extract(c.Resource, w.s.base)
 	row := resRow{rid: h.rid, typeNo: typeNo, id: c.ID, pats: pats, ver: h.ver + 1, seq: w.s.ids.next(), seg: seg, hash: hash, clinical: values.Clinical}
+	if found && (h.seg != seg || h.clinical != values.Clinical || !slices.Equal(filed, pats)) {
+		w.noteMoved(filed)
+	}
 	if err := w.saveHead(row, *h); err != nil {
 		return Written{}, err
 	}
@@ -405,38 +419,46 @@ func (w *writer) put(c Change, typeNo int64, h *head) (Written, error) {
 	if err := w.vouch(c, row.rid); err != nil {
 		return Written{}, err
 	}
-	*h = head{rid: row.rid, pat: row.owner(), seq: row.seq, ver: row.ver, upd: w.now, seg: seg, hash: hash, npat: int64(len(pats)), present: true}
+	*h = head{rid: row.rid, pat: row.owner(), seq: row.seq, ver: row.ver, upd: w.now, seg: seg, hash: hash, npat: int64(len(pats)), clinical: values.Clinical, present: true}
 	w.filed[ref] = pats
 	out.Version, out.Updated, out.Doc, out.Spans = row.ver, w.at(), sealed.Doc, sealed.Spans()
 	out.Patients, err = w.patientIDs(pats)
 	return out, err
 }
 
-// stands is the index rows of what a head points at now, none where nothing does. A fact that stood there may
-// change the grants of whom it was about.
-func (w *writer) stands(typ, id string, h *head) (indexRows, error) {
+// stands is the index rows of what a head points at now, and whom it is filed under; none where nothing stands. A
+// fact that stood there may change the grants of whom it was about.
+func (w *writer) stands(typ, id string, h *head) (rows indexRows, filed []int64, err error) {
 	if !h.found() || h.deleted {
-		return indexRows{}, nil
+		return rows, nil, nil
 	}
 	if err := w.flush(); err != nil { // this transaction may have written it
-		return indexRows{}, err
+		return rows, nil, err
 	}
-	pats, err := w.filedNow(*h)
-	if err != nil {
-		return indexRows{}, err
+	if filed, err = w.filedNow(*h); err != nil {
+		return rows, nil, err
 	}
 	if factType(typ) {
-		w.touchFiled(pats)
+		w.touchFiled(filed)
 	}
 	sealed, err := w.stored(*h)
 	if err != nil {
-		return indexRows{}, err
+		return rows, nil, err
 	}
 	res, err := fhir.ReadTrusted(sealed.Doc)
 	if err != nil {
-		return indexRows{}, err
+		return rows, nil, err
 	}
-	return w.rows(typ, h.rid, pats, w.s.registry.Extract(withID(res, id), w.s.base))
+	rows, err = w.rows(typ, h.rid, filed, w.s.registry.Extract(withID(res, id), w.s.base))
+	return rows, filed, err
+}
+
+// noteMoved marks patients a record of whom was deleted or is decided about otherwise than before: what was known of
+// who may see it is known no longer.
+func (w *writer) noteMoved(pats []int64) {
+	for _, pat := range pats {
+		w.moved[pat] = true
+	}
 }
 
 // errNoBody is a head that points at nothing.
@@ -471,10 +493,11 @@ func (w *writer) remove(c Change, h *head) (Written, error) {
 		out.Unchanged = true
 		return out, nil
 	}
-	before, err := w.stands(c.Type, c.ID, h)
+	before, filed, err := w.stands(c.Type, c.ID, h)
 	if err != nil {
 		return Written{}, err
 	}
+	w.noteMoved(filed)
 	seq := w.s.ids.next()
 	if err := w.tx.Queue(w.ctx, "UPDATE res SET ver=?,seq=?,upd=?,del=1,hash=0 WHERE part=0 AND rid=?", h.ver+1, seq, w.now, h.rid); err != nil {
 		return Written{}, err

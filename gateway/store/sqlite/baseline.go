@@ -14,6 +14,7 @@ import (
 // give out in table bare_body, so that both sides of a comparison send the same ones.
 type Baseline struct {
 	db   *sql.DB
+	dsn  string
 	body *sql.Stmt
 	page *sql.Stmt
 
@@ -33,14 +34,15 @@ const (
 
 // OpenBaseline opens a store's file, with the engine's own durability.
 func OpenBaseline(ctx context.Context, file string) (*Baseline, error) {
-	db, err := sql.Open("sqlite", "file:"+file+"?_txlock=immediate&_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=cache_size(-65536)&_pragma=wal_autocheckpoint(8000)")
+	dsn := "file:" + file + "?_txlock=immediate&_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=cache_size(-65536)&_pragma=wal_autocheckpoint(8000)"
+	db, err := sql.Open("sqlite", dsn)
 	if err != nil {
 		return nil, fmt.Errorf("sqlite: opening: %w", err)
 	}
 	n := max(4, runtime.NumCPU())
-	db.SetMaxOpenConns(n + 1) // and the writer's
-	db.SetMaxIdleConns(n + 1)
-	b := &Baseline{db: db}
+	db.SetMaxOpenConns(n)
+	db.SetMaxIdleConns(n)
+	b := &Baseline{db: db, dsn: dsn}
 	if err := b.open(ctx); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -58,7 +60,7 @@ func (b *Baseline) open(ctx context.Context) error {
 	if b.page, err = b.db.PrepareContext(ctx, BaselineSearch); err != nil {
 		return err
 	}
-	b.writer, err = newConn(ctx, b.db)
+	b.writer, err = open(b.dsn)
 	return err
 }
 
@@ -174,5 +176,5 @@ func (b *Baseline) Size(ctx context.Context) (int64, error) {
 
 // Close releases the connections.
 func (b *Baseline) Close() error {
-	return errors.Join(b.body.Close(), b.page.Close(), b.writer.c.Close(), b.db.Close())
+	return errors.Join(b.body.Close(), b.page.Close(), b.writer.close(), b.db.Close())
 }

@@ -4,8 +4,6 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -23,7 +21,6 @@ const maxGroup = 128
 
 // Engine is one database file. Close it once.
 type Engine struct {
-	db      *sql.DB
 	readers chan *conn
 	jobs    chan *job
 	done    chan struct{}
@@ -51,21 +48,17 @@ func Open(ctx context.Context, file string) (*Engine, error) {
 		return nil, fmt.Errorf("sqlite: creating: %w", err)
 	}
 	dsn := "file:" + file + "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=cache_size(-65536)&_pragma=wal_autocheckpoint(8000)&_pragma=foreign_keys(0)"
-	db, err := sql.Open("sqlite", dsn)
-	if err != nil {
-		return nil, fmt.Errorf("sqlite: opening: %w", err)
-	}
-	e := &Engine{db: db, jobs: make(chan *job), done: make(chan struct{}), closed: make(chan struct{})}
+	e := &Engine{jobs: make(chan *job), done: make(chan struct{}), closed: make(chan struct{})}
 	n := max(4, runtime.NumCPU())
 	e.readers = make(chan *conn, n)
-	writer, err := newConn(ctx, db)
+	writer, err := open(dsn)
 	if err != nil {
-		return nil, errors.Join(err, db.Close())
+		return nil, err
 	}
 	for range n {
-		c, err := newConn(ctx, db)
+		c, err := open(dsn)
 		if err != nil {
-			return nil, errors.Join(err, db.Close())
+			return nil, errors.Join(err, writer.close(), e.closeReaders())
 		}
 		e.readers <- c
 	}
@@ -79,6 +72,7 @@ func (e *Engine) Dialect() store.Dialect {
 		Name: "sqlite", Blob: "BLOB", Text: "TEXT", NoRowID: "WITHOUT ROWID", RowKey: "INTEGER",
 		NowMicros: "CAST(unixepoch('subsec')*1000000 AS INTEGER)",
 		InFormat:  "%s IN (SELECT value FROM json_each(?))",
+		Literals:  true,
 		Contains:  "instr", EndsFormat: "substr(%s,-length(?))=?",
 	}
 }
@@ -89,9 +83,18 @@ func (e *Engine) Close() error {
 	<-e.closed
 	err := e.writerErr
 	for range cap(e.readers) {
-		err = errors.Join(err, (<-e.readers).c.Close())
+		err = errors.Join(err, (<-e.readers).close())
 	}
-	return errors.Join(err, e.db.Close())
+	return err
+}
+
+// closeReaders closes the readers that are at rest.
+func (e *Engine) closeReaders() error {
+	var err error
+	for len(e.readers) > 0 {
+		err = errors.Join(err, (<-e.readers).close())
+	}
+	return err
 }
 
 // Read implements store.Engine.
@@ -105,8 +108,11 @@ func (e *Engine) Read(ctx context.Context, fn func(store.Tx) error) error {
 	}
 }
 
-// Search implements store.Engine: SQLite plans a statement once, by the statistics of a migration.
-func (e *Engine) Search(ctx context.Context, fn func(store.Tx) error) error { return e.Read(ctx, fn) }
+// Search implements store.Engine: SQLite plans a statement once, by the statistics of a migration. A search ends
+// with its context; watching for that costs as much as a look-up by key, which does without.
+func (e *Engine) Search(ctx context.Context, fn func(store.Tx) error) error {
+	return e.Read(ctx, func(tx store.Tx) error { return fn(watched{tx.(*conn)}) })
+}
 
 // Snapshot implements store.Engine.
 func (e *Engine) Snapshot(ctx context.Context, fn func(store.Tx) error) error {
@@ -143,7 +149,7 @@ func (e *Engine) write(c *conn) {
 	for {
 		select {
 		case <-e.done:
-			e.writerErr = c.c.Close()
+			e.writerErr = c.close()
 			return
 		case first := <-e.jobs:
 			e.group(c, first)
@@ -220,98 +226,4 @@ func translate(err error) error {
 		}
 	}
 	return err
-}
-
-// conn is one connection with its prepared statements.
-type conn struct {
-	c     *sql.Conn
-	stmts map[string]*sql.Stmt
-}
-
-func newConn(ctx context.Context, db *sql.DB) (*conn, error) {
-	c, err := db.Conn(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("sqlite: connecting: %w", err)
-	}
-	return &conn{c: c, stmts: map[string]*sql.Stmt{}}, nil
-}
-
-// maxStatements bounds the prepared statements of one connection.
-const maxStatements = 512
-
-func (c *conn) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
-	if s, ok := c.stmts[query]; ok {
-		return s, nil
-	}
-	if len(c.stmts) >= maxStatements {
-		for q, s := range c.stmts {
-			if err := s.Close(); err != nil {
-				return nil, err
-			}
-			delete(c.stmts, q)
-		}
-	}
-	s, err := c.c.PrepareContext(ctx, query)
-	if err != nil {
-		return nil, err
-	}
-	c.stmts[query] = s
-	return s, nil
-}
-
-// Query implements store.Tx.
-func (c *conn) Query(ctx context.Context, query string, args ...any) (store.Rows, error) {
-	s, err := c.prepare(ctx, query)
-	if err != nil {
-		return nil, err
-	}
-	r, err := s.QueryContext(ctx, arguments(args)...)
-	if err != nil {
-		return nil, err
-	}
-	return rows{r}, nil
-}
-
-// Exec implements store.Tx.
-func (c *conn) Exec(ctx context.Context, query string, args ...any) (int64, error) {
-	s, err := c.prepare(ctx, query)
-	if err != nil {
-		return 0, err
-	}
-	r, err := s.ExecContext(ctx, arguments(args)...)
-	if err != nil {
-		return 0, err
-	}
-	return r.RowsAffected()
-}
-
-// Queue implements store.Tx: a statement costs no round trip, so nothing is saved by waiting.
-func (c *conn) Queue(ctx context.Context, query string, args ...any) error {
-	_, err := c.Exec(ctx, query, args...)
-	return err
-}
-
-func arguments(args []any) []any {
-	for i, a := range args {
-		switch v := a.(type) {
-		case store.Int64s:
-			args[i] = v.JSON()
-		case store.Strings:
-			data, err := json.Marshal(v)
-			if err != nil {
-				data = []byte("[]")
-			}
-			args[i] = string(data)
-		}
-	}
-	return args
-}
-
-type rows struct{ *sql.Rows }
-
-// Close implements store.Rows; a failure to close shows in Err.
-func (r rows) Close() {
-	if err := r.Rows.Close(); err != nil {
-		return
-	}
 }
