@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/gin-gonic/gin"
 
@@ -21,6 +22,37 @@ func (s *Server) metadata(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
+	out, err := s.statement.of(s)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	s.send(c, http.StatusOK, fhir.ContentType+"; charset=utf-8", out)
+}
+
+// statement keeps the CapabilityStatement: it changes only with the search parameters.
+type statement struct {
+	mu    sync.Mutex
+	state search.State
+	body  []byte
+}
+
+func (m *statement) of(s *Server) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	state := s.Registry.State()
+	if m.body != nil && m.state == state {
+		return m.body, nil
+	}
+	body, err := s.capabilities()
+	if err == nil {
+		m.state, m.body = state, body
+	}
+	return body, err
+}
+
+// capabilities is the CapabilityStatement of what the route table and the registry offer.
+func (s *Server) capabilities() ([]byte, error) {
 	var interactions, system, conditional []string
 	for _, r := range s.routes() {
 		switch {
@@ -52,12 +84,7 @@ func (s *Server) metadata(c *gin.Context) {
 		}
 		doc.Resources = append(doc.Resources, r)
 	}
-	out, err := capability.Statement(doc)
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	s.send(c, http.StatusOK, fhir.ContentType+"; charset=utf-8", out)
+	return capability.Statement(doc)
 }
 
 // commonParameters are the search parameters every type has.

@@ -37,6 +37,7 @@ type Server struct {
 	Terminology Terminology
 
 	principals principalCache
+	statement  statement
 	zippers    zippers
 	engine     *gin.Engine // batch entries go through it again
 }
