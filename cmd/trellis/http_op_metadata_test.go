@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"trellis/fhir/search"
 )
 
 // declared is the part of the CapabilityStatement that can be tried.
@@ -238,6 +240,34 @@ func (d declared) tryUndeclared(t *testing.T, v visitor, types []declared) {
 	for _, path := range []string{"?_include=" + d.Type + ":nonsense", "?_revinclude=" + d.Type + ":nonsense", "?_contained=true"} {
 		if a := v.plain("GET", d.Type+path, ""); a.status != 400 {
 			t.Errorf("%s%s: %d", d.Type, path, a.status)
+		}
+	}
+}
+
+// TestMetadataFollowsTheRegistry: a parameter of one's own is declared once it can be searched by, and not before.
+func TestMetadataFollowsTheRegistry(t *testing.T) {
+	in := newInstallation(t, location{data: t.TempDir()}, "")
+	in.load()
+	declares := func() bool {
+		types, _ := in.declaration()
+		for _, d := range types {
+			if d.Type == "Basic" {
+				return slices.ContainsFunc(d.SearchParam, func(p declaredParameter) bool { return p.Name == "own-code" })
+			}
+		}
+		return false
+	}
+	own := search.Custom{Base: []string{"Basic"}, Code: "own-code", Kind: search.KindToken, Expression: "Basic.code", URL: "urn:own"}
+	for step, want := range []bool{false, false, true, false} {
+		var defs []search.Custom
+		if own.Ready = step == 2; step == 1 || step == 2 {
+			defs = append(defs, own)
+		}
+		if err := in.gateway.registry.Define(defs); err != nil {
+			t.Fatal(err)
+		}
+		if got := declares(); got != want {
+			t.Errorf("step %d: declared %v", step, got)
 		}
 	}
 }
