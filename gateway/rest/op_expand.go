@@ -113,20 +113,17 @@ func (e expandRequest) write(vs *terminology.ValueSet, members []terminology.Mem
 		out = append(out, `,"parameter":[{"name":"count","valueInteger":`+strconv.Itoa(e.count)+`}]`...)
 	}
 	for i, m := range page {
-		out = append(out, []string{`,`, `,"contains":[`}[boolToInt(i == 0)]...)
+		if i == 0 {
+			out = append(out, `,"contains":[`...)
+		} else {
+			out = append(out, ',')
+		}
 		out = e.member(out, m)
 	}
 	if len(page) > 0 {
 		out = append(out, ']')
 	}
 	return append(out, "}}"...)
-}
-
-func boolToInt(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 func (e expandRequest) member(out []byte, m terminology.Member) []byte {

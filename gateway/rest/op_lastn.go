@@ -100,16 +100,19 @@ func (k *call) lastnParameters() (url.Values, error) {
 		return k.searchParameters()
 	}
 	in, err := k.given(false)
+	if err != nil {
+		return nil, err
+	}
 	out := url.Values{}
 	for name, list := range in.values {
 		for _, v := range list {
 			if v.text == "" {
-				return nil, badInput("", "of $lastn must be simple values")
+				return nil, fhir.NewProblem(fhir.Invalid, "invalid", "the parameters of $lastn are simple values")
 			}
 			out.Add(name, v.text)
 		}
 	}
-	return out, err
+	return out, nil
 }
 
 // latest gathers rows, newest first, by code: an Observation goes to the group of the first of its codings met before,

@@ -7,7 +7,7 @@ import (
 	"trellis/fhir/terminology"
 )
 
-// asked is a code a terminology operation is about.
+// askedCode is a code a terminology operation is about.
 type askedCode struct{ system, version, code, display string }
 
 // codes reads the code an operation is about: code with system, coding, or codeableConcept, one of them.
