@@ -2,7 +2,7 @@ package fhir
 
 import "github.com/go-json-experiment/json"
 
-// Outcome is the OperationOutcome for issues, with one severity.
+// Outcome is the OperationOutcome for issues; severity is that of issues without their own.
 func Outcome(severity string, issues []Issue) []byte {
 	type text struct {
 		Text string `json:"text"`
@@ -19,6 +19,9 @@ func Outcome(severity string, issues []Issue) []byte {
 	}{ResourceType: "OperationOutcome"}
 	for _, i := range issues {
 		row := issue{Severity: severity, Code: i.Code, Details: text{i.Text}}
+		if i.Severity != "" {
+			row.Severity = i.Severity
+		}
 		if i.Expression != "" {
 			row.Expression = []string{i.Expression}
 		}

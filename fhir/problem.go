@@ -32,6 +32,7 @@ type Issue struct {
 	Code       string // FHIR IssueType, e.g. "required", "structure"
 	Text       string
 	Expression string // element path, when there is one
+	Severity   string // "" for the one the Outcome has
 }
 
 // Problem is an error with a public half (Category, Issues) and a private half (cause).

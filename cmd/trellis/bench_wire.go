@@ -23,6 +23,7 @@ import (
 	"trellis/gateway/rest"
 	"trellis/gateway/store"
 	"trellis/gateway/telemetry"
+	"trellis/gateway/terminology"
 	"trellis/mapping"
 )
 
@@ -197,7 +198,11 @@ func (s *site) withoutAudit(tokens *oauth.Server) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	server := &rest.Server{Base: s.base, TokenURL: s.tokenURL, Store: s.store, OAuth: tokens, Intake: desk, Parser: s.parser, Registry: s.registry, Labels: s.labels, Cursors: cursors, Logger: s.logger,
+	terms, err := terminology.New(s.store)
+	if err != nil {
+		return nil, err
+	}
+	server := &rest.Server{Terminology: terms, Base: s.base, TokenURL: s.tokenURL, Store: s.store, OAuth: tokens, Intake: desk, Parser: s.parser, Registry: s.registry, Labels: s.labels, Cursors: cursors, Logger: s.logger,
 		Gate: &release.Gate{Records: s.store, Log: discardLog{}, Base: s.base, Logger: s.logger}}
 	return server.Handler()
 }

@@ -156,7 +156,7 @@ func malformedRequests() []badInput {
 		{"update of another's record", request{method: "PUT", path: "Condition/C1", body: []byte(`{"resourceType":"Condition","id":"C1","subject":{"reference":"Patient/P1"},"code":{"text":"Zqcanary"}}`)}, 404, ""},
 		{"delete of another's record", request{method: "DELETE", path: "Condition/C1"}, 404, ""},
 		{"delete of an unknown id", request{method: "DELETE", path: "Condition/zqcanary"}, 404, ""},
-		{"operation", request{method: "GET", path: "Patient/P1/$everything"}, 404, ""},
+		{"operation", request{method: "GET", path: "Patient/P1/$graph"}, 404, ""},
 		{"method not offered", request{method: "DELETE", path: "Patient/P1/_history"}, 405, ""},
 		{"patch of no patch format", request{method: "PATCH", path: "Patient/P1", body: patient, contentType: "application/json"}, 415, ""},
 		{"XML body", request{method: "POST", path: "Patient", body: []byte(`<Patient xmlns="http://hl7.org/fhir"><id value="zqcanary"/></Patient>`), contentType: "application/fhir+xml"}, 415, ""},

@@ -81,8 +81,8 @@ func TestNoOtherRoute(t *testing.T) {
 	in := newInstallation(t, location{data: t.TempDir()}, "")
 	in.load("K1")
 	root := strings.TrimSuffix(in.gateway.base, "/fhir")
-	for _, path := range []string{"/", "/debug/pprof/", "/metrics", "/fhir/../healthz", "/fhir/$export", "/fhir/Patient/$export", "/fhir/Patient/P1/$everything",
-		"/fhir/Condition/C1/", "/fhir//Condition/C1", "/FHIR/Condition/C1", "/fhir/Condition/C1/$meta", "/fhir/Condition/C1/_history/1/x", "/fhir/Patient/P1/Nonsense", "/intake", "/oauth/authorize"} {
+	for _, path := range []string{"/", "/debug/pprof/", "/metrics", "/fhir/../healthz", "/fhir/$export", "/fhir/Patient/$export", "/fhir/Condition/C1/$everything",
+		"/fhir/Condition/C1/", "/fhir//Condition/C1", "/FHIR/Condition/C1", "/fhir/Condition/C1/$meta-add", "/fhir/Condition/C1/$nonsense", "/fhir/Condition/C1/_history/1/x", "/fhir/Patient/P1/Nonsense", "/intake", "/oauth/authorize"} {
 		for _, header := range []map[string]string{nil, {"Authorization": "Bearer " + in.token("hospital", "TREAT", anyScope)}} {
 			a := in.send(request{method: "GET", path: root + path, header: header})
 			if a.status/100 == 2 && path != "/fhir/../healthz" || strings.Contains(string(a.body), "F11.20") {

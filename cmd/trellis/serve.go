@@ -30,6 +30,7 @@ import (
 	"trellis/gateway/rest"
 	"trellis/gateway/store"
 	"trellis/gateway/telemetry"
+	"trellis/gateway/terminology"
 	"trellis/mapping"
 )
 
@@ -210,8 +211,13 @@ func (g *gateway) wire(ctx context.Context, d deployment) error {
 	if err != nil {
 		return err
 	}
+	terms, err := terminology.New(g.store)
+	if err != nil {
+		return err
+	}
 	server := &rest.Server{
-		Base: g.base, TokenURL: g.tokenURL, Store: g.store, Gate: gate, OAuth: authorization, Intake: desk,
+		Terminology: terms,
+		Base:        g.base, TokenURL: g.tokenURL, Store: g.store, Gate: gate, OAuth: authorization, Intake: desk,
 		Parser: g.parser, Registry: g.registry, Labels: g.labels, Cursors: cursors, Logger: d.logger,
 	}
 	g.handler, err = server.Handler()

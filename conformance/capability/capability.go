@@ -17,6 +17,12 @@ type Parameter struct {
 	Type string `json:"type"`
 }
 
+// Operation is an operation with the canonical URL of its definition.
+type Operation struct {
+	Name       string `json:"name"` // without its $
+	Definition string `json:"definition"`
+}
+
 // Resource is one resource type as served.
 type Resource struct {
 	Type         string
@@ -26,6 +32,7 @@ type Resource struct {
 	Includes     []string
 	UpdateCreate bool
 	Conditional  []string // interactions that take a condition
+	Operations   []Operation
 }
 
 // Server is what the statement is made from.
@@ -37,6 +44,7 @@ type Server struct {
 	Resources []Resource
 	System    []string // system interactions
 
+	Parameters   []Parameter // of searches across types
 	PatchFormats []string
 }
 
@@ -66,6 +74,7 @@ func Statement(s Server) ([]byte, error) {
 		SearchInclude    []string    `json:"searchInclude,omitempty"`
 		SearchRevInclude []string    `json:"searchRevInclude,omitempty"`
 		SearchParam      []Parameter `json:"searchParam,omitempty"`
+		Operation        []Operation `json:"operation,omitempty"`
 	}
 	resources := make([]resource, 0, len(s.Resources))
 	for _, r := range s.Resources {
@@ -79,7 +88,7 @@ func Statement(s Server) ([]byte, error) {
 		}
 		resources = append(resources, resource{Type: r.Type, Interaction: codes(r.Interactions), Versioning: "versioned-update", ReadHistory: true,
 			CreateIf: slices.Contains(r.Conditional, "create"), UpdateIf: slices.Contains(r.Conditional, "update"), DeleteIf: deleteIf, ReadIf: readIf,
-			ReferencePolicy: []string{"literal", "local"}, UpdateCreate: r.UpdateCreate, SearchInclude: r.Includes, SearchRevInclude: r.RevIncludes, SearchParam: r.Parameters})
+			ReferencePolicy: []string{"literal", "local"}, UpdateCreate: r.UpdateCreate, SearchInclude: r.Includes, SearchRevInclude: r.RevIncludes, SearchParam: r.Parameters, Operation: r.Operations})
 	}
 	return json.Marshal(map[string]any{
 		"resourceType": "CapabilityStatement", "status": "active", "date": s.Date, "kind": "instance", "fhirVersion": "4.0.1",
@@ -93,7 +102,7 @@ func Statement(s Server) ([]byte, error) {
 				"extension": []any{map[string]any{"url": "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris",
 					"extension": []any{map[string]string{"url": "token", "valueUri": s.TokenURL}}}},
 			},
-			"resource": resources, "interaction": codes(s.System),
+			"resource": resources, "interaction": codes(s.System), "searchParam": s.Parameters,
 		}},
 	})
 }

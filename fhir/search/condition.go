@@ -1,7 +1,7 @@
 package search
 
 // Condition is one node of what a query asks of a resource. A store compiles the tree into its own
-// language; the closed set of nodes is And, Or, Not, Index, Element, Chain, Has, Field, Label and Scan.
+// language; the closed set of nodes is And, Or, Not, Index, Element, Chain, Has, Field, Label, Typed and Scan.
 type Condition interface{ condition() }
 
 // And holds when all its conditions hold; the empty And always does.
@@ -53,7 +53,14 @@ type Has struct {
 	Where  Condition
 }
 
-// Field compares a column every resource has: "_id" (Code), "_lastUpdated" (Prefix and Range), "_type" (Code).
+// Typed holds when the resource is of Type and meets Where, in a search across types.
+type Typed struct {
+	Type  string
+	Where Condition
+}
+
+// Field compares a column every resource has: "_id" (Code), "_lastUpdated" (Prefix and Range), "_type" (Code), and
+// "_period" (Range), which the time care happened overlaps; what has no such time meets any.
 type Field struct {
 	Name   string
 	Values []Value
@@ -78,6 +85,7 @@ func (Chain) condition()   {}
 func (Has) condition()     {}
 func (Field) condition()   {}
 func (Label) condition()   {}
+func (Typed) condition()   {}
 func (Scan) condition()    {}
 
 // Mode is how a text or URI compares.

@@ -27,6 +27,8 @@ func Reaches(c Condition) []string {
 	case Chain:
 		add(c.Target)
 		add(Reaches(c.Where)...)
+	case Typed:
+		add(Reaches(c.Where)...)
 	case Has:
 		add(c.Type)
 		add(Reaches(c.Where)...)

@@ -22,6 +22,8 @@ type Set struct {
 	Outcome  []fhir.Issue // warnings to tell the client
 	Summary  fhir.Summary // what of each resource is wanted
 	Elements []string
+	Grades   map[string]Grade // of $match: how well each row fits, by id
+	Document *Document        // of $document: what a Bundle of that type has besides
 }
 
 // Link is a Bundle.link.
@@ -80,6 +82,7 @@ func (b *assembly) open() {
 		size += len(b.set.Rows[i].Doc) + 400
 	}
 	b.out = append(make([]byte, 0, size), `{"resourceType":"Bundle","type":"`+b.set.Type+`"`...)
+	b.document()
 	if b.set.Total != nil {
 		b.out = append(b.out, `,"total":`...)
 		b.out = strconv.AppendInt(b.out, *b.set.Total, 10)
@@ -201,6 +204,8 @@ func (b *assembly) context(row *store.Row) {
 		b.out = append(b.out, `,"request":{"method":"`+method+`","url":"`+url+`"},"response":{"status":"200","etag":"W/\"`+strconv.FormatInt(row.Version, 10)+`\"","lastModified":"`+row.Updated.Format(fhir.InstantLayout)+`"}}`...)
 	case b.set.Type == "searchset" && row.Included:
 		b.out = append(b.out, `,"search":{"mode":"include"}}`...)
+	case b.set.Type == "searchset" && b.set.Grades != nil:
+		b.grade(row)
 	case b.set.Type == "searchset":
 		b.out = append(b.out, `,"search":{"mode":"match"}}`...)
 	default:

@@ -146,6 +146,11 @@ func (g *Gate) Resource(ctx context.Context, req Request, t store.Target) (*Rele
 // ResourceUnless is Resource for a client that may hold the version already: where held says so and the bytes can be
 // no others than those it got, the answer has none. The event is written all the same.
 func (g *Gate) ResourceUnless(ctx context.Context, req Request, t store.Target, held func(version int64, updated time.Time) bool) (*Released, error) {
+	return g.ResourceAs(ctx, req, t, held, nil)
+}
+
+// ResourceAs is ResourceUnless for a client that asked for another form of the resource than the whole; nil is the whole.
+func (g *Gate) ResourceAs(ctx context.Context, req Request, t store.Target, held func(version int64, updated time.Time) bool, view *View) (*Released, error) {
 	now, err := g.Records.Now(ctx)
 	if err != nil {
 		return nil, err
@@ -183,6 +188,12 @@ func (g *Gate) ResourceUnless(ctx context.Context, req Request, t store.Target, 
 		return nil, err
 	}
 	notice := d.carry.notice
+	if view != nil {
+		if body, err = view.Of(body); err != nil {
+			return nil, err
+		}
+		notice = notice && view.KeepsMeta
+	}
 	ev := g.event(req, audit.Disclosure, now)
 	ev.Outcome, ev.Released, ev.ReleasedBytes = "released", audit.Digest(body), int64(len(body))
 	if notice {

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/gin-gonic/gin"
 
@@ -21,10 +22,41 @@ func (s *Server) metadata(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
+	out, err := s.statement.of(s)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	s.send(c, http.StatusOK, fhir.ContentType+"; charset=utf-8", out)
+}
+
+// statement keeps the CapabilityStatement: it changes only with the search parameters.
+type statement struct {
+	mu    sync.Mutex
+	state search.State
+	body  []byte
+}
+
+func (m *statement) of(s *Server) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	state := s.Registry.State()
+	if m.body != nil && m.state == state {
+		return m.body, nil
+	}
+	body, err := s.capabilities()
+	if err == nil {
+		m.state, m.body = state, body
+	}
+	return body, err
+}
+
+// capabilities is the CapabilityStatement of what the route table and the registry offer.
+func (s *Server) capabilities() ([]byte, error) {
 	var interactions, system, conditional []string
 	for _, r := range s.routes() {
 		switch {
-		case r.public != nil:
+		case r.public != nil || r.on != nil: // operations have a list of their own
 		case strings.HasPrefix(r.path, "/fhir/:type"):
 			if !slices.Contains(interactions, r.interaction) {
 				interactions = append(interactions, r.interaction)
@@ -39,32 +71,67 @@ func (s *Server) metadata(c *gin.Context) {
 		}
 	}
 	system = append(system, "batch")
-	doc := capability.Server{Base: s.Base, TokenURL: s.TokenURL, Version: Version, Date: "2026-11-22", System: system}
+	doc := capability.Server{Base: s.Base, TokenURL: s.TokenURL, Version: Version, Date: "2026-11-22", System: system,
+		Parameters: append(commonParameters(), capability.Parameter{Name: "_type", Type: "token"})}
 	if slices.Contains(interactions, "patch") {
 		doc.PatchFormats = []string{jsonPatch, fhir.ContentType}
 	}
+	reverse := s.revIncludes()
 	for _, typ := range fhir.Types() {
-		doc.Resources = append(doc.Resources, s.capability(typ, interactions, conditional))
+		r := s.capability(typ, interactions, conditional)
+		if r.RevIncludes = reverse[typ]; len(r.RevIncludes) == 0 { // nothing refers to it
+			r.Parameters = slices.DeleteFunc(r.Parameters, func(p capability.Parameter) bool { return p.Name == "_has" })
+		}
+		doc.Resources = append(doc.Resources, r)
 	}
-	out, err := capability.Statement(doc)
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	s.send(c, http.StatusOK, fhir.ContentType+"; charset=utf-8", out)
+	return capability.Statement(doc)
+}
+
+// commonParameters are the search parameters every type has.
+func commonParameters() []capability.Parameter {
+	return []capability.Parameter{{Name: "_id", Type: "token"}, {Name: "_lastUpdated", Type: "date"}, {Name: "_tag", Type: "token"}, {Name: "_profile", Type: "uri"},
+		{Name: "_security", Type: "token"}, {Name: "_source", Type: "uri"}, {Name: "_text", Type: "string"}, {Name: "_content", Type: "string"},
+		{Name: "_list", Type: "string"}, {Name: "_has", Type: "string"}, {Name: "_filter", Type: "special"}}
 }
 
 func (s *Server) capability(typ string, interactions, conditional []string) capability.Resource {
 	// updateCreate: a client registered for it may choose ids.
-	r := capability.Resource{Type: typ, Interactions: interactions, Conditional: conditional, UpdateCreate: true,
-		Parameters: []capability.Parameter{{Name: "_id", Type: "token"}, {Name: "_lastUpdated", Type: "date"}}}
+	r := capability.Resource{Type: typ, Interactions: interactions, Conditional: conditional, UpdateCreate: true, Parameters: commonParameters(), Includes: []string{typ + ":*"}}
 	for _, p := range s.Registry.Parameters(typ) {
+		if !p.Ready() { // its rows are still being made: it would be refused
+			continue
+		}
 		r.Parameters = append(r.Parameters, capability.Parameter{Name: p.Code, Type: string(p.Kind)})
 		if p.Kind == search.KindReference {
 			r.Includes = append(r.Includes, typ+":"+p.Code)
 		}
 	}
+	for _, o := range operations() {
+		if slices.Contains(o.types(), typ) {
+			r.Operations = append(r.Operations, capability.Operation{Name: strings.TrimPrefix(o.name, "$"), Definition: o.definition(typ)})
+		}
+	}
 	return r
+}
+
+// revIncludes lists for each type the references that lead to it.
+func (s *Server) revIncludes() map[string][]string {
+	out := map[string][]string{}
+	for _, source := range fhir.Types() {
+		for _, p := range s.Registry.Parameters(source) {
+			if p.Kind != search.KindReference || !p.Ready() {
+				continue
+			}
+			targets := p.Targets
+			if p.Target != "" {
+				targets = []string{p.Target}
+			}
+			for _, typ := range targets {
+				out[typ] = append(out[typ], source+":"+p.Code)
+			}
+		}
+	}
+	return out
 }
 
 // smartConfiguration serves the SMART configuration.

@@ -84,6 +84,9 @@ func (s *Server) handle(r route) gin.HandlerFunc {
 		k := &call{s: s, c: c, ctx: c.Request.Context()}
 		err := k.authenticate(r)
 		if err == nil {
+			err = r.offers(c.Param("type"))
+		}
+		if err == nil {
 			err = r.serve(k)
 		}
 		if err != nil {

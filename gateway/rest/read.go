@@ -22,7 +22,11 @@ func (k *call) vread() error {
 }
 
 func (k *call) instance(version int64) error {
-	if err := k.knownParameters("_format", "_pretty"); err != nil {
+	if err := k.knownParameters("_format", "_pretty", "_summary", "_elements"); err != nil {
+		return err
+	}
+	view, err := k.subset()
+	if err != nil {
 		return err
 	}
 	held, err := k.held()
@@ -36,7 +40,7 @@ func (k *call) instance(version int64) error {
 	if target.Row.Type == "Binary" {
 		return k.binary(target, version, held)
 	}
-	released, err := k.s.Gate.ResourceUnless(k.ctx, k.req, target, held)
+	released, err := k.s.Gate.ResourceAs(k.ctx, k.req, target, held, view)
 	if err != nil {
 		return err
 	}

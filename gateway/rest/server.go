@@ -14,6 +14,7 @@ import (
 	"trellis/auth/oauth"
 	"trellis/fhir"
 	"trellis/fhir/search"
+	"trellis/fhir/terminology"
 	"trellis/gateway/intake"
 	"trellis/gateway/release"
 	"trellis/gateway/store"
@@ -32,12 +33,19 @@ type Server struct {
 	Labels   *label.Classifier
 	Cursors  *Cursors
 	Logger   *slog.Logger
-	// Terminology answers token modifiers that need code systems; nil refuses them.
-	Terminology search.Terminology
+	// Terminology answers terminology operations, and token modifiers that need code systems.
+	Terminology Terminology
 
 	principals principalCache
+	statement  statement
 	zippers    zippers
 	engine     *gin.Engine // batch entries go through it again
+}
+
+// Terminology is the code systems, value sets and concept maps there are now.
+type Terminology interface {
+	search.Terminology
+	Library(ctx context.Context) (*terminology.Library, error)
 }
 
 // Handler builds the router from the route table.

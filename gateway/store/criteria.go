@@ -51,6 +51,8 @@ func (w where) add(c search.Condition) error {
 		return w.field(c)
 	case search.Label:
 		return w.label(c)
+	case search.Typed:
+		return w.typed(c)
 	}
 	return fmt.Errorf("store: a %T cannot stand here", c)
 }
@@ -95,6 +97,11 @@ func (w where) field(c search.Field) error {
 			numbers = append(numbers, no)
 		}
 		w.b.inNumbers(w.s.dialect, w.row+".type_no", numbers)
+		return nil
+	case "_period":
+		w.b.alternatives(len(c.Values), func(i int) {
+			w.b.add("("+w.row+".lo<? AND "+w.row+".hi>?)", c.Values[i].Range.Hi, c.Values[i].Range.Lo)
+		})
 		return nil
 	}
 	return fmt.Errorf("store: no column for %s", c.Name)
