@@ -24,6 +24,7 @@ func (w *writer) patients(c Change) ([]int64, error) {
 		if err != nil {
 			return nil, err
 		}
+		w.patientOf[k] = ref.ID
 		add(k)
 	}
 	if len(keys) > 0 || c.Type != "Provenance" {

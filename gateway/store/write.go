@@ -382,9 +382,6 @@ func (w *writer) put(c Change, typeNo int64, h *head) (Written, error) {
 	}
 	ref := fhir.Reference{Type: c.Type, ID: c.ID}
 	w.keys[ref], w.reserved[ref] = h.rid, false
-	if c.Type == "Patient" {
-		w.patientOf[h.rid] = c.ID
-	}
 	pats, err := w.patients(c)
 	if err != nil {
 		return Written{}, err
