@@ -160,9 +160,10 @@ func (w where) alias() string { return "x" + strconv.Itoa(w.depth) }
 func (w where) rows(table string, params Int64s, point bool) (x, end string) {
 	x = w.alias()
 	if w.inside && point {
-		w.b.add("EXISTS (SELECT 1 FROM "+table+" "+x+" WHERE "+x+".part=0 AND "+x+".rid="+w.row+".rid AND "+x+".pat=? AND ", w.pat)
+		// A scalar, not EXISTS: PostgreSQL would turn that into a join and give up the order of the compartment.
+		w.b.add("1=(SELECT 1 FROM "+table+" "+x+" WHERE "+x+".part=0 AND "+x+".rid="+w.row+".rid AND "+x+".pat=? AND ", w.pat)
 		w.equalTo(x+".param", params)
-		return x, ")"
+		return x, " LIMIT 1)"
 	}
 	if w.inside {
 		w.b.add(w.row+".rid IN (SELECT "+x+".rid FROM "+table+" "+x+" WHERE "+x+".part=0 AND "+x+".pat=? AND ", w.pat)
@@ -268,7 +269,7 @@ func (w where) followable(x string) error {
 
 // values adds the comparison of index rows x with the values: any of them, or none asked for.
 func (w where) values(c search.Index, x string) error {
-	if c.Target != "" && c.Kind == search.KindReference {
+	if c.Target != "" && c.Kind == search.KindReference && !typed(c) {
 		if err := w.targetType(x, c.Target); err != nil {
 			return err
 		}
@@ -295,7 +296,17 @@ func (w where) values(c search.Index, x string) error {
 	return nil
 }
 
-// targetType keeps references to one type. Where all values name it, the values do that themselves.
+// typed reports whether the values name the target type themselves.
+func typed(c search.Index) bool {
+	for _, v := range c.Values {
+		if v.RefType != "" && v.RefType != c.Target {
+			return false
+		}
+	}
+	return len(c.Values) > 0
+}
+
+// targetType keeps references to one type.
 func (w where) targetType(x, typ string) error {
 	no, err := w.s.lookup(w.ctx, w.tx, dictType, typ)
 	if err != nil {

@@ -203,7 +203,7 @@ func (w *writer) bumpEpoch(pat int64) error {
 	return w.tx.Queue(w.ctx, "INSERT INTO patient_state (part,pat,epoch,also) VALUES (0,?,1,0) ON CONFLICT (part,pat) DO UPDATE SET epoch=patient_state.epoch+1", pat)
 }
 
-// noteShared marks a patient under whom a record of several stands, not first.
+// noteShared marks a patient under whom a record of several stands.
 func (w *writer) noteShared(pat int64) error {
 	return w.tx.Queue(w.ctx, "INSERT INTO patient_state (part,pat,epoch,also) VALUES (0,?,1,1) ON CONFLICT (part,pat) DO UPDATE SET epoch=patient_state.epoch+1,also=1", pat)
 }

@@ -192,3 +192,29 @@ func (s *Store) patientID(ctx context.Context, tx Tx, key int64) (string, error)
 	_, err := one(ctx, tx, "SELECT id FROM res WHERE part=0 AND rid=?", []any{key}, &id)
 	return id, err
 }
+
+// locations remembers which patient a resource was last found to be about. It is a hint: whoever uses it checks.
+// It is dropped whole when full.
+type locations struct {
+	mu sync.RWMutex
+	m  map[fhir.Reference]int64
+}
+
+func (l *locations) get(ref fhir.Reference) (int64, bool) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	pat, ok := l.m[ref]
+	return pat, ok
+}
+
+func (l *locations) put(ref fhir.Reference, pat int64) {
+	if known, ok := l.get(ref); ok && known == pat {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.m == nil || len(l.m) >= maxCachedKeys {
+		l.m = map[fhir.Reference]int64{}
+	}
+	l.m[ref] = pat
+}

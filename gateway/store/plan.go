@@ -230,9 +230,7 @@ func (p *plan) visible(b *statement) error {
 	case p.view.exact:
 		b.add("r.pat=? AND ", p.pat)
 		b.inNumbers(p.s.dialect, "r.seg", p.view.segmentsFor(p.filter))
-		b.add(" AND (r.npat<2 OR ")
-		p.s.visible(b, p.filter)
-		b.add(")")
+		b.add(" AND r.npat<2") // the view is not exact where there are others
 	default:
 		b.add("(r.pat=? OR r.rid IN (SELECT ra.rid FROM res_also ra WHERE ra.part=0 AND ra.pat=?)) AND ", p.pat, p.pat)
 		p.s.visible(b, p.filter)

@@ -132,9 +132,13 @@ func (w *writer) saveHead(r resRow, h head) error {
 			}
 		}
 	}
-	for i := 1; i < len(r.pats); i++ {
-		w.insert("res_also", "rid,pat", []any{r.rid, r.pats[i]})
-		w.shared[r.pats[i]] = true
+	for i, pat := range r.pats {
+		if len(r.pats) > 1 {
+			w.shared[pat] = true
+		}
+		if i > 0 {
+			w.insert("res_also", "rid,pat", []any{r.rid, pat})
+		}
 	}
 	return nil
 }

@@ -41,6 +41,7 @@ type Store struct {
 	keys     keyCache
 	views    viewCache
 	followed followCache
+	located  locations
 	written  writtenFilters
 	zstdEnc  *zstd.Encoder
 	zstdDec  *zstd.Decoder

@@ -91,7 +91,7 @@ type writer struct {
 	newSegments map[string]access.NumberedSegment
 	touched     map[int64]bool             // patients whose grants must be computed anew
 	moved       map[int64]bool             // patients a record of whom is decided about otherwise now
-	shared      map[int64]bool             // patients a record of several is filed under, not first
+	shared      map[int64]bool             // patients a record of several is filed under
 	heads       map[fhir.Reference]*head   // rows locked, as they stand now
 	keys        map[fhir.Reference]int64   // row keys found or made
 	reserved    map[fhir.Reference]bool    // of these, keys without a resource

@@ -58,8 +58,8 @@ CREATE TABLE idx_element (pat BIGINT NOT NULL, rid BIGINT NOT NULL, alo BIGINT N
   PRIMARY KEY (part, pat, param, acode, bcode, asys, bsys, blo, bhi, alo, ahi, rid)) {{norowid}};
 CREATE INDEX idx_element_v ON idx_element (part, param, acode, bcode, rid, asys, bsys, blo, bhi, alo, ahi);
 
--- Consent in the query plan. epoch rises with every change of a patient's facts, segments or shared records; also is
--- set once a record is filed under this patient and another one first.
+-- Consent in the query plan. epoch rises with every change of a patient's facts, segments or shared records, and of
+-- what decides about a record; also is set once a record is filed under this patient and another.
 CREATE TABLE patient_state (pat BIGINT NOT NULL, epoch BIGINT NOT NULL, part SMALLINT NOT NULL, also SMALLINT NOT NULL, PRIMARY KEY (part, pat)) {{norowid}};
 CREATE TABLE patient_segment (pat BIGINT NOT NULL, seg INTEGER NOT NULL, part SMALLINT NOT NULL, PRIMARY KEY (part, pat, seg)) {{norowid}};
 CREATE TABLE grants (
