@@ -164,6 +164,7 @@ func (w *writer) committed() {
 		w.s.segments[n.No], w.s.segKeys[key] = n.Segment, n.No
 	}
 	w.s.keys.learn(w.keys, w.reserved, w.segments)
+	w.s.located.learn(w.filed)
 }
 
 // name is the text of a number, "" when unknown.

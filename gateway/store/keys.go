@@ -207,6 +207,15 @@ func (l *locations) get(ref fhir.Reference) (int64, bool) {
 	return pat, ok
 }
 
+// learn takes what a committed write filed under one patient.
+func (l *locations) learn(filed map[fhir.Reference][]int64) {
+	for ref, pats := range filed {
+		if len(pats) == 1 {
+			l.put(ref, pats[0])
+		}
+	}
+}
+
 func (l *locations) put(ref fhir.Reference, pat int64) {
 	if known, ok := l.get(ref); ok && known == pat {
 		return

@@ -33,54 +33,63 @@ type leafJob struct {
 // maxLeafGroup is the most callers one pack carries.
 const maxLeafGroup = 512
 
-// leafGroup is one pack on its way to the database, with those who wait for it.
-type leafGroup struct {
-	jobs   []*leafJob
-	leaves []audit.Leaf
-	body   []byte
-}
+// gatherFor is how long a group waits for those who were in the last one: they come back with their next request
+// at about the same time, and would otherwise wait for a commit that carries one of them.
+const gatherFor = 250 * time.Microsecond
 
 // appendLeaves groups concurrent appends into one row of one transaction: throughput comes from the group,
-// never from writing later. The next group is packed while the last one is committed.
+// never from writing later.
 func (s *Store) appendLeaves() {
 	defer s.closed.Done()
-	packed := make(chan leafGroup)
-	finished := make(chan struct{})
-	go func() {
-		defer close(finished)
-		for g := range packed {
-			s.commitLeaves(g)
-		}
-	}()
-	defer func() { close(packed); <-finished }()
+	last := 1
 	for {
 		select {
 		case <-s.closing:
 			return
 		case first := <-s.appends:
-			jobs := []*leafJob{first}
-			for more := true; more && len(jobs) < maxLeafGroup; {
-				select {
-				case j := <-s.appends:
-					jobs = append(jobs, j)
-				default:
-					more = false
-				}
-			}
-			g := leafGroup{jobs: jobs}
-			for _, j := range jobs {
-				g.leaves = append(g.leaves, j.leaves...)
-			}
-			g.body = pack(g.leaves)
-			packed <- g
+			jobs := s.gather(first, last)
+			s.commitLeaves(jobs)
+			last = len(jobs)
 		}
 	}
 }
 
-func (s *Store) commitLeaves(g leafGroup) {
+// gather takes all that are waiting, and for a moment those that can be expected.
+func (s *Store) gather(first *leafJob, expected int) []*leafJob {
+	jobs := []*leafJob{first}
+	var late <-chan time.Time
+	for len(jobs) < maxLeafGroup {
+		select {
+		case j := <-s.appends:
+			jobs = append(jobs, j)
+			continue
+		default:
+		}
+		if len(jobs) >= expected*3/4 {
+			return jobs
+		}
+		if late == nil {
+			late = time.After(gatherFor)
+		}
+		select {
+		case j := <-s.appends:
+			jobs = append(jobs, j)
+		case <-late:
+			return jobs
+		}
+	}
+	return jobs
+}
+
+func (s *Store) commitLeaves(jobs []*leafJob) {
+	var leaves []audit.Leaf
+	for _, j := range jobs {
+		leaves = append(leaves, j.leaves...)
+	}
 	ctx := context.Background()
-	err := s.engine.Write(ctx, func(tx Tx) error { return s.insertPack(ctx, tx, len(g.leaves), g.body) })
-	for _, j := range g.jobs {
+	body := pack(leaves)
+	err := s.engine.Write(ctx, func(tx Tx) error { return s.insertPack(ctx, tx, len(leaves), body) })
+	for _, j := range jobs {
 		j.done <- err
 	}
 }

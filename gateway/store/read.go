@@ -94,7 +94,7 @@ func (s *Store) Lookup(ctx context.Context, f access.Filter, typ, id string, ver
 			return err
 		}
 		if version == 0 {
-			if known, err := s.lookupKnown(ctx, tx, c, typ, typeNo, id, now, &t); err != nil || known {
+			if known, err := s.lookupKnown(ctx, tx, c, fhir.Reference{Type: typ, ID: id}, typeNo, now, &t); err != nil || known {
 				return err
 			}
 		}
@@ -121,53 +121,13 @@ func (s *Store) Lookup(ctx context.Context, f access.Filter, typ, id string, ver
 			return err
 		}
 		row.Doc = row.sealed.Doc
-		if row.npat == 1 && version == 0 {
+		if row.npat == 1 && version == 0 && t.Visible {
 			s.located.put(fhir.Reference{Type: typ, ID: id}, row.pat)
 		}
 		t.Subject, err = s.subject(ctx, tx, row)
 		return err
 	})
 	return t, err
-}
-
-// lookupKnown finds a resource whose patient was learned by an earlier look-up, by that patient's view: the statement
-// of a plain key look-up. known is false when the patient, its epoch or the view is not what it was; then nothing
-// is decided, and the filter's own statement is asked.
-func (s *Store) lookupKnown(ctx context.Context, tx Tx, c compiled, typ string, typeNo int64, id string, now int64, t *Target) (known bool, err error) {
-	pat, ok := s.located.get(fhir.Reference{Type: typ, ID: id})
-	if !ok {
-		return false, nil
-	}
-	v, err := s.viewOf(ctx, tx, c, pat, now)
-	if err != nil || !v.exact {
-		return false, err
-	}
-	var b statement
-	b.add("SELECT r.rid,r.pat,r.npat,r.seg,COALESCE(v.seg,r.seg),r.lo,r.hi,CASE WHEN v.seq IS NULL THEN 0 ELSE 1 END,COALESCE(ps.epoch,-1),COALESCE(v.ver,0),COALESCE(v.at,0),COALESCE(v.op,0),COALESCE(v.enc,0),v.doc "+
-		"FROM res r LEFT JOIN patient_state ps ON ps.part=0 AND ps.pat=r.pat LEFT JOIN body v ON v.part=0 AND v.seq=r.seq AND r.pat=? AND r.npat=1 AND ", pat)
-	b.inNumbers(s.dialect, "r.seg", v.segmentsFor(c))
-	b.add(" WHERE r.part=0 AND r.type_no=? AND r.id=? AND r.ver>0", typeNo, id)
-	var found Target
-	var vis, at, op, enc, own int64
-	var doc []byte
-	row := &found.Row
-	s.counts.add("lookup")
-	found.Exists, err = one(ctx, tx, b.String(), b.args, &row.rid, &row.pat, &row.npat, &row.Segment, &own, &row.period.Lo, &row.period.Hi, &vis, &row.epoch, &row.Version, &at, &op, &enc, &doc)
-	if err != nil || !found.Exists || row.pat != pat || row.npat != 1 || row.epoch != v.epoch {
-		return false, err
-	}
-	row.Relabelled = row.Segment != own
-	row.Segment = s.governing(row.Segment, own)
-	row.Type, row.ID, row.Updated, row.Method = typ, id, time.UnixMicro(at).UTC(), Method(op)
-	row.Deleted = row.Method == Delete
-	found.Visible = vis == 1 && row.Version != 0
-	if row.sealed, err = s.decompress(enc, doc); err != nil {
-		return false, err
-	}
-	row.Doc = row.sealed.Doc
-	found.Subject, err = s.subject(ctx, tx, row)
-	*t = found
-	return true, err
 }
 
 // current selects a resource at its current version: the head tells all about it, and its body is there only when

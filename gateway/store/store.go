@@ -42,6 +42,7 @@ type Store struct {
 	views    viewCache
 	followed followCache
 	located  locations
+	versions versionCache
 	written  writtenFilters
 	zstdEnc  *zstd.Encoder
 	zstdDec  *zstd.Decoder
@@ -69,7 +70,7 @@ type Config struct {
 
 // Open migrates the schema and loads the dictionaries.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(2), zstd.WithEncoderCRC(false),
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(2), zstd.WithEncoderCRC(false),
 		zstd.WithEncoderDictRaw(bodyDictionaryID, bodyDictionary()))
 	if err != nil {
 		return nil, fmt.Errorf("store: preparing compression: %w", err)

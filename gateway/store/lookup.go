@@ -1,0 +1,112 @@
+package store
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"trellis/fhir"
+)
+
+// lookupKnown finds a resource whose patient is known from before, by that patient's view: the statement of a plain
+// key look-up. known is false when the patient, its epoch or the view is not what it was; then nothing is decided,
+// and the filter's own statement is asked.
+func (s *Store) lookupKnown(ctx context.Context, tx Tx, c compiled, ref fhir.Reference, typeNo, now int64, t *Target) (known bool, err error) {
+	pat, ok := s.located.get(ref)
+	if !ok {
+		return false, nil
+	}
+	v, err := s.viewOf(ctx, tx, c, pat, now)
+	if err != nil || !v.exact {
+		return false, err
+	}
+	segments := v.segmentsFor(c)
+	found := Target{Row: Row{Type: ref.Type, ID: ref.ID}}
+	row := &found.Row
+	var ver, seq int64
+	s.counts.add("lookup")
+	found.Exists, err = one(ctx, tx, "SELECT r.rid,r.pat,r.npat,r.seg,r.lo,r.hi,r.ver,r.seq,COALESCE(ps.epoch,-1) FROM res r LEFT JOIN patient_state ps ON ps.part=0 AND ps.pat=r.pat WHERE r.part=0 AND r.type_no=? AND r.id=? AND r.ver>0",
+		[]any{typeNo, ref.ID}, &row.rid, &row.pat, &row.npat, &row.Segment, &row.period.Lo, &row.period.Hi, &ver, &seq, &row.epoch)
+	if err != nil || !found.Exists || row.pat != pat || row.npat != 1 || row.epoch != v.epoch {
+		return false, err
+	}
+	if found.Visible = slices.Contains(segments, row.Segment); found.Visible {
+		kept, err := s.versionAt(ctx, tx, seq)
+		if err != nil {
+			return false, err
+		}
+		row.Relabelled = row.Segment != kept.seg
+		row.Segment = s.governing(row.Segment, kept.seg)
+		row.Version, row.Updated, row.Method = ver, time.UnixMicro(kept.at).UTC(), kept.method
+		row.Deleted = row.Method == Delete
+		row.sealed, row.Doc = kept.sealed, kept.sealed.Doc
+	}
+	found.Subject, err = s.subject(ctx, tx, row)
+	*t = found
+	return true, err
+}
+
+// keptVersion is a stored version: what is written once and never changes.
+type keptVersion struct {
+	sealed fhir.Sealed // shared by all who read it: never to be changed
+	seg    int64
+	at     int64
+	method Method
+}
+
+// versionCache keeps the versions read last. They cannot change, so it is never wrong; who may see one is decided
+// from the head row each time. It has two generations: when the younger is full, the older is dropped.
+type versionCache struct {
+	mu         sync.RWMutex
+	young, old map[int64]keptVersion
+	size       int
+}
+
+// maxVersionBytes bounds each generation.
+const maxVersionBytes = 12 << 20
+
+func (c *versionCache) get(seq int64) (keptVersion, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if v, ok := c.young[seq]; ok {
+		return v, true
+	}
+	v, ok := c.old[seq]
+	return v, ok
+}
+
+func (c *versionCache) put(seq int64, v keptVersion) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.young == nil || c.size > maxVersionBytes {
+		c.young, c.old, c.size = map[int64]keptVersion{}, c.young, 0
+	}
+	if _, ok := c.young[seq]; !ok {
+		c.young[seq] = v
+		c.size += len(v.sealed.Doc) + 200
+	}
+}
+
+// versionAt is a version by its sequence number.
+func (s *Store) versionAt(ctx context.Context, tx Tx, seq int64) (keptVersion, error) {
+	if v, ok := s.versions.get(seq); ok {
+		return v, nil
+	}
+	var v keptVersion
+	var op, enc int64
+	var doc []byte
+	found, err := one(ctx, tx, "SELECT seg,at,op,enc,doc FROM body WHERE part=0 AND seq=?", []any{seq}, &v.seg, &v.at, &op, &enc, &doc)
+	if err != nil {
+		return v, err
+	}
+	if !found {
+		return v, errNoBody
+	}
+	v.method = Method(op)
+	if v.sealed, err = s.decompress(enc, slices.Clone(doc)); err != nil {
+		return v, err
+	}
+	s.versions.put(seq, v)
+	return v, nil
+}
