@@ -24,6 +24,7 @@ import (
 	"trellis/fhir"
 	"trellis/fhir/search"
 	"trellis/gateway/audit"
+	"trellis/gateway/bulk"
 	"trellis/gateway/exchange"
 	"trellis/gateway/intake"
 	"trellis/gateway/release"
@@ -113,6 +114,7 @@ type gateway struct {
 	handler   http.Handler
 	sequencer *audit.Sequencer
 	worker    *exchange.Worker
+	bulk      *bulk.Worker
 	logger    *slog.Logger
 }
 
@@ -204,6 +206,9 @@ func (g *gateway) wire(ctx context.Context, d deployment) error {
 		client = exchange.NewClient(d.AllowPrivate)
 	}
 	g.worker = &exchange.Worker{Outbox: g.store, Records: g.store, Gate: gate, Registry: g.registry, Base: g.base, Partners: exchangePartners(d.Partners, client), Logger: d.logger}
+
+	// Bulk jobs.
+	g.bulk = &bulk.Worker{Jobs: g.store, Records: g.store, Actors: g.store, Gate: gate, Registry: g.registry, Base: g.base, Holder: uuid.NewString(), Logger: d.logger}
 
 	// HTTP.
 	cursors, err := rest.NewCursors(cursorSecret, now)
@@ -331,7 +336,7 @@ func (g *gateway) run(ctx context.Context, listen string, ready func(net.Addr) e
 	}
 	background, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
-	for _, work := range []func(context.Context){g.sequencer.Run, g.worker.Run} {
+	for _, work := range []func(context.Context){g.sequencer.Run, g.worker.Run, g.bulk.Run} {
 		wg.Add(1)
 		go func() { defer wg.Done(); work(background) }()
 	}

@@ -24,7 +24,7 @@ func (s *Server) metadata(c *gin.Context) {
 	var interactions, system, conditional []string
 	for _, r := range s.routes() {
 		switch {
-		case r.public != nil:
+		case r.public != nil || r.on != nil: // operations have a list of their own
 		case strings.HasPrefix(r.path, "/fhir/:type"):
 			if !slices.Contains(interactions, r.interaction) {
 				interactions = append(interactions, r.interaction)

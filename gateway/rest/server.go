@@ -37,6 +37,7 @@ type Server struct {
 
 	principals principalCache
 	zippers    zippers
+	polls      polls
 	engine     *gin.Engine // batch entries go through it again
 }
 
