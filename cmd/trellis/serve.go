@@ -115,6 +115,7 @@ type gateway struct {
 	sequencer *audit.Sequencer
 	worker    *exchange.Worker
 	bulk      *bulk.Worker
+	indexer   *bulk.Indexer
 	logger    *slog.Logger
 }
 
@@ -209,6 +210,9 @@ func (g *gateway) wire(ctx context.Context, d deployment) error {
 
 	// Bulk jobs.
 	g.bulk = &bulk.Worker{Jobs: g.store, Records: g.store, Actors: g.store, Gate: gate, Registry: g.registry, Base: g.base, Holder: uuid.NewString(), Logger: d.logger}
+
+	// Custom search parameters.
+	g.indexer = &bulk.Indexer{Parameters: g.store, Logger: d.logger}
 
 	// HTTP.
 	cursors, err := rest.NewCursors(cursorSecret, now)
@@ -336,7 +340,7 @@ func (g *gateway) run(ctx context.Context, listen string, ready func(net.Addr) e
 	}
 	background, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
-	for _, work := range []func(context.Context){g.sequencer.Run, g.worker.Run, g.bulk.Run} {
+	for _, work := range []func(context.Context){g.sequencer.Run, g.worker.Run, g.bulk.Run, g.indexer.Run} {
 		wg.Add(1)
 		go func() { defer wg.Done(); work(background) }()
 	}

@@ -21,6 +21,7 @@ func bulkRoutes() []route {
 			route{method: method, path: "/fhir/:type/:id/$export", interaction: bulk.Group, verb: smart.Read, on: group, serve: (*call).exportGroup})
 	}
 	return append(out,
+		route{method: http.MethodGet, path: "/fhir/:type/:id/$status", interaction: "$status", verb: smart.Read, on: []string{"SearchParameter"}, serve: (*call).parameterStatus},
 		route{method: http.MethodGet, path: "/bulk/:job", interaction: "bulk-status", on: []string{}, serve: (*call).bulkStatus},
 		route{method: http.MethodDelete, path: "/bulk/:job", interaction: "bulk-cancel", on: []string{}, serve: (*call).bulkCancel},
 		route{method: http.MethodGet, path: "/bulk/:job/:file", interaction: "bulk-file", anyFormat: true, on: []string{}, serve: (*call).bulkFile})

@@ -10,8 +10,9 @@ CREATE INDEX bulk_job_state ON bulk_job (state, touched);
 CREATE TABLE bulk_chunk (job {{text}} NOT NULL, file INTEGER NOT NULL, no INTEGER NOT NULL, n BIGINT NOT NULL,
   keys {{blob}} NOT NULL, doc {{blob}} NOT NULL, PRIMARY KEY (job, file, no));
 
--- Custom search parameters. epoch rises with every change, so that replicas know when to read them again. state:
--- indexing, ready or removing; next is the row key up to which the job is done.
+-- Custom search parameters, made of the operator's SearchParameter resources; counter 'parameters' rises with every change,
+-- so that replicas know when to read them again. state: indexing, ready or removing. next is the row key up to which a
+-- batch has come: a batch, its index rows and next are one transaction.
 CREATE TABLE search_parameter (
-  id {{text}} NOT NULL PRIMARY KEY, state {{text}} NOT NULL, holder {{text}} NOT NULL, lease BIGINT NOT NULL, changed BIGINT NOT NULL,
-  next BIGINT NOT NULL, done BIGINT NOT NULL, total BIGINT NOT NULL, body {{text}} NOT NULL);
+  id {{text}} NOT NULL PRIMARY KEY, state {{text}} NOT NULL, changed BIGINT NOT NULL, next BIGINT NOT NULL, done BIGINT NOT NULL,
+  total BIGINT NOT NULL, body {{text}} NOT NULL);
