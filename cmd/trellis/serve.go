@@ -211,7 +211,10 @@ func (g *gateway) wire(ctx context.Context, d deployment) error {
 	// Bulk jobs.
 	g.bulk = &bulk.Worker{Jobs: g.store, Records: g.store, Actors: g.store, Gate: gate, Registry: g.registry, Base: g.base, Holder: uuid.NewString(), Logger: d.logger}
 
-	// Custom search parameters.
+	// Custom search parameters: known before the first request is taken.
+	if err := g.store.SyncParameters(ctx); err != nil {
+		return err
+	}
 	g.indexer = &bulk.Indexer{Parameters: g.store, Logger: d.logger}
 
 	// HTTP.
