@@ -152,6 +152,9 @@ func assemble(ctx context.Context, d deployment) (*gateway, error) {
 }
 
 func (g *gateway) wire(ctx context.Context, d deployment) error {
+	if err := g.store.CheckIndexVersion(ctx); err != nil {
+		return err
+	}
 	if err := g.registerOrganizations(ctx, append([]access.Organization{d.Posture.operator()}, d.Organizations...)); err != nil {
 		return err
 	}
