@@ -19,13 +19,21 @@ import (
 	"time"
 )
 
-const ingestHelp = `trellis ingest: send native records to a server
+const ingestHelp = `trellis ingest: send records to a server
 
 Usage:
   trellis ingest --server URL --clients FILE --as NAME --pack P FILE...
+  trellis ingest --server URL --clients FILE --as NAME --fhir FILE...
 
 A FILE of a JSON pack holds one record, an array of records, or one record per line. The files of a CSV pack
 are sent together. One receipt line per record goes to standard output, progress to standard error.
+
+With --fhir a FILE holds FHIR R4: a resource, a Bundle, or one of them per line (.ndjson). Bundles of type transaction
+and batch are sent as they are, so that their links and conditions hold; one larger than the server takes is sent in
+parts, with each urn:uuid as the id (the client must be allowed to choose ids). Other resources, alone, per line or in
+collections, are sent in transactions of 200: with an id they are stored under it, without one under one the server
+makes. Synthea's hospitalInformation and practitionerInformation files go first. A record the server refuses is named
+by file and number, and the others are stored.
 
 Receipts are also kept in --receipts (default: the first file's name with .receipts.ndjson). A run that was
 interrupted is taken up by running the same command again: records with a receipt there are passed over, and a
@@ -35,6 +43,7 @@ Flags:
   --server URL      the gateway, for instance http://127.0.0.1:8080
   --clients FILE    clients file, for instance trellis-data/demo-clients.json
   --as NAME         which of its clients sends
+  --fhir            the files hold FHIR resources
   --pack P          recovery-plan, sdoh-screening, peer-encounter or ny-1115-ahc-hrsn
   --receipts FILE   where receipts are kept; "-" keeps none
 
@@ -43,6 +52,8 @@ Exit status: 0 all records are in; 1 some were refused; 2 wrong use or the serve
 Examples:
   trellis ingest --server http://127.0.0.1:8080 --clients trellis-data/demo-clients.json --as rco --pack recovery-plan plans.ndjson
   trellis ingest --server http://127.0.0.1:8080 --clients trellis-data/demo-clients.json --as screening --pack ny-1115-ahc-hrsn SCREENING.csv DEMOGRAPHIC.csv QE_ADMIN.csv
+  trellis ingest --server http://127.0.0.1:8080 --clients trellis-data/demo-clients.json --as operator --fhir synthea/*.json
+  trellis ingest --server http://127.0.0.1:8080 --clients trellis-data/demo-clients.json --as operator --fhir Patient.ndjson Condition.ndjson
 `
 
 // ingestion is one run.
@@ -79,11 +90,12 @@ func runIngest(args []string, stdout, stderr io.Writer) int {
 	as := fs.String("as", "", "")
 	pack := fs.String("pack", "", "")
 	receipts := fs.String("receipts", "", "")
+	isFHIR := fs.Bool("fhir", false, "")
 	if code, done := parseFlags(fs, args, stdout, ingestHelp); done {
 		return code
 	}
-	if *server == "" || *clients == "" || *as == "" || *pack == "" || fs.NArg() == 0 {
-		fmt.Fprintln(stderr, "trellis ingest: --server, --clients, --as, --pack and at least one file are required; see `trellis ingest --help`")
+	if *server == "" || *clients == "" || *as == "" || (*pack == "") != *isFHIR || fs.NArg() == 0 {
+		fmt.Fprintln(stderr, "trellis ingest: --server, --clients, --as, --pack or --fhir, and at least one file are required; see `trellis ingest --help`")
 		return 2
 	}
 	file, err := readClients(*clients)
@@ -101,8 +113,16 @@ func runIngest(args []string, stdout, stderr io.Writer) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	in := &ingestion{remote: newRemote(*server, file.TokenEndpoint, client), pack: *pack, receipts: *receipts, stdout: stdout, stderr: stderr}
-	refused, err := in.run(ctx, fs.Args())
+	to := newRemote(*server, file.TokenEndpoint, client)
+	var refused int
+	if *isFHIR {
+		in := &fhirIngestion{remote: to, receipts: *receipts, stdout: stdout, stderr: stderr}
+		err = in.run(ctx, fs.Args())
+		refused = in.refused
+	} else {
+		in := &ingestion{remote: to, pack: *pack, receipts: *receipts, stdout: stdout, stderr: stderr}
+		refused, err = in.run(ctx, fs.Args())
+	}
 	switch {
 	case err != nil:
 		fmt.Fprintln(stderr, "trellis ingest:", err)

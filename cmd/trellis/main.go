@@ -21,11 +21,12 @@ func commands() []command {
 		{"demo", "start with a synthetic community and print a tour", runDemo},
 		{"serve", "run the gateway from a configuration file", runServe},
 		{"map", "turn native records into FHIR, without a server", runMap},
-		{"ingest", "send native records to a server", runIngest},
+		{"ingest", "send native records or FHIR resources to a server", runIngest},
 		{"token", "get an access token as one of the clients", runToken},
 		{"explain", "say why a record is released to an organisation, or not", runExplain},
 		{"audit", "export and verify the audit log", runAudit},
 		{"client", "register client applications", runClient},
+		{"migrate", "make the search index anew after an upgrade", runMigrate},
 		{"bench", "measure against the bare database", runBench},
 	}
 }

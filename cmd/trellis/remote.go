@@ -90,6 +90,15 @@ func (e *errRefused) Error() string {
 
 // do sends a request with a token; an answer outside 2xx is *errRefused.
 func (r *remote) do(ctx context.Context, method, path, contentType string, body []byte) (answer, error) {
+	header := http.Header{}
+	if body != nil {
+		header.Set("Content-Type", contentType)
+	}
+	return r.send(ctx, method, path, body, header)
+}
+
+// send is do with any headers.
+func (r *remote) send(ctx context.Context, method, path string, body []byte, header http.Header) (answer, error) {
 	token, err := r.tokens.Token(ctx, r.scope)
 	if err != nil {
 		return answer{}, fmt.Errorf("getting a token: %w", err)
@@ -98,10 +107,8 @@ func (r *remote) do(ctx context.Context, method, path, contentType string, body 
 	if err != nil {
 		return answer{}, err
 	}
+	req.Header = header.Clone()
 	req.Header.Set("Authorization", "Bearer "+token)
-	if body != nil {
-		req.Header.Set("Content-Type", contentType)
-	}
 	resp, err := r.http.Do(req)
 	if err != nil {
 		return answer{}, err

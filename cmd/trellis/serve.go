@@ -24,6 +24,7 @@ import (
 	"trellis/fhir"
 	"trellis/fhir/search"
 	"trellis/gateway/audit"
+	"trellis/gateway/bulk"
 	"trellis/gateway/exchange"
 	"trellis/gateway/intake"
 	"trellis/gateway/release"
@@ -114,6 +115,8 @@ type gateway struct {
 	handler   http.Handler
 	sequencer *audit.Sequencer
 	worker    *exchange.Worker
+	bulk      *bulk.Worker
+	indexer   *bulk.Indexer
 	logger    *slog.Logger
 }
 
@@ -150,6 +153,9 @@ func assemble(ctx context.Context, d deployment) (*gateway, error) {
 }
 
 func (g *gateway) wire(ctx context.Context, d deployment) error {
+	if err := g.store.CheckIndexVersion(ctx); err != nil {
+		return err
+	}
 	if err := g.registerOrganizations(ctx, append([]access.Organization{d.Posture.operator()}, d.Organizations...)); err != nil {
 		return err
 	}
@@ -205,6 +211,15 @@ func (g *gateway) wire(ctx context.Context, d deployment) error {
 		client = exchange.NewClient(d.AllowPrivate)
 	}
 	g.worker = &exchange.Worker{Outbox: g.store, Records: g.store, Gate: gate, Registry: g.registry, Base: g.base, Partners: exchangePartners(d.Partners, client), Logger: d.logger}
+
+	// Bulk jobs.
+	g.bulk = &bulk.Worker{Jobs: g.store, Records: g.store, Actors: g.store, Gate: gate, Registry: g.registry, Base: g.base, Holder: uuid.NewString(), Logger: d.logger}
+
+	// Custom search parameters: known before the first request is taken.
+	if err := g.store.SyncParameters(ctx); err != nil {
+		return err
+	}
+	g.indexer = &bulk.Indexer{Parameters: g.store, Logger: d.logger}
 
 	// HTTP.
 	cursors, err := rest.NewCursors(cursorSecret, now)
@@ -337,7 +352,7 @@ func (g *gateway) run(ctx context.Context, listen string, ready func(net.Addr) e
 	}
 	background, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
-	for _, work := range []func(context.Context){g.sequencer.Run, g.worker.Run} {
+	for _, work := range []func(context.Context){g.sequencer.Run, g.worker.Run, g.bulk.Run, g.indexer.Run} {
 		wg.Add(1)
 		go func() { defer wg.Done(); work(background) }()
 	}

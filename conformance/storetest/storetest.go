@@ -65,6 +65,7 @@ func Run(t *testing.T, open Open) {
 		{"dates", testDates}, {"paging", testPaging}, {"sort", testSort}, {"includes", testIncludes},
 		{"filter", testFilter}, {"grants", testGrants}, {"hidden rows cost no page", testHiddenRows},
 		{"several patients", testSeveralPatients}, {"moved", testMoved}, {"secrets", testSecrets}, {"atomic", testAtomic},
+		{"bounded pages", testBounded}, {"jobs", testJobs},
 	} {
 		t.Run(c.name, func(t *testing.T) { t.Parallel(); c.test(t, open) })
 	}

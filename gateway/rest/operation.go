@@ -32,6 +32,9 @@ func (op operation) needsData() bool { return op.when != nil || op.patch != nil 
 
 // transact makes all operations or none, with their audit leaf. The result has one item for each.
 func (k *call) transact(ops []operation) ([]store.Written, error) {
+	if err := k.mayDefine(ops); err != nil {
+		return nil, err
+	}
 	once, err := k.once()
 	if err != nil {
 		return nil, err
@@ -205,6 +208,9 @@ func (k *call) settle(v *store.View, op *operation, method store.Method, resolve
 	}
 	res, err := k.relink(v, op, resolved)
 	if err != nil {
+		return store.Change{}, err
+	}
+	if err := k.defines(res); err != nil {
 		return store.Change{}, err
 	}
 	change.Resource, change.Segment = res, k.s.Labels.Classify(res, org.Source(), nil)

@@ -64,7 +64,9 @@ func (s *Server) frame(c *gin.Context) {
 	c.Request = c.Request.WithContext(ctx)
 	c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, maxBody)
 	defer func() {
-		if p := recover(); p != nil {
+		if p := recover(); p == http.ErrAbortHandler {
+			panic(p) // cuts the connection
+		} else if p != nil {
 			s.Logger.ErrorContext(ctx, "panic", "request", id, "path", c.FullPath())
 			s.fail(c, fhir.NewProblem(fhir.Internal, "exception", "an internal error"))
 		}
@@ -133,7 +135,7 @@ func (k *call) authenticate(r route) error {
 	}
 	k.preferences()
 	typ := k.c.Param("type")
-	if typ != "Binary" || r.verb != smart.Read { // a Binary may go out as what it is
+	if !r.anyFormat && (typ != "Binary" || r.verb != smart.Read) { // a Binary may go out as what it is
 		if err := acceptable(k.c); err != nil {
 			return err
 		}

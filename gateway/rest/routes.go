@@ -17,6 +17,7 @@ type route struct {
 	conditional  bool // takes a condition: If-None-Exist, or criteria in the URL
 	verb         smart.Verb
 	on           []string // of an operation: the types it is offered on
+	anyFormat    bool     // what it answers with is no resource: Accept is not asked
 	serve        func(*call) error
 	public       func(*gin.Context)
 }
@@ -57,6 +58,7 @@ func (s *Server) routes() []route {
 		{method: "POST", path: "/intake/:kind", interaction: "intake", serve: (*call).intake}, // scopes per resource made
 	}
 	table = append(table, operationRoutes()...)
+	table = append(table, bulkRoutes()...)
 	return append(table, s.preflights(table)...)
 }
 

@@ -39,6 +39,7 @@ type Server struct {
 	principals principalCache
 	statement  statement
 	zippers    zippers
+	polls      polls
 	engine     *gin.Engine // batch entries go through it again
 }
 

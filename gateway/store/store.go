@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -55,9 +56,11 @@ type Store struct {
 	facts    factCache
 	counts   statementCounts
 	offset   clockOffset
-	appends  chan *leafJob
-	closing  chan struct{}
-	closed   sync.WaitGroup
+	// parameters is the change of custom search parameters the registry is at.
+	parameters atomic.Int64
+	appends    chan *leafJob
+	closing    chan struct{}
+	closed     sync.WaitGroup
 }
 
 // Config is what Open needs.
@@ -94,6 +97,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, err
 	}
 	if err := s.settleBase(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.loadParameters(ctx); err != nil {
 		return nil, err
 	}
 	s.closed.Add(1)

@@ -1,0 +1,202 @@
+package bulk
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"time"
+
+	"trellis/auth/access"
+	"trellis/auth/oauth"
+	"trellis/fhir"
+	"trellis/fhir/search"
+	"trellis/gateway/release"
+	"trellis/gateway/store"
+)
+
+// Jobs is where jobs and their files are kept; see store.Store.
+type Jobs interface {
+	ClaimJob(ctx context.Context, holder string, lease time.Duration) (store.Job, bool, error)
+	SaveJob(ctx context.Context, id, holder string, lease time.Duration, p store.JobPage) error
+	SweepJobs(ctx context.Context) (more bool, err error)
+}
+
+// Records is what a job reads.
+type Records interface {
+	SearchBounded(ctx context.Context, f access.Filter, q *search.Query, after *store.Position, maxBytes int) (store.Page, error)
+	Deleted(ctx context.Context, f access.Filter, typ string, since time.Time, after int64, count int) ([]store.Row, int64, error)
+	Of(ctx context.Context, rows []store.Row, patients map[string]bool) ([]store.Row, error)
+}
+
+// Actors is who a job works for, as it stands now.
+type Actors interface {
+	Organization(ctx context.Context, id string) (access.Organization, error)
+	ClientRecord(ctx context.Context, id string) (store.ClientRecord, error)
+	Segments(ctx context.Context) ([]access.NumberedSegment, error)
+}
+
+// Gate is the release gate for pages of lines.
+type Gate interface {
+	Lines(ctx context.Context, req release.Request, rows []store.Row, elements func(typ string) []string) (*release.Lines, error)
+}
+
+// Worker works on jobs, one page at a time, whichever has waited longest. All fields but the limits are required.
+type Worker struct {
+	Jobs     Jobs
+	Records  Records
+	Actors   Actors
+	Gate     Gate
+	Registry *search.Registry
+	Base     string
+	Holder   string // unique to this process
+	Logger   *slog.Logger
+
+	PageRows  int           // most resources of a page; 0 for 1000
+	PageBytes int           // about the most bytes of stored bodies of a page; 0 for 2 MiB
+	FileRows  int           // a file with more lines is followed by another; 0 for 100,000
+	Lease     time.Duration // how long a job is nobody else's without progress; 0 for 15 s
+	Life      time.Duration // how long the files of a job that ended are kept; 0 for an hour
+
+	told  map[string]map[string]bool // by job: scopes its outcome file has already
+	tries map[string]int             // by job: failures in a row
+}
+
+// maxTries is how often a page is tried before its job is given up; maxTold bounds what is remembered of a job.
+const (
+	maxTries = 5
+	maxTold  = 10_000
+)
+
+func or[T int | time.Duration](given, otherwise T) T {
+	if given > 0 {
+		return given
+	}
+	return otherwise
+}
+
+// Run works until ctx ends: on jobs as long as there are any, then looking for new ones a few times a second.
+func (w *Worker) Run(ctx context.Context) {
+	const idle = 200 * time.Millisecond
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for sweep := 0; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		worked, err := w.Step(ctx)
+		if err != nil && ctx.Err() == nil {
+			w.Logger.ErrorContext(ctx, "bulk work failed", "error_type", err)
+		}
+		if !worked {
+			if sweep++; sweep%50 == 1 {
+				worked = w.sweep(ctx)
+			}
+		}
+		if worked && err == nil {
+			timer.Reset(0)
+		} else {
+			timer.Reset(idle)
+		}
+	}
+}
+
+// sweep clears away files nobody can ask for any more.
+func (w *Worker) sweep(ctx context.Context) (more bool) {
+	for {
+		more, err := w.Jobs.SweepJobs(ctx)
+		if err != nil && ctx.Err() == nil {
+			w.Logger.ErrorContext(ctx, "bulk files could not be removed", "error_type", err)
+		}
+		if err != nil || !more {
+			return false
+		}
+	}
+}
+
+// Step makes one page of one job. worked is false when there is none to do.
+func (w *Worker) Step(ctx context.Context) (worked bool, err error) {
+	lease := or(w.Lease, 15*time.Second)
+	job, ok, err := w.Jobs.ClaimJob(ctx, w.Holder, lease)
+	if err != nil || !ok {
+		return false, err
+	}
+	page, err := w.page(ctx, job)
+	if err == nil {
+		err = w.Jobs.SaveJob(ctx, job.ID, w.Holder, lease, page)
+	}
+	switch {
+	case errors.Is(err, store.ErrLease): // cancelled, or another worker's by now
+		w.forget(job.ID)
+		return true, nil
+	case err == nil:
+		delete(w.tries, job.ID)
+		if page.State != store.JobRunning {
+			w.forget(job.ID)
+		}
+		return true, nil
+	case ctx.Err() != nil:
+		return false, err
+	}
+	return true, errors.Join(err, w.failed(ctx, job, lease, err))
+}
+
+// failed counts a page that could not be made. What no repetition mends, or not after some, ends the job; while the
+// log cannot be written the job waits.
+func (w *Worker) failed(ctx context.Context, job store.Job, lease time.Duration, cause error) error {
+	if w.tries == nil {
+		w.tries = map[string]int{}
+	}
+	if w.tries[job.ID]++; errors.Is(cause, store.ErrBusy) || errors.Is(cause, store.ErrLog) {
+		w.tries[job.ID]--
+	}
+	fault := "the export failed; start it again"
+	var p *fhir.Problem
+	if errors.As(cause, &p) && p.Category != fhir.Internal {
+		fault = p.Error()
+	} else if w.tries[job.ID] < maxTries {
+		return nil
+	}
+	progress, err := ReadProgress(job)
+	if err != nil {
+		progress = Progress{}
+	}
+	progress.Fault = fault
+	kept, err := json.Marshal(progress)
+	if err != nil {
+		return err
+	}
+	w.forget(job.ID)
+	return w.Jobs.SaveJob(ctx, job.ID, w.Holder, lease, store.JobPage{State: store.JobFailed, Progress: kept, Life: w.life()})
+}
+
+func (w *Worker) life() time.Duration { return or(w.Life, time.Hour) }
+
+func (w *Worker) forget(job string) {
+	delete(w.told, job)
+	delete(w.tries, job)
+}
+
+// request is who a job asks as. Organisation, client and segments are read anew for every page: whoever lost its
+// registration gets no further one.
+func (w *Worker) request(ctx context.Context, job store.Job, spec Spec) (release.Request, error) {
+	_, err := w.Actors.ClientRecord(ctx, job.Client)
+	if errors.Is(err, oauth.ErrNotFound) {
+		return release.Request{}, fhir.NewProblem(fhir.Forbidden, "forbidden", "the client is no longer registered")
+	}
+	if err != nil {
+		return release.Request{}, err
+	}
+	org, err := w.Actors.Organization(ctx, spec.Organization)
+	if err != nil {
+		return release.Request{}, err
+	}
+	segments, err := w.Actors.Segments(ctx)
+	if err != nil {
+		return release.Request{}, err
+	}
+	p := access.Principal{Client: job.Client, Organization: org, Purpose: spec.Purpose}
+	return release.Request{Principal: p, Filter: access.Partition(p, segments), Interaction: spec.Level, RequestID: spec.Request, TokenID: spec.Token, Query: spec.Query}, nil
+}
