@@ -150,6 +150,7 @@ var doors = []struct {
 	{"github.com/go-jose/go-jose/v3", "signatures", []string{"auth/oauth"}, nil},
 	{"github.com/jackc/pgx/v5", "PostgreSQL; its errors quote rows", []string{"gateway/store/postgres", "conformance/pgtest"}, nil},
 	{"modernc.org/sqlite", "the embedded database", []string{"gateway/store/sqlite"}, nil},
+	{"modernc.org/libc", "memory the embedded database keeps", []string{"gateway/store/sqlite"}, nil},
 	{"github.com/klauspost/compress", "stored bodies", []string{"gateway/store"}, nil},
 	{"github.com/santhosh-tekuri/jsonschema/v5", "native schemas and configuration; its messages quote values", []string{"mapping", "cmd"}, nil},
 	{"github.com/gofhir/fhirpath", "FHIRPath", []string{"fhir/path"}, nil},

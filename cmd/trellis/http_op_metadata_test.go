@@ -29,13 +29,14 @@ func (in *installation) declaration() (types []declared, system declared) {
 			Resource    []declared
 			Interaction []struct{ Code string }
 			SearchParam []declaredParameter
+			Operation   []struct{ Name, Definition string }
 		}
 	}
 	a := in.send(request{method: "GET", path: "metadata"})
 	if err := json.Unmarshal(a.body, &doc); err != nil || len(doc.Rest) != 1 || len(doc.Rest[0].Resource) < 140 {
 		in.t.Fatalf("%d %v", a.status, err)
 	}
-	return doc.Rest[0].Resource, declared{Interaction: doc.Rest[0].Interaction, SearchParam: doc.Rest[0].SearchParam}
+	return doc.Rest[0].Resource, declared{Interaction: doc.Rest[0].Interaction, SearchParam: doc.Rest[0].SearchParam, Operation: doc.Rest[0].Operation}
 }
 
 // refused reports whether an answer says that something is not offered, or went wrong here.
@@ -80,19 +81,27 @@ func TestMetadataDeclaresWhatWorks(t *testing.T) {
 			}
 		}
 		for _, p := range system.SearchParam {
-			if a := v.plain("GET", "?_type=Patient&"+wellFormed(p), ""); a.status != 200 {
+			if a := v.plain("GET", "?_type=Patient&"+wellFormed(p), nil); a.status != 200 {
 				t.Errorf("system-wide %s: %d %s", p.Name, a.status, a.body)
 			}
+		}
+		for _, o := range system.Operation {
+			if a := v.plain("GET", "$"+o.Name, nil, "Prefer", "respond-async"); a.status != 202 {
+				t.Errorf("$%s: %d %s", o.Name, a.status, a.body)
+			}
+		}
+		if len(system.Operation) == 0 {
+			t.Error("no operation on the system is declared")
 		}
 		for _, i := range system.Interaction {
 			switch i.Code {
 			case "history-system", "search-system":
 				path := map[string]string{"history-system": "_history", "search-system": "?_type=Basic"}[i.Code]
-				if a := v.plain("GET", path, ""); a.status != 200 {
+				if a := v.plain("GET", path, nil); a.status != 200 {
 					t.Errorf("%s: %d", i.Code, a.status)
 				}
 			case "transaction", "batch":
-				if a := v.plain("POST", "", `{"resourceType":"Bundle","type":"`+i.Code+`"}`); a.status != 200 {
+				if a := v.plain("POST", "", []byte(`{"resourceType":"Bundle","type":"`+i.Code+`"}`)); a.status != 200 {
 					t.Errorf("%s: %d %s", i.Code, a.status, a.body)
 				}
 			default:
@@ -100,16 +109,6 @@ func TestMetadataDeclaresWhatWorks(t *testing.T) {
 			}
 		}
 	})
-}
-
-// plain asks without the checks every answer is held to: there are many, and other tests make them.
-func (v visitor) plain(method, path, body string) reply {
-	v.in.t.Helper()
-	r := request{method: method, path: path, header: map[string]string{"Authorization": "Bearer " + v.in.token(v.client, v.purpose, anyScope)}}
-	if body != "" {
-		r.body = []byte(body)
-	}
-	return v.in.send(r)
 }
 
 func (d declared) tryInteractions(t *testing.T, v visitor) {
@@ -127,7 +126,7 @@ func (d declared) tryInteractions(t *testing.T, v visitor) {
 			t.Errorf("%s declares %s, which nothing here tries", d.Type, i.Code)
 			continue
 		}
-		if a := v.plain(r.method, d.Type+r.path, string(r.body)); a.refused() || a.status == 403 {
+		if a := v.plain(r.method, d.Type+r.path, r.body); a.refused() || a.status == 403 {
 			t.Errorf("%s %s: %d %s", d.Type, i.Code, a.status, a.body)
 		}
 		delete(tries, i.Code)
@@ -145,12 +144,12 @@ func (d declared) tryParameters(t *testing.T, v visitor) {
 	for _, p := range d.SearchParam {
 		criterion := wellFormed(p)
 		if criterion == "" {
-			if a := v.plain("GET", d.Type+"?"+p.Name+"=x$1", ""); p.Type != "composite" || a.refused() {
+			if a := v.plain("GET", d.Type+"?"+p.Name+"=x$1", nil); p.Type != "composite" || a.refused() {
 				t.Errorf("%s %s: %d %s", d.Type, p.Name, a.status, a.body)
 			}
 			continue
 		}
-		if a := v.plain("GET", d.Type+"?"+criterion, ""); a.status != 200 {
+		if a := v.plain("GET", d.Type+"?"+criterion, nil); a.status != 200 {
 			t.Errorf("%s?%s: %d %s", d.Type, criterion, a.status, a.body)
 		}
 	}
@@ -163,7 +162,7 @@ func (d declared) tryIncludes(t *testing.T, v visitor) {
 			t.Errorf("%s declares no %s", d.Type, name)
 		}
 		for some := range slices.Chunk(list, 20) {
-			if a := v.plain("GET", d.Type+"?_id=nobody&"+url.Values{name: some}.Encode(), ""); a.status != 200 {
+			if a := v.plain("GET", d.Type+"?_id=nobody&"+url.Values{name: some}.Encode(), nil); a.status != 200 {
 				t.Errorf("%s %s=%s: %d %s", d.Type, name, some, a.status, a.body)
 			}
 		}
@@ -177,7 +176,7 @@ func (d declared) tryOperations(t *testing.T, v visitor) {
 		t.Errorf("%s declares no operation", d.Type)
 	}
 	for _, o := range d.Operation {
-		if !strings.HasPrefix(o.Definition, "http://hl7.org/fhir/OperationDefinition/") || !strings.HasSuffix(o.Definition, "-"+o.Name) {
+		if !strings.Contains(o.Definition, "/OperationDefinition/") || !strings.HasSuffix(o.Definition, "-"+o.Name) {
 			t.Errorf("%s $%s is defined by %s", d.Type, o.Name, o.Definition)
 		}
 		if !d.operates(v, o.Name) {
@@ -189,7 +188,7 @@ func (d declared) tryOperations(t *testing.T, v visitor) {
 func (d declared) operates(v visitor, operation string) bool {
 	for _, path := range []string{"/$" + operation, "/nobody/$" + operation} {
 		for method, body := range map[string]string{"GET": "", "POST": `{"resourceType":"Parameters"}`} {
-			if a := v.plain(method, d.Type+path, body); !a.refused() && (a.status != 404 || strings.HasPrefix(path, "/nobody")) {
+			if a := v.plain(method, d.Type+path, []byte(body)); !a.refused() && (a.status != 404 || strings.HasPrefix(path, "/nobody")) {
 				return true
 			}
 		}
@@ -206,7 +205,7 @@ func (d declared) tryAtOnce(t *testing.T, v visitor) {
 			all += "&" + c
 		}
 	}
-	if a := v.plain("GET", d.Type+"?"+all, ""); a.status != 200 {
+	if a := v.plain("GET", d.Type+"?"+all, nil); a.status != 200 {
 		t.Errorf("%s with every parameter: %d %s", d.Type, a.status, a.body)
 	}
 }
@@ -227,7 +226,7 @@ func (d declared) tryUndeclared(t *testing.T, v visitor, types []declared) {
 				continue
 			}
 			mine[p.Name] = true
-			if a := v.plain("GET", d.Type+"?"+p.Name+"=x", ""); a.status != 400 || !a.refused() {
+			if a := v.plain("GET", d.Type+"?"+p.Name+"=x", nil); a.status != 400 || !a.refused() {
 				t.Errorf("%s does not declare %s, yet answers %d", d.Type, p.Name, a.status)
 			}
 		}
@@ -238,7 +237,7 @@ func (d declared) tryUndeclared(t *testing.T, v visitor, types []declared) {
 		}
 	}
 	for _, path := range []string{"?_include=" + d.Type + ":nonsense", "?_revinclude=" + d.Type + ":nonsense", "?_contained=true"} {
-		if a := v.plain("GET", d.Type+path, ""); a.status != 400 {
+		if a := v.plain("GET", d.Type+path, nil); a.status != 400 {
 			t.Errorf("%s%s: %d", d.Type, path, a.status)
 		}
 	}

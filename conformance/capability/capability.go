@@ -43,6 +43,8 @@ type Server struct {
 	Date      string // when the software was released, a FHIR dateTime
 	Resources []Resource
 	System    []string // system interactions
+	// Operations are those of the system as a whole.
+	Operations []Operation
 
 	Parameters   []Parameter // of searches across types
 	PatchFormats []string
@@ -91,7 +93,7 @@ func Statement(s Server) ([]byte, error) {
 			ReferencePolicy: []string{"literal", "local"}, UpdateCreate: r.UpdateCreate, SearchInclude: r.Includes, SearchRevInclude: r.RevIncludes, SearchParam: r.Parameters, Operation: r.Operations})
 	}
 	return json.Marshal(map[string]any{
-		"resourceType": "CapabilityStatement", "status": "active", "date": s.Date, "kind": "instance", "fhirVersion": "4.0.1",
+		"resourceType": "CapabilityStatement", "status": "active", "date": s.Date, "kind": "instance", "fhirVersion": "4.0.1", "instantiates": []string{"http://hl7.org/fhir/uv/bulkdata/CapabilityStatement/bulk-data"},
 		"format": []string{"json", fhir.ContentType}, "patchFormat": s.PatchFormats, "software": map[string]string{"name": "Trellis", "version": s.Version},
 		"implementation": map[string]string{"description": "Trellis, a FHIR gateway for recovery support", "url": s.Base},
 		"rest": []any{map[string]any{
@@ -102,7 +104,7 @@ func Statement(s Server) ([]byte, error) {
 				"extension": []any{map[string]any{"url": "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris",
 					"extension": []any{map[string]string{"url": "token", "valueUri": s.TokenURL}}}},
 			},
-			"resource": resources, "interaction": codes(s.System), "searchParam": s.Parameters,
+			"resource": resources, "interaction": codes(s.System), "searchParam": s.Parameters, "operation": s.Operations,
 		}},
 	})
 }

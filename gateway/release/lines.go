@@ -65,7 +65,7 @@ func (g *Gate) Lines(ctx context.Context, req Request, rows []store.Row, element
 			b.remember(d.carry)
 		}
 	}
-	if b.hidden, err = g.hidden(ctx, req, others); err != nil {
+	if b.hidden, err = g.Records.Hidden(ctx, req.Filter, others); err != nil {
 		return nil, err
 	}
 	out := &Lines{Lines: make([]Line, 0, len(rows)), notice: b.notice, scopes: b.scopes}

@@ -76,15 +76,39 @@ func (s *Server) capabilities() ([]byte, error) {
 	if slices.Contains(interactions, "patch") {
 		doc.PatchFormats = []string{jsonPatch, fhir.ContentType}
 	}
+	elsewhere := s.definedElsewhere()
+	doc.Operations = elsewhere[""]
 	reverse := s.revIncludes()
 	for _, typ := range fhir.Types() {
 		r := s.capability(typ, interactions, conditional)
+		r.Operations = append(r.Operations, elsewhere[typ]...)
 		if r.RevIncludes = reverse[typ]; len(r.RevIncludes) == 0 { // nothing refers to it
 			r.Parameters = slices.DeleteFunc(r.Parameters, func(p capability.Parameter) bool { return p.Name == "_has" })
 		}
 		doc.Resources = append(doc.Resources, r)
 	}
 	return capability.Statement(doc)
+}
+
+// definedElsewhere lists the operations that are not in the table of operations, by type; those of the system under "".
+func (s *Server) definedElsewhere() map[string][]capability.Operation {
+	out := map[string][]capability.Operation{}
+	for _, r := range s.routes() {
+		if r.definition == "" {
+			continue
+		}
+		types := r.on
+		if len(types) == 0 {
+			types = []string{""}
+		}
+		op := capability.Operation{Name: r.path[strings.LastIndex(r.path, "$")+1:], Definition: r.definition}
+		for _, typ := range types {
+			if !slices.Contains(out[typ], op) {
+				out[typ] = append(out[typ], op)
+			}
+		}
+	}
+	return out
 }
 
 // commonParameters are the search parameters every type has.

@@ -74,9 +74,9 @@ func operationRoutes() []route {
 	return out
 }
 
-// offers refuses a route on a type it is not for.
+// offers refuses a route on a type it is not for. A route that is on no type is not about one.
 func (r route) offers(typ string) error {
-	if r.on == nil || slices.Contains(r.on, typ) {
+	if len(r.on) == 0 || slices.Contains(r.on, typ) {
 		return nil
 	}
 	return fhir.NewProblem(fhir.NotFound, "not-supported", "no such operation on this type")

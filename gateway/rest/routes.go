@@ -16,7 +16,8 @@ type route struct {
 	interaction  string
 	conditional  bool // takes a condition: If-None-Exist, or criteria in the URL
 	verb         smart.Verb
-	on           []string // of an operation: the types it is offered on
+	on           []string // of an operation: the types it is offered on; empty, not nil, for one on the system
+	definition   string   // of an operation outside the table of operations: where it is defined
 	anyFormat    bool     // what it answers with is no resource: Accept is not asked
 	serve        func(*call) error
 	public       func(*gin.Context)
