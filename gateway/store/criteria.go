@@ -161,9 +161,9 @@ func (w where) rows(table string, params Int64s, point bool) (x, end string) {
 	x = w.alias()
 	if w.inside && point {
 		// A scalar, not EXISTS: PostgreSQL would turn that into a join and give up the order of the compartment.
-		w.b.add("1=(SELECT 1 FROM "+table+" "+x+" WHERE "+x+".part=0 AND "+x+".rid="+w.row+".rid AND "+x+".pat=? AND ", w.pat)
+		w.b.add("1=COALESCE((SELECT 1 FROM "+table+" "+x+" WHERE "+x+".part=0 AND "+x+".rid="+w.row+".rid AND "+x+".pat=? AND ", w.pat)
 		w.equalTo(x+".param", params)
-		return x, " LIMIT 1)"
+		return x, " LIMIT 1),0)"
 	}
 	if w.inside {
 		w.b.add(w.row+".rid IN (SELECT "+x+".rid FROM "+table+" "+x+" WHERE "+x+".part=0 AND "+x+".pat=? AND ", w.pat)

@@ -38,23 +38,27 @@ func (t *writing) send(ctx context.Context, sql string, args []any) (pgx.BatchRe
 	before, queued := batch.Len()-1-len(t.sql), t.sql
 	t.queued, t.sql, t.begun = pgx.Batch{}, nil, true
 	results := t.conn.SendBatch(ctx, &batch)
-	if err := outcomes(results, before, queued); err != nil {
+	if err := t.outcomes(results, before, queued); err != nil {
 		return nil, errors.Join(err, results.Close())
 	}
 	return results, nil
 }
 
-// outcomes reads the results of what stands before and of queued statements, and says which one failed.
-func outcomes(results pgx.BatchResults, before int, queued []string) error {
-	for range before {
-		if _, err := results.Exec(); err != nil {
-			return err
+// outcomes reads the results of what stands before and of queued statements, and says which one failed. A statement
+// that cannot be prepared fails the whole batch before any of it runs, and names itself.
+func (t *writing) outcomes(results pgx.BatchResults, before int, queued []string) error {
+	for i := range before + len(queued) {
+		_, err := results.Exec()
+		if err == nil {
+			continue
 		}
-	}
-	for _, sql := range queued {
-		if _, err := results.Exec(); err != nil {
-			return errors.Join(err, &store.QueueFailed{Statement: sql})
+		var preparing pgx.ErrPreprocessingBatch
+		for j, sql := range queued {
+			if errors.As(err, &preparing) && t.e.number(sql) == preparing.SQL() || !errors.As(err, &preparing) && i == before+j {
+				return errors.Join(err, &store.QueueFailed{Statement: sql})
+			}
 		}
+		return err
 	}
 	return nil
 }
@@ -85,7 +89,7 @@ func (t *writing) Exec(ctx context.Context, sql string, args ...any) (int64, err
 func (t *writing) commit(ctx context.Context) error {
 	if !t.begun {
 		results := t.conn.SendBatch(ctx, &t.queued)
-		return errors.Join(outcomes(results, 0, t.sql), results.Close())
+		return errors.Join(t.outcomes(results, 0, t.sql), results.Close())
 	}
 	results, err := t.send(ctx, "COMMIT", nil)
 	if err != nil {
