@@ -22,8 +22,8 @@ import (
 const benchHelp = `trellis bench: measure against the bare database
 
 Usage:
-  trellis bench [--stores sqlite,postgres] [--patients N] [--clients N] [--seconds S] [--growth A,B] [--postgres DSN] [--json]
-                [--profile DIR]
+  trellis bench [--stores sqlite,postgres] [--patients N] [--clients N] [--seconds S] [--growth A,B] [--full] [--data DIR]
+                [--postgres DSN] [--json] [--profile DIR]
 
 Every figure stands beside that of a bare baseline, measured in turns with it in the same run: the same bytes from
 the same database, through net/http where Trellis answers over HTTP, with no FHIR, no token, no consent and no audit.
@@ -34,6 +34,8 @@ ends the run.
   create, transaction   against the driver alone inserting the same rows, one durable transaction each
   consent, audit   on against off; off exists in this command only
 
+  tenant-wide and chained searches, $export, loads   by themselves; growth tells what size does to searches
+
 It makes synthetic patients of its own, in a temporary folder and in a private PostgreSQL cluster from the system's
 binaries, and removes them. Progress goes to standard error, a table to standard output.
 
@@ -42,7 +44,9 @@ Flags:
   --patients N      patients, each with about 35 resources (default 400)
   --clients N       concurrent clients (default 32)
   --seconds S       load on each side of a comparison (default 2)
-  --growth A,B      compare the search's p50 at these numbers of patients (default 100,400; empty for none)
+  --growth A,B      compare the searches' p50 at these numbers of patients (default 100,400; empty for none)
+  --full            growth at 1000, 4000, 16000 and 64000 patients: takes an hour and 5 GB of disk
+  --data DIR        also load this folder of FHIR Bundles into an empty store: resources/s and bytes per resource
   --postgres DSN    use this server, in a schema made for the run and dropped after it
   --json            write the rows as JSON
   --profile DIR     write a CPU profile of each phase to DIR
@@ -50,15 +54,16 @@ Flags:
 Examples:
   trellis bench
   trellis bench --stores sqlite --seconds 10 --patients 2000 --growth 1000,4000
+  trellis bench --stores sqlite --growth "" --data ./bundles
   trellis bench --stores postgres --postgres "postgres://trellis@127.0.0.1:5432/bench?sslmode=disable" --json
 `
 
 // benchFlags is the command line.
 type benchFlags struct {
-	stores, growth, postgres, profile string
-	patients, clients                 int
-	seconds                           float64
-	json                              bool
+	stores, growth, postgres, profile, data string
+	patients, clients                       int
+	seconds                                 float64
+	json, full                              bool
 }
 
 func runBench(args []string, stdout, stderr io.Writer) int {
@@ -74,6 +79,8 @@ func runBench(args []string, stdout, stderr io.Writer) int {
 	fs.IntVar(&f.clients, "clients", 32, "")
 	fs.Float64Var(&f.seconds, "seconds", 2, "")
 	fs.BoolVar(&f.json, "json", false, "")
+	fs.BoolVar(&f.full, "full", false, "")
+	fs.StringVar(&f.data, "data", "", "")
 	if code, done := parseFlags(fs, args, stdout, benchHelp); done {
 		return code
 	}
@@ -110,6 +117,9 @@ func (f benchFlags) bench(stderr io.Writer) (bench, error) {
 			return b, fmt.Errorf("--stores: no store %q", name)
 		}
 	}
+	if f.full {
+		f.growth = "1000,4000,16000,64000"
+	}
 	if f.growth == "" {
 		return b, nil
 	}
@@ -136,19 +146,22 @@ func (f benchFlags) run(ctx context.Context, b bench) (rows []measurement, err e
 		}
 	}
 	for _, name := range strings.Split(f.stores, ",") {
-		s := &storeBench{bench: b, name: name, where: location{data: filepath.Join(dir, name)}}
-		if err := os.MkdirAll(s.where.data, 0o700); err != nil {
-			return nil, err
+		for i, part := range (&storeBench{bench: b}).parts(f.data) {
+			s := &storeBench{bench: b, name: name, where: location{data: filepath.Join(dir, name, strconv.Itoa(i))}}
+			s.part = part(s)
+			if err := os.MkdirAll(s.where.data, 0o700); err != nil {
+				return nil, err
+			}
+			if name == "postgres" {
+				err = f.onPostgres(ctx, s)
+			} else {
+				err = s.run(ctx)
+			}
+			if err != nil {
+				return nil, err
+			}
+			rows = append(rows, s.rows...)
 		}
-		if name == "postgres" {
-			err = f.onPostgres(ctx, s)
-		} else {
-			err = s.run(ctx)
-		}
-		if err != nil {
-			return nil, err
-		}
-		rows = append(rows, s.rows...)
 	}
 	fmt.Fprintln(b.stderr, "mapping engine")
 	row, err := mappingRow(b.seconds)

@@ -138,12 +138,28 @@ func (b *population) patient(ctx context.Context, patient int) error {
 	return b.write(ctx, benchOTP, program)
 }
 
+// sign is a kind of vital sign.
+type sign struct {
+	code, display, unit string
+	value               float64
+}
+
+func benchSigns() []sign {
+	return []sign{{"8867-4", "Heart rate", "/min", 71}, {"9279-1", "Respiratory rate", "/min", 14}, {"8310-5", "Body temperature", "Cel", 36.7}, {"29463-7", "Body weight", "kg", 80.5}}
+}
+
+// benchCodes are the LOINC codes of the Observations.
+func benchCodes() []string {
+	var out []string
+	for _, s := range benchSigns() {
+		out = append(out, s.code)
+	}
+	return out
+}
+
 // benchObservation is a vital sign, about as large as those of public synthetic data.
 func benchObservation(id, patient, encounter string, at time.Time, n int) map[string]any {
-	sign := []struct {
-		code, display, unit string
-		value               float64
-	}{{"8867-4", "Heart rate", "/min", 71}, {"9279-1", "Respiratory rate", "/min", 14}, {"8310-5", "Body temperature", "Cel", 36.7}, {"29463-7", "Body weight", "kg", 80.5}}[n%4]
+	sign := benchSigns()[n%len(benchSigns())]
 	doc := map[string]any{"resourceType": "Observation", "status": "final",
 		"category": []any{map[string]any{"coding": []any{map[string]any{"system": "http://terminology.hl7.org/CodeSystem/observation-category", "code": "vital-signs", "display": "Vital signs"}}}},
 		"code":     map[string]any{"coding": []any{map[string]any{"system": fhir.SystemLOINC, "code": sign.code, "display": sign.display}}, "text": sign.display},
@@ -210,7 +226,7 @@ func (b *population) newObservation(patients int, random *rand.Rand) ([]byte, er
 	return json.Marshal(benchObservation("", patientID(patient), encounterID(patient, random.IntN(benchEncounters)), at, random.IntN(100)))
 }
 
-// newTransaction is a Bundle that creates ten.
+// newTransaction is a Bundle that creates some.
 func (b *population) newTransaction(patients int, random *rand.Rand) ([]byte, error) {
 	var out bytes.Buffer
 	out.WriteString(`{"resourceType":"Bundle","type":"transaction","entry":[`)
@@ -229,4 +245,4 @@ func (b *population) newTransaction(patients int, random *rand.Rand) ([]byte, er
 }
 
 // benchEntries is how many resources the measured transaction creates.
-const benchEntries = 10
+const benchEntries = 20

@@ -153,7 +153,11 @@ func (p *plan) statement(b *statement, after *Position, limit int) error {
 	if p.inCompartment() {
 		b.add("patient_state st LEFT JOIN ")
 	}
-	b.add("(SELECT * FROM (SELECT r.rid,r.type_no,r.id,r.ver,r.upd,r.seg,r.pat,r.npat,r.lo,r.hi,r.seq")
+	rid := "r.rid"
+	if p.driver != nil {
+		rid = "x.rid" // the same, and the index stands in its order
+	}
+	b.add("(SELECT * FROM (SELECT " + rid + " AS rid,r.type_no,r.id,r.ver,r.upd,r.seg,r.pat,r.npat,r.lo,r.hi,r.seq")
 	for i, k := range p.order {
 		b.add(","+k.column+" AS k"+strconv.Itoa(i), k.columnArgs...)
 	}
