@@ -33,23 +33,24 @@ type leafJob struct {
 // maxLeafGroup is the most callers one pack carries.
 const maxLeafGroup = 512
 
-// gatherFor is how long a group waits for those who were in the last one: they come back with their next request
-// at about the same time, and would otherwise wait for a commit that carries one of them.
-const gatherFor = 250 * time.Microsecond
+// gatherFor is how long a group waits for as many as there were in groups before it: they come back with their next
+// requests at about the same time, and would otherwise wait for a commit that carries a few of them. Who is alone
+// waits for nobody.
+const gatherFor = 500 * time.Microsecond
 
 // appendLeaves groups concurrent appends into one row of one transaction: throughput comes from the group,
 // never from writing later.
 func (s *Store) appendLeaves() {
 	defer s.closed.Done()
-	last := 1
+	crowd := 1 // how large groups have been of late
 	for {
 		select {
 		case <-s.closing:
 			return
 		case first := <-s.appends:
-			jobs := s.gather(first, last)
+			jobs := s.gather(first, crowd)
 			s.commitLeaves(jobs)
-			last = len(jobs)
+			crowd = max(len(jobs), crowd*7/8)
 		}
 	}
 }
