@@ -67,7 +67,7 @@ func Run(t *testing.T, open Open) {
 		{"dates", testDates}, {"paging", testPaging}, {"sort", testSort}, {"includes", testIncludes},
 		{"filter", testFilter}, {"grants", testGrants}, {"hidden rows cost no page", testHiddenRows},
 		{"several patients", testSeveralPatients}, {"moved", testMoved},
-		{"features", testFeatures}, {"orders", testOrders}, {"following", testFollowing}, {"random", testRandom},
+		{"features", testFeatures}, {"orders", testOrders}, {"following", testFollowing}, {"random", testRandom}, {"same instant", testSameInstant},
 		{"secrets", testSecrets}, {"atomic", testAtomic},
 	} {
 		t.Run(c.name, func(t *testing.T) { t.Parallel(); c.test(t, open) })
