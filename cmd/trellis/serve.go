@@ -281,19 +281,20 @@ func newSequencer(ctx context.Context, s *store.Store, logger *slog.Logger) (*au
 	if err != nil {
 		return nil, "", err
 	}
-	if !found {
+	public, _, err := s.Setting(ctx, "audit.public")
+	if err != nil {
+		return nil, "", err
+	}
+	if !found { // another replica may be about to make one too: the pair is settled as a whole
 		skey, vkey, err := audit.NewKey(auditOrigin)
 		if err != nil {
 			return nil, "", err
 		}
-		if err := errors.Join(s.PutSetting(ctx, "audit.public", []byte(vkey)), s.PutSetting(ctx, "audit.private", []byte(skey))); err != nil {
+		pair, err := s.FirstSettings(ctx, []string{"audit.private", "audit.public"}, [][]byte{[]byte(skey), []byte(vkey)})
+		if err != nil {
 			return nil, "", err
 		}
-		private = []byte(skey)
-	}
-	public, _, err := s.Setting(ctx, "audit.public")
-	if err != nil {
-		return nil, "", err
+		private, public = pair[0], pair[1]
 	}
 	signer, err := note.NewSigner(string(private))
 	if err != nil {

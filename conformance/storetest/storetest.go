@@ -7,6 +7,8 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -64,7 +66,9 @@ func Run(t *testing.T, open Open) {
 		{"versions", testVersions}, {"owner", testOwner}, {"delete", testDelete}, {"search", testSearch},
 		{"dates", testDates}, {"paging", testPaging}, {"sort", testSort}, {"includes", testIncludes},
 		{"filter", testFilter}, {"grants", testGrants}, {"hidden rows cost no page", testHiddenRows},
-		{"several patients", testSeveralPatients}, {"moved", testMoved}, {"secrets", testSecrets}, {"atomic", testAtomic},
+		{"several patients", testSeveralPatients}, {"moved", testMoved},
+		{"features", testFeatures}, {"orders", testOrders}, {"following", testFollowing}, {"random", testRandom}, {"same instant", testSameInstant},
+		{"secrets", testSecrets}, {"atomic", testAtomic},
 		{"bounded pages", testBounded}, {"jobs", testJobs},
 	} {
 		t.Run(c.name, func(t *testing.T) { t.Parallel(); c.test(t, open) })
@@ -143,6 +147,34 @@ func (b *bench) filter(org access.Organization, purpose string) access.Filter {
 	return access.Partition(access.Principal{Organization: org, Purpose: purpose}, segs)
 }
 
+// compiled is the registry queries are read by: no test of the suite changes its parameters.
+var compiled = sync.OnceValues(search.New)
+
+// query reads a search. "Patient/x/Type" searches a compartment; type "" or "*" all types.
+func (b *bench) query(typ, query string) *search.Query {
+	b.t.Helper()
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	registry, err := compiled()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	options := search.Options{Base: base}
+	if parts := strings.Split(typ, "/"); len(parts) == 3 {
+		options.Compartment, typ = fhir.Reference{Type: parts[0], ID: parts[1]}, parts[2]
+	}
+	if typ == "*" {
+		typ = ""
+	}
+	q, err := registry.ParseWith(b.ctx, typ, values, options)
+	if err != nil {
+		b.t.Fatalf("%s?%s: %v", typ, query, err)
+	}
+	return q
+}
+
 func own() access.Organization {
 	return access.Organization{ID: "own", Class: access.CoveredEntity}
 }
@@ -156,14 +188,7 @@ func (b *bench) search(f access.Filter, typ, query string) []string {
 
 func (b *bench) page(f access.Filter, typ, query string, after *store.Position) ([]string, *store.Position) {
 	b.t.Helper()
-	values, err := url.ParseQuery(query)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	q, err := Registry(b.t).Parse(typ, values, base)
-	if err != nil {
-		b.t.Fatalf("%s?%s: %v", typ, query, err)
-	}
+	q := b.query(typ, query)
 	page, err := b.s.Search(b.ctx, f, q, after)
 	if err != nil {
 		b.t.Fatalf("%s?%s: %v", typ, query, err)
@@ -197,14 +222,7 @@ func observation(id, patient, at string) string {
 // withIncludes returns the ids of a page's matches and then of what its includes add.
 func (b *bench) withIncludes(f access.Filter, typ, query string) []string {
 	b.t.Helper()
-	values, err := url.ParseQuery(query)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	q, err := Registry(b.t).Parse(typ, values, base)
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	q := b.query(typ, query)
 	page, err := b.s.Search(b.ctx, f, q, nil)
 	if err != nil {
 		b.t.Fatal(err)

@@ -160,10 +160,11 @@ func (w where) alias() string { return "x" + strconv.Itoa(w.depth) }
 func (w where) rows(table string, params Int64s, point bool) (x, end string) {
 	x = w.alias()
 	if w.inside && point {
-		// A scalar, not EXISTS: PostgreSQL would turn that into a join and give up the order of the compartment.
-		w.b.add("1=COALESCE((SELECT 1 FROM "+table+" "+x+" WHERE "+x+".part=0 AND "+x+".rid="+w.row+".rid AND "+x+".pat=? AND ", w.pat)
+		// A scalar, not EXISTS: PostgreSQL would turn that into a join and give up the order of the compartment. It is
+		// true or false, never unknown: it may stand under a NOT.
+		w.b.add("(SELECT 1 FROM "+table+" "+x+" WHERE "+x+".part=0 AND "+x+".rid="+w.row+".rid AND "+x+".pat=? AND ", w.pat)
 		w.equalTo(x+".param", params)
-		return x, " LIMIT 1),0)"
+		return x, " LIMIT 1) IS NOT NULL"
 	}
 	if w.inside {
 		w.b.add(w.row+".rid IN (SELECT "+x+".rid FROM "+table+" "+x+" WHERE "+x+".part=0 AND "+x+".pat=? AND ", w.pat)

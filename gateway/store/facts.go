@@ -168,26 +168,30 @@ func (w *writer) grantRow(g access.Grant) (grantRow, error) {
 }
 
 func (w *writer) replaceGrants(pat int64, want map[grantRow]bool) error {
-	var stale []grantRow
-	err := each(w.ctx, w.tx, "SELECT org,purpose,seg,type_no,effect,vfrom,vto,dlo,dhi FROM grants WHERE part=0 AND pat=? AND rto=?", []any{pat, int64(forever)}, func(r Rows) error {
+	stale := map[grantRow]int64{} // and when it was opened
+	err := each(w.ctx, w.tx, "SELECT org,purpose,seg,type_no,effect,vfrom,vto,dlo,dhi,rfrom FROM grants WHERE part=0 AND pat=? AND rto=?", []any{pat, int64(forever)}, func(r Rows) error {
 		var g grantRow
-		if err := r.Scan(&g.org, &g.purpose, &g.seg, &g.typeNo, &g.effect, &g.from, &g.to, &g.dlo, &g.dhi); err != nil {
+		var opened int64
+		if err := r.Scan(&g.org, &g.purpose, &g.seg, &g.typeNo, &g.effect, &g.from, &g.to, &g.dlo, &g.dhi, &opened); err != nil {
 			return err
 		}
 		if want[g] {
 			delete(want, g)
 		} else {
-			stale = append(stale, g)
+			stale[g] = opened
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	for _, g := range stale {
-		// A row opened and closed at the same instant was never in force for anyone; keeping it apart by rfrom keeps the key unique.
-		err := w.tx.Queue(w.ctx, "UPDATE grants SET rto=? WHERE part=0 AND pat=? AND org=? AND purpose=? AND seg=? AND type_no=? AND effect=? AND rto=? AND vfrom=? AND dlo=? AND dhi=?",
-			w.now, pat, g.org, g.purpose, g.seg, g.typeNo, g.effect, int64(forever), g.from, g.dlo, g.dhi)
+	for g, opened := range stale {
+		const row = " WHERE part=0 AND pat=? AND org=? AND purpose=? AND seg=? AND type_no=? AND effect=? AND rto=? AND vfrom=? AND dlo=? AND dhi=?"
+		sql, args := "UPDATE grants SET rto=?"+row, []any{w.now, pat, g.org, g.purpose, g.seg, g.typeNo, g.effect, int64(forever), g.from, g.dlo, g.dhi}
+		if opened == w.now { // never in force for anyone; the same may be opened and closed again at this instant
+			sql, args = "DELETE FROM grants"+row, args[1:]
+		}
+		err := w.tx.Queue(w.ctx, sql, args...)
 		if err != nil {
 			return err
 		}

@@ -199,6 +199,30 @@ func (s *Store) Setting(ctx context.Context, name string) (value []byte, found b
 	return value, found, err
 }
 
+// FirstSettings keeps values that belong together, under their names, unless the first of the names has one already:
+// of replicas that start at once, one settles what all of them then get.
+func (s *Store) FirstSettings(ctx context.Context, names []string, fresh [][]byte) (kept [][]byte, err error) {
+	err = s.engine.Write(ctx, func(tx Tx) error {
+		kept = make([][]byte, len(names))
+		n, err := tx.Exec(ctx, "INSERT INTO setting (name,value) VALUES (?,?) ON CONFLICT (name) DO NOTHING", names[0], fresh[0])
+		if err != nil {
+			return err
+		}
+		for i := 1; n == 1 && i < len(names); i++ {
+			if _, err := tx.Exec(ctx, "INSERT INTO setting (name,value) VALUES (?,?) ON CONFLICT (name) DO UPDATE SET value=excluded.value", names[i], fresh[i]); err != nil {
+				return err
+			}
+		}
+		for i, name := range names {
+			if _, err := one(ctx, tx, "SELECT value FROM setting WHERE name=?", []any{name}, &kept[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return kept, err
+}
+
 // PutSetting writes a named value.
 func (s *Store) PutSetting(ctx context.Context, name string, value []byte) error {
 	return s.engine.Write(ctx, func(tx Tx) error {
