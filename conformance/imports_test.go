@@ -157,6 +157,7 @@ var doors = []struct {
 	{"cel.dev/cel-go", "predicates of mapping files", []string{"mapping"}, nil},
 	{"github.com/goccy/go-yaml", "mapping files and configuration", []string{"mapping", "cmd"}, nil},
 	{"golang.org/x/mod/sumdb", "Merkle log and signed notes", []string{"gateway/audit", "gateway/store", "cmd"}, nil},
+	{"golang.org/x/sync", "waits for several and keeps the first error", []string{"cmd"}, nil},
 	{"github.com/google/uuid", "ids", []string{"auth/oauth", "mapping", "gateway", "cmd"}, nil},
 	{"github.com/prometheus/client_golang", "metrics", []string{"gateway/telemetry"}, nil},
 	{"github.com/sony/gobreaker", "breaker towards partners", []string{"gateway/exchange"}, nil},
