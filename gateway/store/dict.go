@@ -164,7 +164,11 @@ func (w *writer) committed() {
 		w.s.segments[n.No], w.s.segKeys[key] = n.Segment, n.No
 	}
 	w.s.keys.learn(w.keys, w.reserved, w.segments)
-	w.s.located.learn(w.filed)
+	for ref, pats := range w.filed {
+		if len(pats) == 1 {
+			w.s.locate(ref, pats[0])
+		}
+	}
 }
 
 // name is the text of a number, "" when unknown.

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"strings"
-	"sync"
 
 	"trellis/auth/access"
 )
@@ -117,13 +116,8 @@ func (s *Store) nowExpr(b *statement) {
 	b.add(s.dialect.NowMicros)
 }
 
-// writtenFilters keeps the SQL of filters. A filter is known by where its lists stand in memory; the entry holds
-// them, so that no other list can come to stand there. It is dropped whole when full.
-type writtenFilters struct {
-	mu sync.RWMutex
-	m  map[writtenKey]writtenFilter
-}
-
+// writtenKey tells filters apart by where their lists stand in memory. The entry holds the lists, so that no other can
+// come to stand there.
 type writtenKey struct {
 	row          string
 	org, purpose int64
@@ -137,7 +131,7 @@ type writtenFilter struct {
 	filter compiled
 }
 
-// maxWritten bounds the cache.
+// maxWritten bounds the filters whose SQL is kept.
 const maxWritten = 1000
 
 func first(list Int64s) *int64 {
@@ -145,20 +139,4 @@ func first(list Int64s) *int64 {
 		return nil
 	}
 	return &list[0]
-}
-
-func (f *writtenFilters) get(k writtenKey) (writtenFilter, bool) {
-	f.mu.RLock()
-	defer f.mu.RUnlock()
-	w, ok := f.m[k]
-	return w, ok
-}
-
-func (f *writtenFilters) put(k writtenKey, w writtenFilter) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.m == nil || len(f.m) >= maxWritten {
-		f.m = map[writtenKey]writtenFilter{}
-	}
-	f.m[k] = w
 }

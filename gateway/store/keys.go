@@ -193,37 +193,9 @@ func (s *Store) patientID(ctx context.Context, tx Tx, key int64) (string, error)
 	return id, err
 }
 
-// locations remembers which patient a resource was last found to be about. It is a hint: whoever uses it checks.
-// It is dropped whole when full.
-type locations struct {
-	mu sync.RWMutex
-	m  map[fhir.Reference]int64
-}
-
-func (l *locations) get(ref fhir.Reference) (int64, bool) {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	pat, ok := l.m[ref]
-	return pat, ok
-}
-
-// learn takes what a committed write filed under one patient.
-func (l *locations) learn(filed map[fhir.Reference][]int64) {
-	for ref, pats := range filed {
-		if len(pats) == 1 {
-			l.put(ref, pats[0])
-		}
+// locate remembers which patient a resource was found to be about. It is a hint: whoever uses it checks.
+func (s *Store) locate(ref fhir.Reference, pat int64) {
+	if known, ok := s.located.get(ref); !ok || known != pat {
+		s.located.put(ref, pat)
 	}
-}
-
-func (l *locations) put(ref fhir.Reference, pat int64) {
-	if known, ok := l.get(ref); ok && known == pat {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.m == nil || len(l.m) >= maxCachedKeys {
-		l.m = map[fhir.Reference]int64{}
-	}
-	l.m[ref] = pat
 }

@@ -122,7 +122,7 @@ func (s *Store) Lookup(ctx context.Context, f access.Filter, typ, id string, ver
 		}
 		row.Doc = row.sealed.Doc
 		if row.npat == 1 && version == 0 && t.Visible {
-			s.located.put(fhir.Reference{Type: typ, ID: id}, row.pat)
+			s.locate(fhir.Reference{Type: typ, ID: id}, row.pat)
 		}
 		t.Subject, err = s.subject(ctx, tx, row)
 		return err

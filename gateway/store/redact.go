@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"slices"
-	"sync"
 
 	"trellis/auth/access"
 	"trellis/auth/label"
@@ -18,7 +17,7 @@ func (s *Store) Hidden(ctx context.Context, f access.Filter, rows []Row) (map[fh
 		return nil, err
 	}
 	c := compiled{own: f.Own, open: f.Open, org: s.cached(dictOrg, f.Organization), purpose: s.cached(dictPurpose, f.Purpose)}
-	ask := s.followed.unknown(c, rows, s.ownRow(f), now)
+	ask := s.unknown(c, rows, s.ownRow(f), now)
 	if len(ask) == 0 {
 		return nil, nil
 	}
@@ -93,7 +92,7 @@ func (s *Store) follow(ctx context.Context, tx Tx, c compiled, ask map[fhir.Refe
 func (s *Store) asReleased(ctx context.Context, tx Tx, f access.Filter, c compiled, rows []Row, now int64) ([][]byte, error) {
 	own := s.ownRow(f)
 	hidden := map[fhir.Reference]bool{}
-	if err := s.follow(ctx, tx, c, s.followed.unknown(c, rows, own, now), hidden, now); err != nil {
+	if err := s.follow(ctx, tx, c, s.unknown(c, rows, own, now), hidden, now); err != nil {
 		return nil, err
 	}
 	out := make([][]byte, len(rows))
@@ -120,14 +119,9 @@ func Askable(ref fhir.Reference) bool {
 	return ref.Type != "Patient" && !label.Directory(ref.Type)
 }
 
-// followCache remembers references that were found to lead somewhere visible, for as long as nothing that decides
+// followKey names a reference that was found to lead somewhere visible. That holds for as long as nothing that decides
 // it has changed: the patient's epoch, and the time to which the grants in force stand. What is hidden is asked
-// anew each time. It is dropped whole when full.
-type followCache struct {
-	mu sync.RWMutex
-	m  map[followKey]followed
-}
-
+// anew each time.
 type followKey struct {
 	org, purpose, pat int64
 	ref               fhir.Reference
@@ -138,22 +132,11 @@ type followed struct{ epoch, to int64 }
 // asker is the patient of the row a reference stands in, at an epoch; pat -1 when rows of several patients ask.
 type asker struct{ pat, epoch int64 }
 
-// maxFollowed bounds the cache.
+// maxFollowed bounds the references kept.
 const maxFollowed = 200_000
 
-func (c *followCache) put(k followKey, v followed) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.m == nil || len(c.m) >= maxFollowed {
-		c.m = map[followKey]followed{}
-	}
-	c.m[k] = v
-}
-
 // unknown lists the references in rows that have to be asked about.
-func (c *followCache) unknown(by compiled, rows []Row, own func(*Row) bool, now int64) map[fhir.Reference]asker {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
+func (s *Store) unknown(by compiled, rows []Row, own func(*Row) bool, now int64) map[fhir.Reference]asker {
 	var out map[fhir.Reference]asker
 	for i := range rows {
 		r := &rows[i]
@@ -164,7 +147,7 @@ func (c *followCache) unknown(by compiled, rows []Row, own func(*Row) bool, now 
 			if !Askable(ref) {
 				continue
 			}
-			if v, ok := c.m[followKey{by.org, by.purpose, r.pat, ref}]; ok && v.epoch == r.epoch && now < v.to {
+			if v, ok := s.followed.get(followKey{by.org, by.purpose, r.pat, ref}); ok && v.epoch == r.epoch && now < v.to {
 				continue
 			}
 			if out == nil {

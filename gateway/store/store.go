@@ -18,6 +18,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"trellis/auth/label"
+	"trellis/fhir"
 	"trellis/fhir/search"
 )
 
@@ -40,11 +41,11 @@ type Store struct {
 	ids      idMaker
 	rids     rowKeys
 	keys     keyCache
-	views    viewCache
-	followed followCache
-	located  locations
+	views    *cache[viewKey, view]
+	followed *cache[followKey, followed]
+	located  *cache[fhir.Reference, int64]
 	versions versionCache
-	written  writtenFilters
+	written  *cache[writtenKey, writtenFilter]
 	zstdEnc  *zstd.Encoder
 	zstdDec  *zstd.Decoder
 
@@ -85,6 +86,8 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s := &Store{
 		engine: cfg.Engine, dialect: cfg.Engine.Dialect(), registry: cfg.Registry, base: cfg.Base, clock: cfg.Clock,
 		zstdEnc: enc, zstdDec: dec, facts: newFactCache(), keys: newKeyCache(),
+		views: newCache[viewKey, view](maxCachedViews), followed: newCache[followKey, followed](maxFollowed),
+		written: newCache[writtenKey, writtenFilter](maxWritten), located: newCache[fhir.Reference, int64](maxCachedKeys),
 		appends: make(chan *leafJob, maxLeafGroup), closing: make(chan struct{}),
 	}
 	if err := s.ids.seed(); err != nil {

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"slices"
-	"sync"
 
 	"trellis/auth/access"
 )
@@ -20,36 +19,8 @@ type view struct {
 
 type viewKey struct{ pat, org, purpose int64 }
 
-// viewCache keeps views of patients; it is dropped whole when full.
-type viewCache struct {
-	mu sync.RWMutex
-	m  map[viewKey]view
-}
-
-// maxCachedViews bounds the cache.
+// maxCachedViews bounds the views kept.
 const maxCachedViews = 100_000
-
-func (c *viewCache) get(k viewKey) (view, bool) {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	v, ok := c.m[k]
-	return v, ok
-}
-
-func (c *viewCache) put(k viewKey, v view) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.m == nil || len(c.m) >= maxCachedViews {
-		c.m = map[viewKey]view{}
-	}
-	c.m[k] = v
-}
-
-func (c *viewCache) forget(k viewKey) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.m, k)
-}
 
 // viewOf is the view of a patient at now. Segments others made since the filter are hidden, as in the filter.
 func (s *Store) viewOf(ctx context.Context, tx Tx, c compiled, pat, now int64) (view, error) {
