@@ -249,6 +249,10 @@ func TestTwoReplicas(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	// A label new to the deployment is shown by other replicas a moment later; this one is known to both before they are compared.
+	if resp, data, err := l.ask(0, "POST", "Observation", "first", []byte(`{"resourceType":"Observation","status":"preliminary","code":{"text":"x"},"subject":{"reference":"Patient/p0"}}`)); err != nil || resp.StatusCode != http.StatusCreated {
+		t.Fatalf("the first record: %v %s", err, data)
+	}
 	var wg sync.WaitGroup
 	for i := range replicaWorkers {
 		wg.Add(1)

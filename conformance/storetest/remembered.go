@@ -31,6 +31,7 @@ func scaled(small, whole int) int {
 
 // RunShared runs what needs several stores on one database. replicas is how many of them may write.
 func RunShared(t *testing.T, database Database, replicas int) {
+	t.Run("gate 6, conditional creates at once", func(t *testing.T) { t.Parallel(); testConditionalRace(t, database, replicas) })
 	for seed := range scaled(2, 12) {
 		t.Run(fmt.Sprintf("what is remembered, seed %d", seed+1), func(t *testing.T) {
 			t.Parallel()

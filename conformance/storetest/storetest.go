@@ -68,6 +68,9 @@ func Run(t *testing.T, open Open) {
 		{"filter", testFilter}, {"grants", testGrants}, {"hidden rows cost no page", testHiddenRows},
 		{"several patients", testSeveralPatients}, {"moved", testMoved},
 		{"features", testFeatures}, {"orders", testOrders}, {"following", testFollowing}, {"random", testRandom}, {"same instant", testSameInstant},
+		{"gate 1, extremes", testExtremes}, {"gate 2, long lists", testLists}, {"gate 3, many versions", testManyVersions},
+		{"gate 5, paging under writes", testPagingUnderWrites}, {"gate 10, trees", testTrees},
+
 		{"secrets", testSecrets}, {"atomic", testAtomic},
 		{"bounded pages", testBounded}, {"jobs", testJobs},
 	} {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io/fs"
 	"strconv"
@@ -18,10 +19,16 @@ var migrationFiles embed.FS
 // a hash. A released file that changed is refused.
 func migrate(ctx context.Context, e Engine) error {
 	d := e.Dialect()
-	err := e.Write(ctx, func(tx Tx) error {
-		_, err := tx.Exec(ctx, expand("CREATE TABLE IF NOT EXISTS migration (no BIGINT NOT NULL PRIMARY KEY, name {{text}} NOT NULL, hash {{text}} NOT NULL)", d))
-		return err
-	})
+	var err error
+	for range maxConflicts { // PostgreSQL's IF NOT EXISTS conflicts with another replica's that has not committed yet
+		err = e.Write(ctx, func(tx Tx) error {
+			_, err := tx.Exec(ctx, expand("CREATE TABLE IF NOT EXISTS migration (no BIGINT NOT NULL PRIMARY KEY, name {{text}} NOT NULL, hash {{text}} NOT NULL)", d))
+			return err
+		})
+		if !errors.Is(err, ErrConflict) {
+			break
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("store: preparing migrations: %w", err)
 	}
