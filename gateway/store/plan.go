@@ -100,8 +100,8 @@ func (p *plan) drive() {
 // page reads matches after a position, at most limit. In a compartment the statement says for which epoch of the
 // patient it holds; when that has passed it is made anew.
 func (p *plan) page(after *Position, limit int) ([]Row, error) {
-	for range maxConflicts {
-		if err := p.look(); err != nil {
+	for try := range maxConflicts {
+		if err := p.look(try); err != nil {
 			return nil, err
 		}
 		b := &statement{}
@@ -125,13 +125,18 @@ func (p *plan) page(after *Position, limit int) ([]Row, error) {
 
 func (p *plan) viewKey() viewKey { return viewKey{p.pat, p.filter.org, p.filter.purpose} }
 
+// maxViews is how often a compartment's view is taken anew before the query goes by the filter itself: a patient whose
+// records are being moved or deleted all the time must still be found.
+const maxViews = 2
+
 // look takes the compartment's view.
-func (p *plan) look() error {
+func (p *plan) look(try int) error {
 	if p.pat == 0 {
 		return nil
 	}
 	var err error
 	p.view, err = p.s.viewOf(p.ctx, p.tx, p.filter, p.pat, p.now)
+	p.view.exact = p.view.exact && try < maxViews
 	return err
 }
 
@@ -332,7 +337,7 @@ func (p *plan) run(b *statement) (rows []Row, current bool, err error) {
 		if err := r.Scan(dest...); err != nil {
 			return err
 		}
-		if p.inCompartment() && epoch != p.view.epoch {
+		if p.view.exact && epoch != p.view.epoch {
 			current = false
 			return nil
 		}
@@ -363,8 +368,8 @@ func (p *plan) run(b *statement) (rows []Row, current bool, err error) {
 const unknownEpoch = -1
 
 func (p *plan) count(limit int64) (int64, error) {
-	for range maxConflicts {
-		if err := p.look(); err != nil {
+	for try := range maxConflicts {
+		if err := p.look(try); err != nil {
 			return 0, err
 		}
 		b := &statement{}
@@ -388,7 +393,7 @@ func (p *plan) count(limit int64) (int64, error) {
 		if _, err := one(p.ctx, p.tx, b.String(), b.args, &n); err != nil {
 			return 0, err
 		}
-		if !p.inCompartment() {
+		if !p.view.exact {
 			return n, nil
 		}
 		if _, err := one(p.ctx, p.tx, "SELECT epoch FROM patient_state WHERE part=0 AND pat=?", []any{p.pat}, &epoch); err != nil {

@@ -25,6 +25,7 @@ type Engine struct {
 	pool     *pgxpool.Pool // look-ups by key and writes: planned once per connection
 	searches *pgxpool.Pool // searches: planned anew for each set of values
 	numbered sync.Map      // SQL with ? -> SQL with $n
+	stats    statistics
 }
 
 var _ store.Engine = (*Engine)(nil)
@@ -56,6 +57,7 @@ func Open(ctx context.Context, dsn string) (*Engine, error) {
 		e.pool.Close()
 		return nil, fmt.Errorf("postgres: connecting: %w", err)
 	}
+	e.stats.start(e.pool)
 	return e, nil
 }
 
@@ -71,6 +73,7 @@ func (e *Engine) Dialect() store.Dialect {
 
 // Close releases the pool.
 func (e *Engine) Close() error {
+	e.stats.stop()
 	e.searches.Close()
 	e.pool.Close()
 	return nil
@@ -122,7 +125,11 @@ func (e *Engine) write(ctx context.Context, fn func(store.Tx) error) error {
 	if err := fn(t); err != nil {
 		return translate(errors.Join(err, t.rollback(context.WithoutCancel(ctx))))
 	}
-	return translate(t.commit(ctx))
+	if err := t.commit(ctx); err != nil {
+		return translate(err)
+	}
+	e.stats.wrote(t.values)
+	return nil
 }
 
 func (e *Engine) transaction(ctx context.Context, opts pgx.TxOptions, fn func(store.Tx) error) error {

@@ -18,12 +18,14 @@ type writing struct {
 	queued pgx.Batch
 	sql    []string // of what is queued, as the store wrote it
 	begun  bool
+	values int64 // bound so far: how much was written, about
 }
 
 // Queue implements store.Tx.
 func (t *writing) Queue(_ context.Context, sql string, args ...any) error {
 	t.queued.Queue(t.e.number(sql), arguments(args)...)
 	t.sql = append(t.sql, sql)
+	t.values += int64(len(args))
 	return nil
 }
 
