@@ -1,9 +1,7 @@
 package store
 
 import (
-	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -247,79 +245,6 @@ func (p *plan) visible(b *statement) error {
 	return nil
 }
 
-// keyset adds (k0,k1,...,rid) > position, each key in its own direction.
-func (p *plan) keyset(b *statement, after *Position) {
-	b.add("(")
-	for i := 0; i <= len(p.order); i++ {
-		if i > 0 {
-			b.add(" OR ")
-		}
-		b.add("(")
-		for j := range i {
-			b.add("r.k"+strconv.Itoa(j)+"=? AND ", after.Keys[j])
-		}
-		column, sign, value := "r.rid", ">", any(after.Row)
-		if i < len(p.order) {
-			column, value = "r.k"+strconv.Itoa(i), after.Keys[i]
-		}
-		if p.descending(i) {
-			sign = "<"
-		}
-		b.add(column+sign+"?)", value)
-	}
-	b.add(")")
-}
-
-// descending reports the direction of the i-th key; behind the last stands the row key, which follows it.
-func (p *plan) descending(i int) bool {
-	if i < len(p.order) {
-		return p.order[i].desc
-	}
-	return len(p.order) > 0 && p.order[len(p.order)-1].desc
-}
-
-func (p *plan) orderText() string {
-	out := ""
-	for i := range p.order {
-		out += "r.k" + strconv.Itoa(i)
-		if p.descending(i) {
-			out += " DESC"
-		}
-		out += ","
-	}
-	out += "r.rid"
-	if p.descending(len(p.order)) {
-		out += " DESC"
-	}
-	return out
-}
-
-// compare is the order of rows in Go: joins promise none.
-func (p *plan) compare(a, b Row) int {
-	for i := range p.order {
-		c := 0
-		switch x := a.sortKeys[i].(type) {
-		case int64:
-			y, _ := b.sortKeys[i].(int64)
-			c = cmp.Compare(x, y)
-		case string:
-			y, _ := b.sortKeys[i].(string)
-			c = cmp.Compare(x, y)
-		}
-		if c != 0 {
-			return direction(c, p.descending(i))
-		}
-	}
-	return direction(cmp.Compare(a.rid, b.rid), p.descending(len(p.order)))
-}
-
-func direction(c int, desc bool) int {
-	if desc {
-		return -c
-	}
-	return c
-}
-
 // run reads the statement's rows. current is false when the compartment has moved on since its view was taken.
 func (p *plan) run(b *statement) (rows []Row, current bool, err error) {
 	current = true
@@ -405,38 +330,4 @@ func (p *plan) count(limit int64) (int64, error) {
 		p.s.views.forget(p.viewKey())
 	}
 	return 0, ErrBusy
-}
-
-// maxScanned bounds how many bodies one query may read to find words in them.
-const maxScanned = 5000
-
-// scanBodies narrows the query to the visible rows whose bodies hold what is asked for.
-func (p *plan) scanBodies() error {
-	scans := p.scan
-	p.scan = nil
-	order := p.order
-	p.order = nil
-	rows, err := p.page(nil, maxScanned+1)
-	p.scan, p.order = scans, order
-	if err != nil {
-		return err
-	}
-	if len(rows) > maxScanned {
-		return fhir.NewProblem(fhir.TooLarge, "too-costly", fmt.Sprintf("search parameter %s: reads the records themselves; narrow the search with another parameter, such as patient", scans[0].Param))
-	}
-	docs, err := p.s.asReleased(p.ctx, p.tx, p.caller, p.filter, rows, p.now)
-	if err != nil {
-		return err
-	}
-	p.found = Int64s{}
-	for i, r := range rows {
-		holds := true
-		for _, scan := range scans {
-			holds = holds && scan.Holds(docs[i])
-		}
-		if holds {
-			p.found = append(p.found, r.rid)
-		}
-	}
-	return nil
 }

@@ -7,14 +7,14 @@ import (
 	"trellis/auth/access"
 )
 
-// view is what a filter comes to for one patient: the segments whose records of that patient the caller may
-// see. It is computed from the same grants the filter's SQL asks, and holds for one epoch of the patient.
-// Where grants distinguish types or clinical periods it is not exact, and the SQL decides row by row.
+// view is what grants say of one patient's segments to one organisation and purpose. It is computed from the same
+// grants the filter's SQL asks, and holds for one epoch of the patient. Where grants distinguish types or clinical
+// periods it is not exact, and the SQL decides row by row.
 type view struct {
 	epoch    int64
-	exact    bool // no grant in force distinguishes types or periods, and no record of several patients is filed here
-	segments Int64s
-	from, to int64 // the time it holds for: from <= now < to
+	exact    bool   // no grant in force distinguishes types or periods, and no record of several patients is filed here
+	segments Int64s // sorted: a permitted segment's number, a denied one's with a minus
+	from, to int64  // the time it holds for: from <= now < to
 }
 
 type viewKey struct{ pat, org, purpose int64 }
@@ -39,8 +39,7 @@ func (s *Store) viewOf(ctx context.Context, tx Tx, c compiled, pat, now int64) (
 // grantedSegment is a segment with what grants in force say of it.
 type grantedSegment struct{ permitted, denied bool }
 
-// readView reads a patient's grants. The segments it keeps are those grants speak of; visible segments are put
-// together with a filter's own and open ones by segmentsFor.
+// readView reads a patient's grants; segmentsFor puts them together with a filter's own and open segments.
 func (s *Store) readView(ctx context.Context, tx Tx, k viewKey, now int64) (view, error) {
 	v := view{exact: true, from: now, to: forever}
 	var also int64
