@@ -1,6 +1,7 @@
 package store
 
 import (
+	"maps"
 	"slices"
 
 	"trellis/fhir"
@@ -32,8 +33,8 @@ func (w *writer) lockHeads(changes []Change) error {
 			byType[c.Type] = append(byType[c.Type], c.ID)
 		}
 	}
-	for typ, ids := range byType {
-		if err := w.readHeads(typ, ids); err != nil {
+	for _, typ := range slices.Sorted(maps.Keys(byType)) { // one order for all: no deadlocks between transactions
+		if err := w.readHeads(typ, byType[typ]); err != nil {
 			return err
 		}
 	}
@@ -81,7 +82,7 @@ func (w *writer) readHeads(typ string, ids Strings) error {
 	if len(ids) == 1 {
 		sql, args = sql+"id=?", append(args, ids[0])
 	} else {
-		slices.Sort(ids) // one order for all: no deadlocks between transactions
+		slices.Sort(ids) // and here
 		sql, args = sql+w.s.dialect.In("id")+" ORDER BY id", append(args, ids)
 	}
 	if w.s.dialect.Name == "postgres" {
