@@ -2,12 +2,17 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"trellis/auth/oauth"
 )
@@ -109,4 +114,48 @@ func TestIngestInParts(t *testing.T) {
 			t.Errorf("%d Conditions of the patient: %v", len(refs), refs)
 		}
 	})
+}
+
+// roundTrip answers requests without a network, so that the pauses between attempts cost no time.
+type roundTrip func(*http.Request) *http.Response
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r), nil }
+
+// TestIngestStopsAtABusyServer: a server that stays busy says nothing about the records. None counts as refused, none
+// gets a receipt, a collection is not taken apart, and the next run sends them.
+func TestIngestStopsAtABusyServer(t *testing.T) {
+	key, _, err := oauth.NewKey("c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "set.json")
+	set := bundleOf("collection", `{"resource":{"resourceType":"Organization","id":"B1","name":"One"}}`, `{"resource":{"resourceType":"Organization","id":"B2","name":"Two"}}`)
+	if err := os.WriteFile(file, set, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, status := range []int{http.StatusServiceUnavailable, http.StatusTooManyRequests} {
+		synctest.Test(t, func(t *testing.T) {
+			sent := 0
+			client := &http.Client{Transport: roundTrip(func(r *http.Request) *http.Response {
+				answer := &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Request: r}
+				body := `{"access_token":"t","token_type":"bearer","expires_in":300}`
+				if r.URL.Path == "/fhir" {
+					sent++
+					answer.StatusCode, body = status, `{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"throttled","diagnostics":"busy"}]}`
+				}
+				answer.Body = io.NopCloser(strings.NewReader(body))
+				return answer
+			})}
+			var said, receipts bytes.Buffer
+			in := &fhirIngestion{receipts: "-", stdout: &receipts, stderr: &said, remote: &remote{server: "https://gateway.example", http: client,
+				tokens: &oauth.TokenSource{HTTP: client, TokenURL: "https://gateway.example/token", ClientID: "c", Key: key, Now: time.Now}}}
+			err := in.run(context.Background(), []string{file})
+			if err == nil || !strings.Contains(err.Error(), "run the same command again") {
+				t.Errorf("%d: %v", status, err)
+			}
+			if in.refused != 0 || receipts.Len() != 0 || sent != sendAttempts {
+				t.Errorf("%d: %d refused, sent %d times, receipts %q", status, in.refused, sent, receipts.String())
+			}
+		})
+	}
 }

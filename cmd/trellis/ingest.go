@@ -11,12 +11,12 @@ import (
 	"fmt"
 	"io"
 	"mime/multipart"
+	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 )
 
 const ingestHelp = `trellis ingest: send records to a server
@@ -139,7 +139,9 @@ func (in *ingestion) run(ctx context.Context, files []string) (refused int, err 
 	if err != nil {
 		return 0, err
 	}
-	done, keep, err := in.openReceipts()
+	done, keep, err := openReceipts(in.receipts, func(line receiptLine) (string, bool) {
+		return line.SHA256, line.Pack == in.pack && line.Status/100 == 2
+	})
 	if err != nil {
 		return 0, err
 	}
@@ -156,7 +158,7 @@ func (in *ingestion) run(ctx context.Context, files []string) (refused int, err 
 			if line.Status/100 != 2 {
 				refused++
 			}
-			if err := in.keep(line, keep); err != nil {
+			if err := keepReceipt(line, in.stdout, keep); err != nil {
 				return refused, err
 			}
 		}
@@ -165,65 +167,19 @@ func (in *ingestion) run(ctx context.Context, files []string) (refused int, err 
 	return refused, nil
 }
 
-// ingestAttempts bounds retries of a server that is starting or busy.
-const ingestAttempts = 5
-
 func (in *ingestion) send(ctx context.Context, r batchRecord) (receiptLine, error) {
 	line := receiptLine{SHA256: r.hash, Pack: in.pack}
-	for attempt := 1; ; attempt++ {
-		a, err := in.remote.do(ctx, "POST", "/intake/"+in.pack, r.contentType, r.body)
-		var refused *errRefused
-		switch {
-		case err == nil:
-			line.Status, line.Receipt = a.status, a.body
-			return line, nil
-		case errors.As(err, &refused) && refused.status != 503 && refused.status != 429:
-			line.Status, line.Error = refused.status, refused.text
-			return line, nil
-		case attempt == ingestAttempts || ctx.Err() != nil:
-			return line, fmt.Errorf("giving up; run the same command again to go on: %w", err)
-		}
-		select {
-		case <-time.After(time.Duration(attempt) * 300 * time.Millisecond):
-		case <-ctx.Done():
-		}
+	a, err := in.remote.sendPatiently(ctx, "POST", "/intake/"+in.pack, r.body, http.Header{"Content-Type": {r.contentType}})
+	var refused *errRefused
+	switch {
+	case err == nil:
+		line.Status, line.Receipt = a.status, a.body
+	case errors.As(err, &refused) && !refused.busy():
+		line.Status, line.Error = refused.status, refused.text
+	default:
+		return line, err
 	}
-}
-
-func (in *ingestion) keep(line receiptLine, keep *os.File) error {
-	text, err := json.Marshal(line)
-	if err != nil {
-		return err
-	}
-	text = append(text, '\n')
-	if _, err := in.stdout.Write(text); err != nil {
-		return err
-	}
-	if keep == nil {
-		return nil
-	}
-	_, err = keep.Write(text)
-	return err
-}
-
-// openReceipts reads which records are already in and opens the file for more.
-func (in *ingestion) openReceipts() (done map[string]bool, keep *os.File, err error) {
-	done = map[string]bool{}
-	if in.receipts == "-" {
-		return done, nil, nil
-	}
-	data, err := os.ReadFile(in.receipts)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, nil, err
-	}
-	for _, text := range bytes.Split(data, []byte("\n")) {
-		var line receiptLine
-		if json.Unmarshal(text, &line) == nil && line.Pack == in.pack && line.Status/100 == 2 {
-			done[line.SHA256] = true
-		}
-	}
-	keep, err = os.OpenFile(in.receipts, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-	return done, keep, err
+	return line, nil
 }
 
 // records splits files into requests.

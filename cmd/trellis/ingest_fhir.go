@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -122,22 +121,10 @@ func sourcesFirst(files []string) []string {
 }
 
 // open reads which units are in already and opens the receipts for more.
-func (in *fhirIngestion) open() error {
-	in.done = map[string]bool{}
-	if in.receipts == "-" {
-		return nil
-	}
-	data, err := os.ReadFile(in.receipts)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	for _, text := range bytes.Split(data, []byte("\n")) {
-		var line fhirReceipt
-		if json.Unmarshal(text, &line) == nil && line.Status/100 == 2 && line.Refused == 0 {
-			in.done[line.SHA256] = true
-		}
-	}
-	in.kept, err = os.OpenFile(in.receipts, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+func (in *fhirIngestion) open() (err error) {
+	in.done, in.kept, err = openReceipts(in.receipts, func(line fhirReceipt) (string, bool) {
+		return line.SHA256, line.Status/100 == 2 && line.Refused == 0
+	})
 	return err
 }
 
@@ -263,10 +250,8 @@ func (in *fhirIngestion) sendWhole(ctx context.Context, u unit, body []byte) err
 	case err == nil:
 		in.stored += len(u.entries)
 		return in.keep(fhirReceipt{SHA256: hash, File: u.file, Records: u.records(), Status: a.status, Stored: len(u.entries)})
-	case !errors.As(err, &refused):
-		return err
-	case refused.status == http.StatusUnauthorized:
-		return err
+	case !errors.As(err, &refused) || refused.busy() || refused.status == http.StatusUnauthorized:
+		return err // says nothing about the records
 	case len(u.entries) > 1 && (u.loose || refused.status == http.StatusRequestEntityTooLarge):
 		return in.parts(ctx, u, (len(u.entries)+1)/2) // until it is plain which of them are refused
 	}
@@ -300,25 +285,10 @@ func (in *fhirIngestion) settled(u unit, hash string, a answer) error {
 	return in.keep(line)
 }
 
-// post sends a Bundle, again and again while the server is starting or busy. The key makes sure that what the server did
-// and could not tell is not done twice.
+// post sends a Bundle. The key makes sure that what the server did and could not tell is not done twice when it is sent
+// again.
 func (in *fhirIngestion) post(ctx context.Context, body []byte, key string) (answer, error) {
-	for attempt := 1; ; attempt++ {
-		a, err := in.remote.send(ctx, "POST", "/fhir", body, http.Header{"Content-Type": {"application/fhir+json"}, "Idempotency-Key": {key}, "Prefer": {"return=minimal"}})
-		var refused *errRefused
-		switch {
-		case err == nil:
-			return a, nil
-		case errors.As(err, &refused) && refused.status != http.StatusServiceUnavailable && refused.status != http.StatusTooManyRequests:
-			return a, err
-		case attempt == ingestAttempts || ctx.Err() != nil:
-			return a, fmt.Errorf("giving up; run the same command again to go on: %w", err)
-		}
-		select {
-		case <-time.After(time.Duration(attempt) * 300 * time.Millisecond):
-		case <-ctx.Done():
-		}
-	}
+	return in.remote.sendPatiently(ctx, "POST", "/fhir", body, http.Header{"Content-Type": {"application/fhir+json"}, "Idempotency-Key": {key}, "Prefer": {"return=minimal"}})
 }
 
 // refuse reports a unit that is not in.
@@ -338,19 +308,7 @@ func (u unit) records() string {
 }
 
 func (in *fhirIngestion) keep(line fhirReceipt) error {
-	text, err := json.Marshal(line)
-	if err != nil {
-		return err
-	}
-	text = append(text, '\n')
-	if _, err := in.stdout.Write(text); err != nil {
-		return err
-	}
-	if in.kept == nil {
-		return nil
-	}
-	_, err = in.kept.Write(text)
-	return err
+	return keepReceipt(line, in.stdout, in.kept)
 }
 
 // advance shows how many bytes are behind us.

@@ -88,6 +88,11 @@ func (e *errRefused) Error() string {
 	return fmt.Sprintf("the server answered %d: %s", e.status, e.text)
 }
 
+// busy says that the same request may do better later.
+func (e *errRefused) busy() bool {
+	return e.status == http.StatusServiceUnavailable || e.status == http.StatusTooManyRequests
+}
+
 // do sends a request with a token; an answer outside 2xx is *errRefused.
 func (r *remote) do(ctx context.Context, method, path, contentType string, body []byte) (answer, error) {
 	header := http.Header{}
@@ -122,6 +127,28 @@ func (r *remote) send(ctx context.Context, method, path string, body []byte, hea
 		return out, &errRefused{resp.StatusCode, outcomeText(data)}
 	}
 	return out, nil
+}
+
+// sendAttempts bounds retries of a server that is starting or busy.
+const sendAttempts = 5
+
+// sendPatiently is send, again and again while the server is starting or busy. What the server refuses for good comes
+// back as it is; an error that outlasts the attempts says that the command can be run again.
+func (r *remote) sendPatiently(ctx context.Context, method, path string, body []byte, header http.Header) (answer, error) {
+	for attempt := 1; ; attempt++ {
+		a, err := r.send(ctx, method, path, body, header)
+		var refused *errRefused
+		switch {
+		case err == nil || (errors.As(err, &refused) && !refused.busy()):
+			return a, err
+		case attempt == sendAttempts || ctx.Err() != nil:
+			return a, fmt.Errorf("giving up; run the same command again to go on: %w", err)
+		}
+		select {
+		case <-time.After(time.Duration(attempt) * 300 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
 }
 
 // outcomeText is what an OperationOutcome says, one line.
