@@ -64,11 +64,7 @@ func plainName(name string) string {
 
 // postedExport adds the parameters of a Parameters body.
 func (k *call) postedExport(values url.Values) error {
-	data, err := k.body()
-	if err != nil {
-		return err
-	}
-	res, err := k.s.Parser.Parse(data)
+	res, err := k.parsedBody()
 	if err != nil {
 		return err
 	}

@@ -16,11 +16,7 @@ func (k *call) bundle() error {
 	if err := k.knownParameters("_format", "_pretty"); err != nil {
 		return err
 	}
-	data, err := k.body()
-	if err != nil {
-		return err
-	}
-	res, err := k.s.Parser.Parse(data)
+	res, err := k.parsedBody()
 	if err != nil {
 		return err
 	}

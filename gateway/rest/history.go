@@ -1,7 +1,6 @@
 package rest
 
 import (
-	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -50,12 +49,7 @@ func (k *call) history() error {
 		asked.Set("_cursor", cursor)
 		set.Links = append(set.Links, release.Link{Relation: "next", URL: k.self(asked)})
 	}
-	released, err := k.s.Gate.Bundle(k.ctx, k.req, set)
-	if err != nil {
-		return err
-	}
-	k.respond(http.StatusOK, released)
-	return nil
+	return k.respondBundle(set)
 }
 
 // historyParameters reads what a history may be narrowed to. asked is the same in one canonical form.

@@ -1,8 +1,6 @@
 package rest
 
 import (
-	"net/http"
-
 	"github.com/google/uuid"
 
 	"trellis/auth/smart"
@@ -44,10 +42,5 @@ func (k *call) document() error {
 	if err := k.refer(&set, reach); err != nil {
 		return err
 	}
-	released, err := k.s.Gate.Bundle(k.ctx, k.req, set)
-	if err != nil {
-		return err
-	}
-	k.respond(http.StatusOK, released)
-	return nil
+	return k.respondBundle(set)
 }

@@ -1,7 +1,6 @@
 package rest
 
 import (
-	"net/http"
 	"slices"
 
 	"trellis/auth/smart"
@@ -47,12 +46,7 @@ func (k *call) everything() error {
 	if err := k.refer(&set, reach); err != nil {
 		return err
 	}
-	released, err := k.s.Gate.Bundle(k.ctx, k.req, set)
-	if err != nil {
-		return err
-	}
-	k.respond(http.StatusOK, released)
-	return nil
+	return k.respondBundle(set)
 }
 
 // visible finds the record an operation is about. One that is hidden or unknown ends the request the same way, with the

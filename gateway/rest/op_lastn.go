@@ -2,7 +2,6 @@ package rest
 
 import (
 	"mime"
-	"net/http"
 	"net/url"
 
 	"trellis/fhir"
@@ -44,12 +43,7 @@ func (k *call) lastn() error {
 		}
 	}
 	set := release.Set{Type: "searchset", Rows: groups.rows(), Links: []release.Link{{Relation: "self", URL: k.pageURL("/Observation/$lastn", q.Used)}}, Summary: q.Summary, Elements: q.Elements}
-	released, err := k.s.Gate.Bundle(k.ctx, k.req, set)
-	if err != nil {
-		return err
-	}
-	k.respond(http.StatusOK, released)
-	return nil
+	return k.respondBundle(set)
 }
 
 // lastnQuery reads max and the criteria, which are those of a search.

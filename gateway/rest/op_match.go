@@ -2,7 +2,6 @@ package rest
 
 import (
 	"cmp"
-	"net/http"
 	"slices"
 	"strings"
 
@@ -57,12 +56,7 @@ func (k *call) match() error {
 	if more {
 		set.Outcome = append(set.Outcome, fhir.Issue{Code: "incomplete", Text: "more people resemble the one described than were compared; describe them more closely"})
 	}
-	released, err := k.s.Gate.Bundle(k.ctx, k.req, set)
-	if err != nil {
-		return err
-	}
-	k.respond(http.StatusOK, released)
-	return nil
+	return k.respondBundle(set)
 }
 
 // matched reads the Patient that is looked for.

@@ -240,6 +240,16 @@ func (k *call) bytes() ([]byte, error) {
 	return data, nil
 }
 
+// respondBundle answers with a set of records as far as the gate releases it.
+func (k *call) respondBundle(set release.Set) error {
+	released, err := k.s.Gate.Bundle(k.ctx, k.req, set)
+	if err != nil {
+		return err
+	}
+	k.respond(http.StatusOK, released)
+	return nil
+}
+
 // respond writes a release to the client.
 func (k *call) respond(status int, r *release.Released) {
 	h := k.c.Writer.Header()

@@ -62,12 +62,7 @@ func (k *call) searched(typ string, compartment fhir.Reference) error {
 	if err != nil {
 		return err
 	}
-	released, err := k.s.Gate.Bundle(k.ctx, k.req, set)
-	if err != nil {
-		return err
-	}
-	k.respond(http.StatusOK, released)
-	return nil
+	return k.respondBundle(set)
 }
 
 // searchPath is the path of a search below the base.

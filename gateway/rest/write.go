@@ -15,11 +15,7 @@ func (k *call) resource(typ string) (*fhir.Resource, error) {
 	if raw, err := k.rawBinary(k.c.Param("id")); raw != nil || err != nil {
 		return raw, err
 	}
-	data, err := k.body()
-	if err != nil {
-		return nil, err
-	}
-	res, err := k.s.Parser.Parse(data)
+	res, err := k.parsedBody()
 	if err != nil {
 		return nil, err
 	}
@@ -27,6 +23,15 @@ func (k *call) resource(typ string) (*fhir.Resource, error) {
 		return nil, fhir.NewProblem(fhir.Invalid, "invalid", "the body's resourceType is not the type in the URL")
 	}
 	return res, nil
+}
+
+// parsedBody reads and checks the body as one resource of any type.
+func (k *call) parsedBody() (*fhir.Resource, error) {
+	data, err := k.body()
+	if err != nil {
+		return nil, err
+	}
+	return k.s.Parser.Parse(data)
 }
 
 // write makes one operation and answers with the resource, or with as much of it as the client prefers.
