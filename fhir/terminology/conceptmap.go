@@ -1,8 +1,6 @@
 package terminology
 
 import (
-	"strings"
-
 	"trellis/fhir"
 )
 
@@ -72,10 +70,7 @@ type Question struct {
 // Maps finds the maps that can answer: the one of a URL, or those between the value sets asked for.
 func (l *Library) Maps(url, version string, q Question) ([]*ConceptMap, error) {
 	var out []*ConceptMap
-	url, piped, _ := strings.Cut(url, "|")
-	if version == "" {
-		version = piped
-	}
+	url, version = canonical(url, version)
 	for _, m := range l.maps {
 		if (url == "" || m.URL == url && (version == "" || m.Version == version)) && (q.SourceSet == "" || m.Source == q.SourceSet) && (q.TargetSet == "" || m.Target == q.TargetSet) {
 			out = append(out, m)

@@ -84,12 +84,18 @@ func unsupported(text string) error {
 	return fhir.NewProblem(fhir.Unprocessable, "not-supported", text)
 }
 
-// System finds a code system by URL, with |version or a version apart; without one, the last.
-func (l *Library) System(url, version string) (*CodeSystem, error) {
+// canonical takes |version off a URL; a version given apart counts before it.
+func canonical(url, version string) (string, string) {
 	url, piped, _ := strings.Cut(url, "|")
 	if version == "" {
 		version = piped
 	}
+	return url, version
+}
+
+// System finds a code system by URL, with |version or a version apart; without one, the last.
+func (l *Library) System(url, version string) (*CodeSystem, error) {
+	url, version = canonical(url, version)
 	for _, cs := range l.systems[url] {
 		if version == "" || cs.Version == version {
 			return cs, nil
@@ -101,10 +107,7 @@ func (l *Library) System(url, version string) (*CodeSystem, error) {
 // Set finds a value set by URL, with |version or a version apart. The value set of all codes of a system needs no
 // resource: it is what CodeSystem.valueSet names, or the system with ?fhir_vs, or with ?fhir_vs=isa/code those below.
 func (l *Library) Set(url, version string) (*ValueSet, error) {
-	url, piped, _ := strings.Cut(url, "|")
-	if version == "" {
-		version = piped
-	}
+	url, version = canonical(url, version)
 	for _, vs := range l.sets[url] {
 		if version == "" || vs.Version == version {
 			return vs, nil

@@ -34,13 +34,9 @@ func (s *Store) Include(ctx context.Context, f access.Filter, q *search.Query, m
 		return nil, false, nil
 	}
 	err = s.engine.Search(ctx, func(tx Tx) error {
-		in := &inclusion{s: s, ctx: ctx, tx: tx, seen: map[int64]bool{}}
-		var err error
-		if in.filter, err = s.compile(ctx, tx, f); err != nil {
+		in, err := s.include(ctx, tx, f, matches)
+		if err != nil {
 			return err
-		}
-		for _, m := range matches {
-			in.seen[m.rid] = true
 		}
 		from := matches
 		for round := 0; len(from) > 0; round++ {
@@ -58,6 +54,19 @@ func (s *Store) Include(ctx context.Context, f access.Filter, q *search.Query, m
 		return nil
 	})
 	return included, truncated, err
+}
+
+// include starts from a page's rows, which are not added again.
+func (s *Store) include(ctx context.Context, tx Tx, f access.Filter, page []Row) (*inclusion, error) {
+	c, err := s.compile(ctx, tx, f)
+	if err != nil {
+		return nil, err
+	}
+	in := &inclusion{s: s, ctx: ctx, tx: tx, filter: c, seen: map[int64]bool{}}
+	for i := range page {
+		in.seen[page[i].rid] = true
+	}
+	return in, nil
 }
 
 // round follows every include from rows: all of them from the matches, those with :iterate from what was added.

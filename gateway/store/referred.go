@@ -31,13 +31,9 @@ func (s *Store) Referred(ctx context.Context, f access.Filter, rows []Row, reach
 		return nil, false, nil
 	}
 	err = s.engine.Search(ctx, func(tx Tx) error {
-		in := &inclusion{s: s, ctx: ctx, tx: tx, seen: map[int64]bool{}}
-		var err error
-		if in.filter, err = s.compile(ctx, tx, f); err != nil {
+		in, err := s.include(ctx, tx, f, rows)
+		if err != nil {
 			return err
-		}
-		for i := range rows {
-			in.seen[rows[i].rid] = true
 		}
 		pat := int64(-1) // nobody's key
 		if reach.Patient != "" {
