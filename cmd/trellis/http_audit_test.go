@@ -107,10 +107,22 @@ func (in *installation) verifyAuditLog() {
 	}
 }
 
-// breakAuditLog takes the log's table away, so that the database refuses every entry; restore brings it back.
+// breakAuditLog takes the log's table away, so that the database refuses every entry, and waits until the store refuses
+// them too: what is in its spool by then is durable. restore brings the table back.
 func (in *installation) breakAuditLog() {
 	in.t.Helper()
 	in.statement("ALTER TABLE audit_pack RENAME TO audit_pack_away")
+	log := in.gateway.store.Audit()
+	for refused := false; !refused; {
+		leaf, err := audit.NewLeaf(audit.Event{Kind: audit.Admin, At: in.clock.now()})
+		if err != nil {
+			in.t.Fatal(err)
+		}
+		refused = log.Append(in.t.Context(), leaf) != nil
+		if _, err := log.Unnumbered(in.t.Context(), 1); err == nil {
+			in.t.Fatal("a log without its table is read")
+		}
+	}
 	in.restore = func() {
 		in.restore = func() {}
 		in.statement("ALTER TABLE audit_pack_away RENAME TO audit_pack")

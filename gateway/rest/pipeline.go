@@ -83,6 +83,8 @@ func (s *Server) handle(r route) gin.HandlerFunc {
 			r.public(c)
 			return
 		}
+		s.Store.Begin()
+		defer s.Store.End()
 		k := &call{s: s, c: c, ctx: c.Request.Context()}
 		err := k.authenticate(r)
 		if err == nil {

@@ -27,30 +27,32 @@ type leafJob struct {
 // maxLeafGroup is the most callers one pack carries.
 const maxLeafGroup = 512
 
-// gatherFor is how long a group waits for as many as there were in groups before it: they come back with their next
-// requests at about the same time, and would otherwise wait for a commit that carries a few of them. Who is alone
-// waits for nobody.
-const gatherFor = 500 * time.Microsecond
+// gatherFor is how long a group waits for half of the requests in progress: while one half waits for its commit the
+// other works, and neither pays for a commit that carries a few. Who is alone waits for nobody.
+const gatherFor = time.Millisecond
+
+// Begin counts a request that may come to append a leaf. End it.
+func (s *Store) Begin() { s.serving.Add(1) }
+
+// End is the other end of Begin.
+func (s *Store) End() { s.serving.Add(-1) }
 
 // appendLeaves groups concurrent appends into one row of one transaction: throughput comes from the group,
 // never from writing later.
 func (s *Store) appendLeaves() {
 	defer s.closed.Done()
-	crowd := 1 // how large groups have been of late
 	for {
 		select {
 		case <-s.closing:
 			return
 		case first := <-s.appends:
-			jobs := s.gather(first, crowd)
-			s.commitLeaves(jobs)
-			crowd = max(len(jobs), crowd*7/8)
+			s.commitLeaves(s.gather(first))
 		}
 	}
 }
 
 // gather takes all that are waiting, and for a moment those that can be expected.
-func (s *Store) gather(first *leafJob, expected int) []*leafJob {
+func (s *Store) gather(first *leafJob) []*leafJob {
 	jobs := []*leafJob{first}
 	var late <-chan time.Time
 	for len(jobs) < maxLeafGroup {
@@ -60,7 +62,7 @@ func (s *Store) gather(first *leafJob, expected int) []*leafJob {
 			continue
 		default:
 		}
-		if len(jobs) >= expected*3/4 {
+		if 2*int64(len(jobs)) >= s.serving.Load() {
 			return jobs
 		}
 		if late == nil {
@@ -77,16 +79,23 @@ func (s *Store) gather(first *leafJob, expected int) []*leafJob {
 }
 
 func (s *Store) commitLeaves(jobs []*leafJob) {
-	var leaves []audit.Leaf
+	leaves := make([]audit.Leaf, 0, len(jobs))
 	for _, j := range jobs {
 		leaves = append(leaves, j.leaves...)
 	}
-	ctx := context.Background()
-	body := pack(leaves)
-	err := s.engine.Write(ctx, func(tx Tx) error { return s.insertPack(ctx, tx, len(leaves), body) })
+	err := s.keepLeaves(context.Background(), leaves)
 	for _, j := range jobs {
 		j.done <- err
 	}
+}
+
+// keepLeaves makes leaves durable: in the spool where there is one and what is in it can be moved on, else in the log.
+func (s *Store) keepLeaves(ctx context.Context, leaves []audit.Leaf) error {
+	if s.spool.usable() {
+		return s.spool.spool.Add(s.ids.next(), len(leaves), plainPack(leaves))
+	}
+	body := pack(leaves)
+	return s.engine.Write(ctx, func(tx Tx) error { return s.insertPack(ctx, tx, len(leaves), body) })
 }
 
 func (w *writer) insertLeaves(leaves []audit.Leaf) error {

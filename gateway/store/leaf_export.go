@@ -13,6 +13,9 @@ import (
 
 // Snapshot implements audit.ExportStore. The engine's snapshot lives in a goroutine until Close.
 func (a auditStore) Snapshot(ctx context.Context) (audit.Snapshot, error) {
+	if err := a.s.unspool(ctx); err != nil {
+		return nil, err
+	}
 	snap := &auditSnapshot{s: a.s, stop: make(chan struct{}), ended: make(chan error, 1)}
 	ready := make(chan error, 1)
 	go func() {

@@ -37,6 +37,9 @@ func (a auditStore) AcquireLease(ctx context.Context, holder string, ttl time.Du
 
 // Unnumbered implements audit.Store.
 func (a auditStore) Unnumbered(ctx context.Context, limit int) ([]audit.Leaf, error) {
+	if err := a.s.unspool(ctx); err != nil {
+		return nil, err
+	}
 	var out []audit.Leaf
 	err := a.s.engine.Read(ctx, func(tx Tx) error {
 		packs, err := a.s.openPacks(ctx, tx, limit)
@@ -89,6 +92,9 @@ func (s *Store) openPacks(ctx context.Context, tx Tx, limit int) ([]openPack, er
 
 // Number implements audit.Store.
 func (a auditStore) Number(ctx context.Context, b audit.Batch) error {
+	if err := a.s.unspool(ctx); err != nil {
+		return err
+	}
 	return a.s.write(ctx, func(w *writer) error {
 		n, err := w.tx.Exec(ctx, "UPDATE audit_lease SET fence=fence WHERE name='sequencer' AND fence=? AND expires>=?", b.Fence, w.now)
 		if err != nil {

@@ -93,20 +93,71 @@ func (s *Store) versionAt(ctx context.Context, tx Tx, seq int64) (keptVersion, e
 	if v, ok := s.versions.get(seq); ok {
 		return v, nil
 	}
-	var v keptVersion
-	var op, enc int64
-	var doc []byte
-	found, err := one(ctx, tx, "SELECT seg,at,op,enc,doc FROM body WHERE part=0 AND seq=?", []any{seq}, &v.seg, &v.at, &op, &enc, &doc)
+	v, err := s.readVersions(ctx, tx, Int64s{seq})
 	if err != nil {
-		return v, err
+		return keptVersion{}, err
 	}
-	if !found {
-		return v, errNoBody
+	s.versions.put(seq, v[seq])
+	return v[seq], nil
+}
+
+// maxKeptAtOnce is the most bodies of one page that are kept: longer lists would push out what is read again and again.
+const maxKeptAtOnce = 100
+
+// fill gives rows their bodies: those at hand, and the others with one statement.
+func (s *Store) fill(ctx context.Context, tx Tx, rows []Row) error {
+	var missing Int64s
+	for i := range rows {
+		if v, ok := s.versions.get(rows[i].seq); ok {
+			rows[i].seal(v.sealed)
+		} else {
+			missing = append(missing, rows[i].seq)
+		}
 	}
-	v.method = Method(op)
-	if v.sealed, err = s.decompress(enc, slices.Clone(doc)); err != nil {
-		return v, err
+	if len(missing) == 0 {
+		return nil
 	}
-	s.versions.put(seq, v)
-	return v, nil
+	read, err := s.readVersions(ctx, tx, missing)
+	if err != nil {
+		return err
+	}
+	for i := range rows {
+		if v, ok := read[rows[i].seq]; ok {
+			rows[i].seal(v.sealed)
+		}
+	}
+	if len(read) <= maxKeptAtOnce {
+		for seq, v := range read {
+			s.versions.put(seq, v)
+		}
+	}
+	return nil
+}
+
+// readVersions reads versions by their sequence numbers; one that is not there is an error.
+func (s *Store) readVersions(ctx context.Context, tx Tx, seqs Int64s) (map[int64]keptVersion, error) {
+	out := make(map[int64]keptVersion, len(seqs))
+	where, arg := s.dialect.In("seq"), any(seqs)
+	if len(seqs) == 1 {
+		where, arg = "seq=?", seqs[0]
+	}
+	err := each(ctx, tx, "SELECT seq,seg,at,op,enc,doc FROM body WHERE part=0 AND "+where, []any{arg}, func(r Rows) error {
+		var v keptVersion
+		var seq, op, enc int64
+		var doc []byte
+		err := r.Scan(&seq, &v.seg, &v.at, &op, &enc, &doc)
+		if err != nil {
+			return err
+		}
+		v.method = Method(op)
+		if v.sealed, err = s.decompress(enc, slices.Clone(doc)); err != nil {
+			return err
+		}
+		out[seq] = v
+		return nil
+	})
+	if err == nil && len(out) < len(seqs) {
+		err = errNoBody
+	}
+	return out, err
 }

@@ -20,7 +20,10 @@ var errPack = errors.New("store: a row of audit leaves is damaged")
 // packVersion is the first byte of a pack before compression.
 const packVersion = 1
 
-func pack(leaves []audit.Leaf) []byte {
+func pack(leaves []audit.Leaf) []byte { return s2.Encode(nil, plainPack(leaves)) }
+
+// plainPack is a pack before compression. What stands behind the first byte of another one may be added to it.
+func plainPack(leaves []audit.Leaf) []byte {
 	size := 1
 	for _, l := range leaves {
 		size += len(l.ID) + len(l.Salt) + len(l.Event) + len(l.Data) + 32
@@ -33,7 +36,7 @@ func pack(leaves []audit.Leaf) []byte {
 			plain = append(plain, field...)
 		}
 	}
-	return s2.Encode(nil, plain)
+	return plain
 }
 
 func unpack(body []byte) ([]audit.Leaf, error) {

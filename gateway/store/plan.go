@@ -29,6 +29,7 @@ type plan struct {
 	now    int64
 	found  Int64s
 	order  []sortKey
+	apart  bool // rows come without their bodies; see Store.fill
 }
 
 // sortKey is one key of the order as SQL.
@@ -140,7 +141,8 @@ func (p *plan) look(try int) error {
 
 func (p *plan) inCompartment() bool { return p.pat != 0 }
 
-// statement selects matches with their bodies. The limit stands inside, so that only bodies of the page are read.
+// statement selects matches, with their bodies unless those are read apart. The limit stands inside, so that only bodies
+// of the page are read.
 func (p *plan) statement(b *statement, after *Position, limit int) error {
 	b.add("SELECT ")
 	if p.inCompartment() {
@@ -148,7 +150,14 @@ func (p *plan) statement(b *statement, after *Position, limit int) error {
 	} else {
 		b.add("COALESCE(ps.epoch,0),")
 	}
-	b.add("r.rid,r.type_no,r.id,r.ver,r.upd,r.seg,r.pat,r.npat,r.lo,r.hi,v.enc,v.doc")
+	b.add("r.rid,r.type_no,r.id,r.ver,r.upd,r.seg,r.pat,r.npat,r.lo,r.hi")
+	body := " JOIN body v ON v.part=0 AND v.seq=r.seq"
+	if p.apart {
+		b.add(",r.seq")
+		body = ""
+	} else {
+		b.add(",v.enc,v.doc")
+	}
 	for i := range p.order {
 		b.add(",r.k" + strconv.Itoa(i))
 	}
@@ -176,10 +185,14 @@ func (p *plan) statement(b *statement, after *Position, limit int) error {
 	b.limit(p.s.dialect, int64(limit))
 	b.add(") r")
 	if p.inCompartment() {
-		b.add(" ON 1=1 LEFT JOIN body v ON v.part=0 AND v.seq=r.seq WHERE st.part=0 AND st.pat=?", p.pat)
+		b.add(" ON 1=1")
+		if body != "" {
+			b.add(" LEFT" + body) // the compartment's row is there without any
+		}
+		b.add(" WHERE st.part=0 AND st.pat=?", p.pat)
 		return nil
 	}
-	b.add(" JOIN body v ON v.part=0 AND v.seq=r.seq LEFT JOIN patient_state ps ON ps.part=0 AND ps.pat=r.pat")
+	b.add(body + " LEFT JOIN patient_state ps ON ps.part=0 AND ps.pat=r.pat")
 	return nil
 }
 
@@ -251,11 +264,16 @@ func (p *plan) run(b *statement) (rows []Row, current bool, err error) {
 	err = each(p.ctx, p.tx, b.String(), b.args, func(r Rows) error {
 		var row Row
 		var epoch int64
-		var rid, typeNo, ver, upd, seg, pat, npat, lo, hi, enc *int64
+		var rid, typeNo, ver, upd, seg, pat, npat, lo, hi, seq, enc *int64
 		var id *string
 		var doc []byte
 		row.sortKeys = make([]any, len(p.order))
-		dest := []any{&epoch, &rid, &typeNo, &id, &ver, &upd, &seg, &pat, &npat, &lo, &hi, &enc, &doc}
+		dest := []any{&epoch, &rid, &typeNo, &id, &ver, &upd, &seg, &pat, &npat, &lo, &hi}
+		if p.apart {
+			dest = append(dest, &seq)
+		} else {
+			dest = append(dest, &enc, &doc)
+		}
 		for i := range row.sortKeys {
 			dest = append(dest, &row.sortKeys[i])
 		}
@@ -278,11 +296,15 @@ func (p *plan) run(b *statement) (rows []Row, current bool, err error) {
 		if row.Type == "" {
 			row.Type = p.s.name(dictType, *typeNo)
 		}
-		var err error
-		if row.sealed, err = p.s.decompress(*enc, doc); err != nil {
-			return err
+		if p.apart {
+			row.seq = *seq
+		} else {
+			sealed, err := p.s.decompress(*enc, doc)
+			if err != nil {
+				return err
+			}
+			row.seal(sealed)
 		}
-		row.Doc = row.sealed.Doc
 		rows = append(rows, row)
 		return nil
 	})

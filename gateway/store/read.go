@@ -24,12 +24,15 @@ type Row struct {
 
 	sealed                fhir.Sealed
 	rid, pat, npat, epoch int64
+	seq                   int64 // of the version, where its body is read apart
 	period                consent.Period
 	sortKeys              []any
 }
 
 // Sealed is the stored body with its span table.
 func (r *Row) Sealed() fhir.Sealed { return r.sealed }
+
+func (r *Row) seal(s fhir.Sealed) { r.sealed, r.Doc = s, s.Doc }
 
 // Target is what Lookup found: the row when the filter lets it through, and in any case the facts a
 // decision about the id rests on. For an unknown id Exists is false and the facts are empty; the same

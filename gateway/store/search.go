@@ -20,8 +20,8 @@ type Page struct {
 	Next *Position // nil on the last page
 }
 
-// Search fills one page with one statement: criteria, visibility, order and limit together, so that
-// hidden rows cost no page and leave no trace in it.
+// Search finds one page with one statement: criteria, visibility, order and limit together, so that hidden rows cost no
+// page and leave no trace in it. Bodies that are not at hand are read with another one, by their keys.
 func (s *Store) Search(ctx context.Context, f access.Filter, q *search.Query, after *Position) (Page, error) {
 	var page Page
 	now, err := s.now(ctx)
@@ -36,16 +36,19 @@ func (s *Store) Search(ctx context.Context, f access.Filter, q *search.Query, af
 		if after != nil && len(after.Keys) != len(p.order) {
 			return errPosition
 		}
-		page.Rows, err = p.page(after, q.Count+1)
-		return err
+		p.apart = true
+		if page.Rows, err = p.page(after, q.Count+1); err != nil {
+			return err
+		}
+		if len(page.Rows) > q.Count {
+			page.Rows = page.Rows[:q.Count]
+			last := &page.Rows[len(page.Rows)-1]
+			page.Next = &Position{Keys: last.sortKeys, Row: last.rid}
+		}
+		return s.fill(ctx, tx, page.Rows)
 	})
 	if err != nil {
 		return Page{}, err
-	}
-	if len(page.Rows) > q.Count {
-		page.Rows = page.Rows[:q.Count]
-		last := page.Rows[len(page.Rows)-1]
-		page.Next = &Position{Keys: last.sortKeys, Row: last.rid}
 	}
 	return page, nil
 }

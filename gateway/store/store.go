@@ -59,9 +59,11 @@ type Store struct {
 	offset   clockOffset
 	// parameters is the change of custom search parameters the registry is at.
 	parameters atomic.Int64
+	serving    atomic.Int64 // requests in progress
 	appends    chan *leafJob
 	closing    chan struct{}
 	closed     sync.WaitGroup
+	spool      spooler
 }
 
 // Config is what Open needs.
@@ -105,6 +107,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := s.loadParameters(ctx); err != nil {
 		return nil, err
 	}
+	if err := s.openSpool(ctx); err != nil {
+		return nil, err
+	}
 	s.closed.Add(1)
 	go s.appendLeaves()
 	return s, nil
@@ -123,12 +128,12 @@ func (s *Store) settleBase(ctx context.Context) error {
 // Base is the FHIR base URL references are taken relative to.
 func (s *Store) Base() string { return s.base }
 
-// Close stops the appender and closes the engine.
+// Close stops the appender, moves what it kept into the log, and closes the engine.
 func (s *Store) Close() error {
 	close(s.closing)
 	s.closed.Wait()
 	s.zstdDec.Close()
-	return errors.Join(s.zstdEnc.Close(), s.engine.Close())
+	return errors.Join(s.unspool(context.Background()), s.zstdEnc.Close(), s.engine.Close())
 }
 
 // offsetLife is how long a measured difference between the database's clock and ours is used.

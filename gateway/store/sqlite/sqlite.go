@@ -26,12 +26,16 @@ type Engine struct {
 	done    chan struct{}
 	stop    sync.Once
 	closed  chan struct{}
+	spool   *spool // nil when another process has it
 
 	held      heldMemory
 	writerErr error // of closing the writer's connection; read after closed
 }
 
-var _ store.Engine = (*Engine)(nil)
+var (
+	_ store.Engine   = (*Engine)(nil)
+	_ store.Spooling = (*Engine)(nil)
+)
 
 // job is one caller's write waiting for the writer.
 type job struct {
@@ -63,8 +67,19 @@ func Open(ctx context.Context, file string) (*Engine, error) {
 		}
 		e.readers <- c
 	}
+	if e.spool, err = openSpool(file); err != nil {
+		return nil, errors.Join(err, writer.close(), e.closeReaders())
+	}
 	go e.write(writer)
 	return e, nil
+}
+
+// Spool implements store.Spooling.
+func (e *Engine) Spool() store.Spool {
+	if e.spool == nil {
+		return nil // and not a nil *spool
+	}
+	return e.spool
 }
 
 // Dialect implements store.Engine.
@@ -83,6 +98,9 @@ func (e *Engine) Close() error {
 	e.stop.Do(func() { close(e.done) })
 	<-e.closed
 	err := e.writerErr
+	if e.spool != nil {
+		err = errors.Join(err, e.spool.close())
+	}
 	for range cap(e.readers) {
 		err = errors.Join(err, (<-e.readers).close())
 	}
