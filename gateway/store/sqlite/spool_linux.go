@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"syscall"
@@ -41,6 +42,11 @@ const maxSpoolFile = 64 << 20
 // openSpool opens or creates the spool of a database. Without an error it is nil when another process has it.
 func openSpool(file string) (*spool, error) {
 	s := &spool{}
+	folder, err := os.Open(filepath.Dir(file))
+	if err != nil {
+		return nil, fmt.Errorf("sqlite: opening the spool of audit leaves: %w", err)
+	}
+	defer func() { _ = folder.Close() }() // it was read only
 	for i := range s.files {
 		f, err := os.OpenFile(fmt.Sprintf("%s-leaves%d", file, i), os.O_CREATE|os.O_RDWR, 0o600)
 		if err != nil {
@@ -56,6 +62,9 @@ func openSpool(file string) (*spool, error) {
 			}
 			return nil, errors.Join(fmt.Errorf("sqlite: locking the spool of audit leaves: %w", err), s.close())
 		}
+	}
+	if err := folder.Sync(); err != nil { // or a crash could take the files themselves away
+		return nil, errors.Join(fmt.Errorf("sqlite: opening the spool of audit leaves: %w", err), s.close())
 	}
 	return s, nil
 }
