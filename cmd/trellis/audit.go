@@ -26,7 +26,8 @@ database, no network. It names every changed, removed, reordered or duplicated r
 checkpoints you have kept since earlier: only they can show a log that was cut off, or rewritten and signed again.
 
 checkpoint prints the latest signed checkpoint. Keep one now and then where the operator cannot change it.
-export writes the whole log, events included: handle the file as patient data. The export is itself audited.
+export writes the whole log, events included: handle the file as patient data. The export is itself audited. While a
+server runs on an embedded database, what it released in the last quarter of a second may be missing; it is there next time.
 key makes the key pair of a log: the private half goes to FILE, the public half is printed.
 
 Exit status: 0 intact or done; 1 verification found something; 2 wrong usage or an error.

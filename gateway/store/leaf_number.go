@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -92,9 +93,18 @@ func (s *Store) openPacks(ctx context.Context, tx Tx, limit int) ([]openPack, er
 
 // Number implements audit.Store.
 func (a auditStore) Number(ctx context.Context, b audit.Batch) error {
+	err := a.number(ctx, b)
+	if !errors.Is(err, audit.ErrConflict) || a.s.spool.spool == nil {
+		return err
+	}
+	// Leaves that no Unnumbered has returned yet are still in the spool.
 	if err := a.s.unspool(ctx); err != nil {
 		return err
 	}
+	return a.number(ctx, b)
+}
+
+func (a auditStore) number(ctx context.Context, b audit.Batch) error {
 	return a.s.write(ctx, func(w *writer) error {
 		n, err := w.tx.Exec(ctx, "UPDATE audit_lease SET fence=fence WHERE name='sequencer' AND fence=? AND expires>=?", b.Fence, w.now)
 		if err != nil {
