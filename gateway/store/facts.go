@@ -28,14 +28,23 @@ func (s *Store) loadFacts(ctx context.Context, tx Tx, pat, known int64, custodia
 	if err != nil {
 		return facts, err
 	}
-	sql := "SELECT d.name,r.id,r.seg,b.ver,b.at,b.op,b.enc,b.doc FROM res r JOIN dict d ON d.kind=1 AND d.no=r.type_no JOIN body b ON b.part=0 AND b.rid=r.rid " +
-		"WHERE r.part=0 AND (r.pat=? OR r.rid IN (SELECT a.rid FROM res_also a WHERE a.part=0 AND a.pat=?)) AND r.type_no IN (SELECT no FROM dict WHERE kind=1 AND " + s.dialect.In("name") +
-		") AND b.ver=(SELECT MAX(v.ver) FROM body v WHERE v.part=0 AND v.rid=r.rid AND v.at<=?) ORDER BY r.rid"
-	err = each(ctx, tx, sql, []any{pat, pat, Strings(factTypes[:]), known}, func(r Rows) error {
-		var seg, ver, at, op, enc int64
-		var typ, id string
+	types := make(Int64s, len(factTypes))
+	for i, typ := range factTypes {
+		if types[i], err = s.lookup(ctx, tx, dictType, typ); err != nil {
+			return facts, err
+		}
+	}
+	var b statement
+	b.add("SELECT r.type_no,r.id,r.seg,b.ver,b.at,b.op,b.enc,b.doc FROM ")
+	b.patientRows(s.dialect, pat, types)
+	b.add(" k JOIN res r ON r.part=0 AND r.rid=k.rid JOIN body b ON b.part=0 AND b.rid=r.rid WHERE ")
+	b.inNumbers(s.dialect, "r.type_no", types)
+	b.add(" AND b.ver=(SELECT MAX(v.ver) FROM body v WHERE v.part=0 AND v.rid=r.rid AND v.at<=?) ORDER BY r.rid", known)
+	err = each(ctx, tx, b.String(), b.args, func(r Rows) error {
+		var typeNo, seg, ver, at, op, enc int64
+		var id string
 		var doc []byte
-		if err := r.Scan(&typ, &id, &seg, &ver, &at, &op, &enc, &doc); err != nil {
+		if err := r.Scan(&typeNo, &id, &seg, &ver, &at, &op, &enc, &doc); err != nil {
 			return err
 		}
 		if op == int64(Delete) {
@@ -45,9 +54,17 @@ func (s *Store) loadFacts(ctx context.Context, tx Tx, pat, known int64, custodia
 		if err != nil {
 			return err
 		}
-		return addFact(&facts, fact{typ, id, custodian(seg), int(ver), time.UnixMicro(at).UTC(), bytes.Clone(sealed.Doc)}, patient, s.base)
+		return addFact(&facts, fact{factTypes[slices.Index(types, typeNo)], id, custodian(seg), int(ver), time.UnixMicro(at).UTC(), bytes.Clone(sealed.Doc)}, patient, s.base)
 	})
 	return facts, err
+}
+
+// patientRows adds the keys of the rows of some types about a patient, and with them those of any type that are about
+// others as well. With OR in its place PostgreSQL reads a whole type.
+func (b *statement) patientRows(d Dialect, pat int64, types Int64s) {
+	b.add("(SELECT p.rid FROM res p WHERE p.part=0 AND p.pat=? AND ", pat)
+	b.inNumbers(d, "p.type_no", types)
+	b.add(" UNION SELECT a.rid FROM res_also a WHERE a.part=0 AND a.pat=?)", pat)
 }
 
 // fact is one stored version of a resource that states facts.

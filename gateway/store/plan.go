@@ -252,7 +252,9 @@ func (p *plan) visible(b *statement) error {
 		b.inNumbers(p.s.dialect, "r.seg", p.view.segmentsFor(p.filter))
 		b.add(" AND r.npat<2") // the view is not exact where there are others
 	default:
-		b.add("(r.pat=? OR r.rid IN (SELECT ra.rid FROM res_also ra WHERE ra.part=0 AND ra.pat=?)) AND ", p.pat, p.pat)
+		b.add("r.rid IN ")
+		b.patientRows(p.s.dialect, p.pat, p.types)
+		b.add(" AND ")
 		p.s.visible(b, p.filter)
 	}
 	return nil

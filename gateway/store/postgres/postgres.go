@@ -38,6 +38,8 @@ func Open(ctx context.Context, dsn string) (*Engine, error) {
 	}
 	cfg.ConnConfig.RuntimeParams["application_name"] = "trellis"
 	cfg.ConnConfig.RuntimeParams["timezone"] = "UTC"
+	// A page is found in less than a millisecond, however dear the planner takes it for; compiling its plan costs sixty.
+	cfg.ConnConfig.RuntimeParams["jit"] = "off"
 	if cfg.MaxConns < 16 {
 		cfg.MaxConns = 16
 	}
