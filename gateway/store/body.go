@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"strings"
@@ -38,7 +39,9 @@ func (s *Store) decompress(enc int64, doc []byte) (fhir.Sealed, error) {
 		return fhir.Sealed{}, nil
 	}
 	plain := doc
-	if enc != encRaw {
+	if enc == encRaw {
+		plain = bytes.Clone(doc) // the row's own bytes may not outlive it
+	} else {
 		var err error
 		if plain, err = s.zstdDec.DecodeAll(doc, nil); err != nil {
 			return fhir.Sealed{}, errBody

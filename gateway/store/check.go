@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"sort"
@@ -34,7 +33,7 @@ func (s *Store) CheckIndex(ctx context.Context) error {
 				return err
 			}
 			var err error
-			l.sealed, err = s.decompress(enc, bytes.Clone(doc))
+			l.sealed, err = s.decompress(enc, doc)
 			rows = append(rows, l)
 			return err
 		})

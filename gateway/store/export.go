@@ -46,11 +46,7 @@ func (s *Store) SearchBounded(ctx context.Context, f access.Filter, q *search.Qu
 	if err != nil {
 		return Page{}, err
 	}
-	if len(page.Rows) > limit {
-		page.Rows = page.Rows[:limit]
-		last := page.Rows[limit-1]
-		page.Next = &Position{Keys: last.sortKeys, Row: last.rid}
-	}
+	page.cut(limit)
 	return page, nil
 }
 

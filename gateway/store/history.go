@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"time"
 
@@ -67,7 +66,7 @@ func (s *Store) History(ctx context.Context, f access.Filter, scope Scope, befor
 			row.Type, row.Updated, row.Method = s.name(dictType, typeNo), time.UnixMicro(at).UTC(), Method(op)
 			row.Deleted, row.sortKeys = row.Method == Delete, []any{seq}
 			var err error
-			row.sealed, err = s.decompress(enc, bytes.Clone(doc))
+			row.sealed, err = s.decompress(enc, doc)
 			row.Doc = row.sealed.Doc
 			rows = append(rows, row)
 			return err

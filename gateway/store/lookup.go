@@ -150,7 +150,7 @@ func (s *Store) readVersions(ctx context.Context, tx Tx, seqs Int64s) (map[int64
 			return err
 		}
 		v.method = Method(op)
-		if v.sealed, err = s.decompress(enc, slices.Clone(doc)); err != nil {
+		if v.sealed, err = s.decompress(enc, doc); err != nil {
 			return err
 		}
 		out[seq] = v

@@ -186,7 +186,7 @@ func (p *plan) statement(b *statement, after *Position, limit int) error {
 	b.add(") r")
 	if p.inCompartment() {
 		b.add(" ON 1=1")
-		if body != "" {
+		if !p.apart {
 			b.add(" LEFT" + body) // the compartment's row is there without any
 		}
 		b.add(" WHERE st.part=0 AND st.pat=?", p.pat)

@@ -121,6 +121,5 @@ func (s *Store) beginRebuild(ctx context.Context) (int64, error) {
 }
 
 func (w *writer) setting(name, value string) error {
-	_, err := w.tx.Exec(w.ctx, "INSERT INTO setting (name,value) VALUES (?,?) ON CONFLICT (name) DO UPDATE SET value=excluded.value", name, []byte(value))
-	return err
+	return putSetting(w.ctx, w.tx, name, []byte(value))
 }

@@ -20,6 +20,15 @@ type Page struct {
 	Next *Position // nil on the last page
 }
 
+// cut keeps limit rows of one more, which tells that another page follows.
+func (p *Page) cut(limit int) {
+	if len(p.Rows) > limit {
+		p.Rows = p.Rows[:limit]
+		last := &p.Rows[limit-1]
+		p.Next = &Position{Keys: last.sortKeys, Row: last.rid}
+	}
+}
+
 // Search finds one page with one statement: criteria, visibility, order and limit together, so that hidden rows cost no
 // page and leave no trace in it. Bodies that are not at hand are read with another one, by their keys.
 func (s *Store) Search(ctx context.Context, f access.Filter, q *search.Query, after *Position) (Page, error) {
@@ -40,11 +49,7 @@ func (s *Store) Search(ctx context.Context, f access.Filter, q *search.Query, af
 		if page.Rows, err = p.page(after, q.Count+1); err != nil {
 			return err
 		}
-		if len(page.Rows) > q.Count {
-			page.Rows = page.Rows[:q.Count]
-			last := &page.Rows[len(page.Rows)-1]
-			page.Next = &Position{Keys: last.sortKeys, Row: last.rid}
-		}
+		page.cut(q.Count)
 		return s.fill(ctx, tx, page.Rows)
 	})
 	if err != nil {

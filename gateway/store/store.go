@@ -217,7 +217,7 @@ func (s *Store) FirstSettings(ctx context.Context, names []string, fresh [][]byt
 			return err
 		}
 		for i := 1; n == 1 && i < len(names); i++ {
-			if _, err := tx.Exec(ctx, "INSERT INTO setting (name,value) VALUES (?,?) ON CONFLICT (name) DO UPDATE SET value=excluded.value", names[i], fresh[i]); err != nil {
+			if err := putSetting(ctx, tx, names[i], fresh[i]); err != nil {
 				return err
 			}
 		}
@@ -231,10 +231,14 @@ func (s *Store) FirstSettings(ctx context.Context, names []string, fresh [][]byt
 	return kept, err
 }
 
+func putSetting(ctx context.Context, tx Tx, name string, value []byte) error {
+	_, err := tx.Exec(ctx, "INSERT INTO setting (name,value) VALUES (?,?) ON CONFLICT (name) DO UPDATE SET value=excluded.value", name, value)
+	return err
+}
+
 // PutSetting writes a named value.
 func (s *Store) PutSetting(ctx context.Context, name string, value []byte) error {
 	return s.engine.Write(ctx, func(tx Tx) error {
-		_, err := tx.Exec(ctx, "INSERT INTO setting (name,value) VALUES (?,?) ON CONFLICT (name) DO UPDATE SET value=excluded.value", name, value)
-		return err
+		return putSetting(ctx, tx, name, value)
 	})
 }

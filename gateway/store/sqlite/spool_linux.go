@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -53,15 +54,13 @@ func openSpool(file string) (*spool, error) {
 			return nil, errors.Join(fmt.Errorf("sqlite: opening the spool of audit leaves: %w", err), s.close())
 		}
 		s.files[i] = f
-		if i > 0 {
-			continue
-		}
-		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-			if errors.Is(err, syscall.EWOULDBLOCK) {
-				return nil, s.close()
-			}
-			return nil, errors.Join(fmt.Errorf("sqlite: locking the spool of audit leaves: %w", err), s.close())
-		}
+	}
+	err = syscall.Flock(int(s.files[0].Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, s.close()
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("sqlite: locking the spool of audit leaves: %w", err), s.close())
 	}
 	if err := folder.Sync(); err != nil { // or a crash could take the files themselves away
 		return nil, errors.Join(fmt.Errorf("sqlite: opening the spool of audit leaves: %w", err), s.close())
@@ -89,7 +88,7 @@ func (s *spool) Left() ([]store.Spooled, error) {
 		}
 		packs = append(packs, read...)
 	}
-	slices.SortFunc(packs, func(a, b store.Spooled) int { return int(min(1, max(-1, a.Seq-b.Seq))) })
+	slices.SortFunc(packs, func(a, b store.Spooled) int { return cmp.Compare(a.Seq, b.Seq) })
 	return packs, nil
 }
 
