@@ -114,12 +114,13 @@ func (s *Store) movePacks(ctx context.Context, packs []Spooled) error {
 		for len(fresh) > 0 && fresh[0].Seq <= sequence(moved) {
 			fresh = fresh[1:]
 		}
+		if len(fresh) == 0 {
+			return nil // and the number stays: it never goes back
+		}
 		if err := s.insertSpooled(ctx, tx, fresh); err != nil {
 			return err
 		}
-		last := packs[len(packs)-1].Seq
-		_, err := tx.Exec(ctx, "INSERT INTO setting (name,value) VALUES (?,?) ON CONFLICT (name) DO UPDATE SET value=excluded.value", unspooled, binary.BigEndian.AppendUint64(nil, uint64(last)))
-		return err
+		return putSetting(ctx, tx, unspooled, binary.BigEndian.AppendUint64(nil, uint64(packs[len(packs)-1].Seq)))
 	})
 }
 
