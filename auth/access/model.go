@@ -81,12 +81,27 @@ func (o Organization) hipaaProvider() bool {
 	return (o.Class == CoveredEntity && !o.Payer) || o.Class == Part2ProgramCE
 }
 
-// Principal is who asks: an organisation through one of its clients, for one purpose.
+// Principal is who asks: an organisation through one of its clients or members of staff, a patient, or who acts for one;
+// for one purpose.
 type Principal struct {
 	Client       string
-	Organization Organization
+	Organization Organization // zero for patients and proxies
 	Purpose      string
+	User         string   // account; "" for a client acting for itself
+	Capacity     Capacity // how the user acts
+	Patient      string   // of patients and proxies: whose record, a Patient id
 }
+
+// Capacity is how a person acts. The zero Capacity is that of no person: an organisation's client acts for itself.
+type Capacity string
+
+// The capacities.
+const (
+	Staff          Capacity = "staff"          // for the organisation
+	Self           Capacity = "self"           // a patient, about the own record (2.23, 164.524)
+	Proxy          Capacity = "proxy"          // for another person, with recorded authority
+	Representative Capacity = "representative" // as personal representative (2.15, 164.502(g))
+)
 
 // Relationship is a recorded fact about a patient and an organisation.
 type Relationship struct {

@@ -31,9 +31,12 @@ func Challenge(err error) string {
 
 // Grant is what a valid token lets its bearer do. The zero Grant allows nothing.
 type Grant struct {
-	ClientID     string
-	Organization string // FHIR id of the Organization the client acts for
-	Purpose      string // exactly one
+	ClientID string
+	// Organization is the FHIR id of the Organization the bearer acts for: the client's when it acts for itself, that of a
+	// member of staff, and none for a patient or a proxy.
+	Organization string
+	Context      Context // of a user's token
+	Purpose      string  // exactly one
 	Scopes       smart.Set
 	TokenID      string // safe to show and to log, unlike the token
 	ExpiresAt    time.Time

@@ -136,7 +136,13 @@ func (s *Store) actors(ctx context.Context, tx Tx) ([]access.Actor, error) {
 }
 
 // OAuth is the store as auth/oauth sees it.
-func (s *Store) OAuth() oauth.Store { return oauthStore{s} }
+func (s *Store) OAuth() OAuth { return oauthStore{s} }
+
+// OAuth is everything auth/oauth keeps.
+type OAuth interface {
+	oauth.Store
+	oauth.Grants
+}
 
 type oauthStore struct{ s *Store }
 
@@ -166,14 +172,7 @@ func (o oauthStore) UseAssertion(ctx context.Context, issuer, jti string, expire
 
 // SaveToken implements oauth.Store.
 func (o oauthStore) SaveToken(ctx context.Context, t oauth.Token) error {
-	body, err := json.Marshal(t)
-	if err != nil {
-		return fmt.Errorf("store: token: %w", err)
-	}
-	return o.s.engine.Write(ctx, func(tx Tx) error {
-		_, err := tx.Exec(ctx, "INSERT INTO oauth_token (signature,request_id,expires,body) VALUES (?,?,?,?)", t.Signature, t.RequestID, t.ExpiresAt.UnixMicro(), string(body))
-		return err
-	})
+	return o.s.engine.Write(ctx, func(tx Tx) error { return insertToken(ctx, tx, t) })
 }
 
 // Token implements oauth.Store.
@@ -181,14 +180,19 @@ func (o oauthStore) Token(ctx context.Context, signature string) (oauth.Token, e
 	var t oauth.Token
 	err := o.s.engine.Read(ctx, func(tx Tx) error {
 		var body string
-		found, err := one(ctx, tx, "SELECT body FROM oauth_token WHERE signature=?", []any{signature}, &body)
+		var used int64
+		found, err := one(ctx, tx, "SELECT body,used FROM oauth_token WHERE signature=?", []any{signature}, &body, &used)
 		if err != nil {
 			return err
 		}
 		if !found {
 			return oauth.ErrNotFound
 		}
-		return json.Unmarshal([]byte(body), &t)
+		if err := json.Unmarshal([]byte(body), &t); err != nil {
+			return err
+		}
+		t.Used = used != 0
+		return nil
 	})
 	return t, err
 }
@@ -196,33 +200,39 @@ func (o oauthStore) Token(ctx context.Context, signature string) (oauth.Token, e
 // RevokeToken implements oauth.Store.
 func (o oauthStore) RevokeToken(ctx context.Context, requestID string) error {
 	return o.s.engine.Write(ctx, func(tx Tx) error {
-		var tokens []oauth.Token
-		err := each(ctx, tx, "SELECT body FROM oauth_token WHERE request_id=?", []any{requestID}, func(r Rows) error {
-			var body string
-			if err := r.Scan(&body); err != nil {
-				return err
-			}
-			tokens = append(tokens, oauth.Token{})
-			return json.Unmarshal([]byte(body), &tokens[len(tokens)-1])
-		})
-		if err != nil {
+		n, err := revokeTokens(ctx, tx, requestID)
+		if err == nil && n == 0 {
+			err = oauth.ErrNotFound
+		}
+		return err
+	})
+}
+
+// revokeTokens marks every token of a request and reports how many there are.
+func revokeTokens(ctx context.Context, tx Tx, requestID string) (int, error) {
+	var tokens []oauth.Token
+	err := each(ctx, tx, "SELECT body FROM oauth_token WHERE request_id=?", []any{requestID}, func(r Rows) error {
+		var body string
+		if err := r.Scan(&body); err != nil {
 			return err
 		}
-		if len(tokens) == 0 {
-			return oauth.ErrNotFound
-		}
-		for _, t := range tokens {
-			t.Revoked = true
-			body, err := json.Marshal(t)
-			if err != nil {
-				return err
-			}
-			if _, err := tx.Exec(ctx, "UPDATE oauth_token SET body=? WHERE signature=?", string(body), t.Signature); err != nil {
-				return err
-			}
-		}
-		return nil
+		tokens = append(tokens, oauth.Token{})
+		return json.Unmarshal([]byte(body), &tokens[len(tokens)-1])
 	})
+	if err != nil {
+		return 0, err
+	}
+	for _, t := range tokens {
+		t.Revoked = true
+		body, err := json.Marshal(t)
+		if err != nil {
+			return 0, err
+		}
+		if _, err := tx.Exec(ctx, "UPDATE oauth_token SET body=? WHERE signature=?", string(body), t.Signature); err != nil {
+			return 0, err
+		}
+	}
+	return len(tokens), nil
 }
 
 // errDelivery is a delivery row another worker took or that vanished.
