@@ -13,7 +13,7 @@ import (
 func Decide(r Request) Decision {
 	d := &deliberation{req: r, out: Decision{
 		Organization: r.Principal.Organization.ID, Class: r.Principal.Organization.Class, Purpose: r.Principal.Purpose,
-		Policy: PolicyVersion, Labels: label.RulesVersion, EvaluatedAt: r.Now,
+		Capacity: r.Principal.Capacity, Policy: PolicyVersion, Labels: label.RulesVersion, EvaluatedAt: r.Now,
 	}}
 	d.run()
 	d.oblige()
@@ -28,6 +28,13 @@ type deliberation struct {
 }
 
 func (d *deliberation) run() {
+	if d.capacityKnown(); d.settled {
+		return
+	}
+	if d.req.Principal.Personal() {
+		d.person()
+		return
+	}
 	for _, rule := range []func(){
 		d.purposeKnown, d.classKnown, d.directory, d.ownRecord, d.unclassified,
 		d.consents, d.counselingNotes, d.part2, d.hipaa,

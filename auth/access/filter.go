@@ -24,18 +24,29 @@ type NumberedSegment struct {
 //	               and no Deny grant for any type or the row's type
 //
 // A Permit grant counts where the row's clinical period lies within the grant's, a Deny grant where the
-// two overlap.
+// two overlap. For a person about one record there are no grants:
+//
+//	visible(row) = row.seg in Own
+//	            or row is about Patient and nobody else, and row.seg in Whole
+//
+// Limits, where there are any, narrow either further.
 type Filter struct {
 	Organization string
 	Purpose      string
 	Own          []int64
 	Open         []int64
+	Patient      string  // of a patient or who acts for one: a Patient id
+	Whole        []int64 // of that record
+	Limits       *Limits // what a token leaves of all this; nil: all
 }
 
 // Partition sorts the segments of a deployment for a principal: Own and directory segments are visible
 // whatever patients agreed, Open ones unless a patient's consent denies, all others by grant only.
 func Partition(p Principal, segments []NumberedSegment) Filter {
 	f := Filter{Organization: p.Organization.ID, Purpose: p.Purpose}
+	if p.Personal() {
+		f = Filter{Purpose: p.Purpose, Patient: p.Patient, Whole: whole(p, segments)}
+	}
 	for _, s := range segments {
 		d := Decide(Request{Principal: p, Segment: s.Segment, Period: openPeriod()})
 		switch {

@@ -136,6 +136,7 @@ type Request struct {
 	Principal    Principal
 	Segment      label.Segment
 	ResourceType string
+	Patient      string         // id of the patient the facts are about; "" for a record about nobody
 	Period       consent.Period // clinical time of the record, open when unknown
 	Facts        Facts
 	Now          time.Time
@@ -205,6 +206,7 @@ type Decision struct {
 	Organization string       `json:"organization"`
 	Class        Class        `json:"class"`
 	Purpose      string       `json:"purpose"`
+	Capacity     Capacity     `json:"capacity,omitempty"` // of a user
 	Policy       string       `json:"policy"`
 	Labels       string       `json:"labels"`
 	EvaluatedAt  time.Time    `json:"evaluatedAt"`

@@ -29,6 +29,8 @@ func encode(out []byte, e *Event) ([]byte, error) {
 	w.text("client", e.Client, true)
 	w.text("organization", e.Organization, true)
 	w.text("user", e.User, true)
+	w.text("capacity", e.Capacity, true)
+	w.text("launch", e.Launch, true)
 	w.text("purpose", e.Purpose, true)
 	w.text("patient", e.Patient, true)
 	w.text("interaction", e.Interaction, true)

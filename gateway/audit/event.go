@@ -42,6 +42,8 @@ type Event struct {
 	Client        string            `json:"client,omitempty"`       // client id
 	Organization  string            `json:"organization,omitempty"` // FHIR id of the recipient or actor
 	User          string            `json:"user,omitempty"`         // person, when one is known
+	Capacity      string            `json:"capacity,omitempty"`     // how the person acts (access.Capacity)
+	Launch        string            `json:"launch,omitempty"`       // Patient/<id> the token was launched for
 	Purpose       string            `json:"purpose,omitempty"`      // v3 ActReason code
 	Patient       string            `json:"patient,omitempty"`      // Patient/<id>
 	Interaction   string            `json:"interaction,omitempty"`  // FHIR interaction or operation
@@ -55,6 +57,14 @@ type Event struct {
 	ReleasedBytes int64             `json:"releasedBytes,omitempty"`
 	NoticeVersion string            `json:"noticeVersion,omitempty"` // version of the 42 CFR 2.32 notice that went along
 	Detail        map[string]string `json:"detail,omitempty"`        // kind-specific; no free text from requests
+}
+
+// Launch is the value of Event.Launch for a Patient id.
+func Launch(patient string) string {
+	if patient == "" {
+		return ""
+	}
+	return "Patient/" + patient
 }
 
 // Resource is one line of a manifest.

@@ -19,7 +19,7 @@ func WriteEvents(p access.Principal, interaction, request, token string, written
 		}
 	}
 	base := audit.Event{
-		Kind: audit.Write, At: at, Client: p.Client, Organization: p.Organization.ID, Purpose: p.Purpose,
+		Kind: audit.Write, At: at, Client: p.Client, Organization: p.Organization.ID, Purpose: p.Purpose, User: p.User, Capacity: string(p.Capacity),
 		Interaction: interaction, Request: request, Token: token, Outcome: "written",
 	}
 	byPatient := map[string]int{}

@@ -60,7 +60,7 @@ func (g *Gate) decide(ctx context.Context, req Request, t store.Target, a store.
 		d, consents := decideTarget(req.Principal, v, v.Subject, g.Records.Segment(v.Subject.Segment), now)
 		as, _ := Decide(req.Principal, v.Subject, g.Records.Segment(a.Row.Segment), now)
 		if !a.Exists || !v.Visible || d.Effect != access.Permit || as.Effect != access.Permit || len(v.Subject.Patients) == 0 {
-			return nil, g.deny(ctx, req, t, own, now)
+			return nil, g.deny(ctx, req, t, outside(req, own), now)
 		}
 		out.join(v, d, as, consents)
 		if g.Records.Segment(v.Row.Segment).Part2 && !g.Records.Segment(out.row.Segment).Part2 {

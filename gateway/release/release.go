@@ -57,6 +57,7 @@ type Request struct {
 	RequestID   string
 	TokenID     string
 	Query       []byte // raw query string: treat as PHI
+	Launch      string // Patient id of the token's launch context
 }
 
 // Released is what may be written to a client. Only a Gate makes one.
@@ -91,11 +92,11 @@ func (*Denied) Error() string { return "release: not found" }
 
 // Decide answers for one subject: a permit for every patient it is about, or the first denial.
 func Decide(p access.Principal, s store.Subject, segment label.Segment, now time.Time) (access.Decision, []consent.Consent) {
-	ask := func(facts access.Facts) access.Decision {
-		return access.Decide(access.Request{Principal: p, Segment: segment, ResourceType: s.Type, Period: s.Period, Facts: facts, Now: now})
+	ask := func(patient store.PatientFacts) access.Decision {
+		return access.Decide(access.Request{Principal: p, Segment: segment, ResourceType: s.Type, Patient: patient.ID, Period: s.Period, Facts: patient.Facts, Now: now})
 	}
 	if len(s.Patients) == 0 {
-		d := ask(access.Facts{})
+		d := ask(store.PatientFacts{})
 		if d.Effect == access.Permit && d.Basis != "directory" && d.Basis != "own-record" {
 			d.Effect, d.Basis, d.Code, d.Obligations = access.Deny, "", "NO_PATIENT", nil
 			d.Reasons = append(d.Reasons, access.Reason{Rule: "no-patient", Code: "NO_PATIENT", Hit: true})
@@ -105,7 +106,7 @@ func Decide(p access.Principal, s store.Subject, segment label.Segment, now time
 	var out access.Decision
 	var consents []consent.Consent
 	for i, patient := range s.Patients {
-		d := ask(patient.Facts)
+		d := ask(patient)
 		if d.Effect != access.Permit {
 			return d, nil
 		}
@@ -160,7 +161,7 @@ func (g *Gate) ResourceAs(ctx context.Context, req Request, t store.Target, held
 		if t.Exists && t.Row.Version != 0 && decision.Effect == access.Permit {
 			g.Logger.ErrorContext(ctx, "store and decision disagree; denied", "request", req.RequestID, "code", decision.Code)
 		}
-		return nil, g.deny(ctx, req, t, decision, now)
+		return nil, g.deny(ctx, req, t, outside(req, decision), now)
 	}
 	d := g.decided(req.Principal, t.Subject, &t.Row, now)
 	decision := d.decision
@@ -206,6 +207,16 @@ func (g *Gate) ResourceAs(ctx context.Context, req Request, t store.Target, held
 	return &Released{body: body, version: t.Row.Version, updated: t.Row.Updated, notice: notice}, nil
 }
 
+// outside is the decision about what the principal may have and the token leaves out.
+func outside(req Request, d access.Decision) access.Decision {
+	if d.Effect != access.Permit || req.Filter.Limits == nil {
+		return d
+	}
+	d.Effect, d.Basis, d.Code, d.Obligations, d.Consents = access.Deny, "", "OUTSIDE_TOKEN", nil, nil
+	d.Reasons = append(d.Reasons, access.Reason{Rule: "token", Code: "OUTSIDE_TOKEN", Hit: true})
+	return d
+}
+
 // deny records a denial and returns it.
 func (g *Gate) deny(ctx context.Context, req Request, t store.Target, d access.Decision, now time.Time) error {
 	ev := g.event(req, audit.Denial, now)
@@ -231,6 +242,7 @@ func (g *Gate) Refused(ctx context.Context, req Request, code string) error {
 func (g *Gate) event(req Request, kind audit.Kind, now time.Time) audit.Event {
 	return audit.Event{
 		Kind: kind, At: now, Client: req.Principal.Client, Organization: req.Principal.Organization.ID, Purpose: req.Principal.Purpose,
+		User: req.Principal.User, Capacity: string(req.Principal.Capacity), Launch: audit.Launch(req.Launch),
 		Interaction: req.Interaction, Request: req.RequestID, Token: req.TokenID, Query: req.Query,
 	}
 }

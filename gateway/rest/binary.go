@@ -4,9 +4,11 @@ import (
 	"encoding/base64"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
+	"trellis/auth/access"
 	"trellis/fhir"
 	"trellis/gateway/store"
 )
@@ -18,9 +20,9 @@ const maxBinary = (fhir.MaxResourceBytes - 4096) / 4 * 3
 // the client asks for FHIR. It follows the record it belongs to.
 func (k *call) binary(target store.Target, version int64, held func(int64, time.Time) bool) error {
 	var attachment store.Attachment
-	if !target.Visible {
+	if !target.Visible && k.wholeBinary() {
 		var err error
-		if attachment, err = k.s.Store.Attachment(k.ctx, k.caller.filter, target.Row.ID, version); err != nil {
+		if attachment, err = k.s.Store.Attachment(k.ctx, k.caller.reading, target.Row.ID, version); err != nil {
 			return err
 		}
 	}
@@ -38,6 +40,13 @@ func (k *call) binary(target store.Target, version int64, held func(int64, time.
 	}
 	k.respond(http.StatusOK, released)
 	return nil
+}
+
+// wholeBinary reports whether the token reads Binary without constraints: one that follows another record is looked at by
+// that record alone.
+func (k *call) wholeBinary() bool {
+	limits := k.caller.reach.read
+	return limits == nil || slices.ContainsFunc(limits.Types["Binary"], func(c access.Clause) bool { return c.Where == nil })
 }
 
 // wantsRaw chooses between a Binary's bytes and the resource; ok is false when the client takes neither.

@@ -38,10 +38,13 @@ func (k *call) exportGroup() error {
 	if k.c.Param("type") != "Group" {
 		return fhir.NewProblem(fhir.NotFound, "not-supported", "no such operation on this type")
 	}
+	if err := k.mayExport(); err != nil {
+		return err
+	}
 	if err := k.asynchronous(); err != nil {
 		return err
 	}
-	target, err := k.s.Store.Lookup(k.ctx, k.caller.filter, "Group", k.c.Param("id"), 0)
+	target, err := k.s.Store.Lookup(k.ctx, k.caller.reading, "Group", k.c.Param("id"), 0)
 	if err != nil {
 		return err
 	}
@@ -90,11 +93,25 @@ func (k *call) asynchronous() error {
 	return fhir.NewProblem(fhir.Invalid, "invalid", "an export needs the header Prefer: respond-async")
 }
 
+// exportable reports whether whole types may be exported: that takes scopes of a client acting for itself, without
+// constraints.
+func (k *call) exportable(typ string) bool {
+	return k.caller.reach.mayAsSystem(typ, smart.Read|smart.Search)
+}
+
+// mayExport is G1 for a kick-off.
+func (k *call) mayExport() error {
+	if slices.ContainsFunc(fhir.Types(), k.exportable) {
+		return nil
+	}
+	return forbidden()
+}
+
 // export checks a kick-off and starts its job. among bounds it to these patients; nil does not.
 func (k *call) export(level string, among []string) error {
-	readable := func(typ string) bool { return k.scopes.Allows("system", typ, smart.Read|smart.Search) }
-	if !slices.ContainsFunc(fhir.Types(), readable) {
-		return k.allow("*", smart.Read|smart.Search)
+	readable := k.exportable
+	if err := k.mayExport(); err != nil {
+		return err
 	}
 	if err := k.asynchronous(); err != nil {
 		return err
@@ -157,7 +174,7 @@ func (k *call) exportTypes(level string, given exportInput, readable func(string
 		if !fhir.KnownType(typ) {
 			return nil, fhir.NewProblem(fhir.Invalid, "not-supported", "_type names an unknown resource type")
 		}
-		if err := k.allow(typ, smart.Read|smart.Search); err != nil {
+		if err := k.allowAsSystem(typ, smart.Read|smart.Search); err != nil {
 			return nil, err
 		}
 		if level != bulk.System && !search.InPatientCompartment(typ) && !label.Directory(typ) {
@@ -192,8 +209,10 @@ func (k *call) exportFilters(given exportInput, types []string) (map[string][]st
 		if err != nil {
 			return nil, err
 		}
-		if err := k.reachable(q); err != nil {
-			return nil, err
+		for _, typ := range search.Reaches(q.Where) {
+			if err := k.allowAsSystem(typ, smart.Search); err != nil {
+				return nil, err
+			}
 		}
 		if out == nil {
 			out = map[string][]string{}

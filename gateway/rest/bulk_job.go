@@ -17,11 +17,12 @@ import (
 	"trellis/gateway/store"
 )
 
-// job finds the job in the path for its own client; for any other there is none. A token that may read no type at all
-// is told no more than that (G1).
+// job finds the job in the path for its own client; for any other there is none. A token that may search no type at
+// all, or that is a person's, is told no more than that (G1).
 func (k *call) job() (store.Job, error) {
-	if len(k.searchable(fhir.Types())) == 0 {
-		return store.Job{}, k.allow("*", smart.Search)
+	searches := func(typ string) bool { return k.caller.reach.mayAsSystem(typ, smart.Search) }
+	if !slices.ContainsFunc(fhir.Types(), searches) {
+		return store.Job{}, forbidden()
 	}
 	return k.s.Store.ReadJob(k.ctx, k.c.Param("job"), k.caller.principal.Client)
 }
@@ -123,7 +124,7 @@ func (k *call) reachesFile(job store.Job, f bulk.File) error {
 		types = spec.Types
 	}
 	for _, typ := range types {
-		if err := k.allow(typ, smart.Read|smart.Search); err != nil {
+		if err := k.allowAsSystem(typ, smart.Read|smart.Search); err != nil {
 			return err
 		}
 	}
@@ -167,7 +168,7 @@ func (k *call) stream(job string, file, chunks int) error {
 // visibleLines is a chunk without the lines of records the caller may no longer see.
 func (k *call) visibleLines(ctx context.Context, chunk store.Chunk) ([]byte, error) {
 	keys := slices.DeleteFunc(slices.Clone(chunk.Keys), func(key int64) bool { return key == 0 })
-	seen, err := k.s.Store.StillVisible(ctx, k.caller.filter, keys)
+	seen, err := k.s.Store.StillVisible(ctx, k.caller.reading, keys)
 	if err != nil {
 		return nil, err
 	}

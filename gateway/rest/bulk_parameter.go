@@ -41,7 +41,7 @@ func (k *call) parameterStatus() error {
 	if k.c.Param("type") != "SearchParameter" {
 		return fhir.NewProblem(fhir.NotFound, "not-supported", "no such operation on this type")
 	}
-	target, err := k.s.Store.Lookup(k.ctx, k.caller.filter, "SearchParameter", k.c.Param("id"), 0)
+	target, err := k.s.Store.Lookup(k.ctx, k.caller.reading, "SearchParameter", k.c.Param("id"), 0)
 	if err != nil {
 		return err
 	}

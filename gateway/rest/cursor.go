@@ -11,13 +11,13 @@ import (
 	"strings"
 	"time"
 
-	"trellis/auth/access"
 	"trellis/fhir"
 	"trellis/gateway/store"
 )
 
-// Cursors seals page positions. A cursor is bound to its query and to the organisation and purpose it
-// was made for; it holds no permission: every page is filled anew from what the caller may see then.
+// Cursors seals page positions. A cursor is bound to its query and to all that decides what the token it was made
+// for shows: who asks, as what, for which purpose and launch patient, with which scopes. It holds no permission: every
+// page is filled anew from what the caller may see then.
 type Cursors struct {
 	aead cipher.AEAD
 	now  func() time.Time
@@ -48,11 +48,9 @@ type cursor struct {
 }
 
 // additional is what a cursor is bound to.
-func additional(binding string, p access.Principal) []byte {
-	return []byte(strings.Join([]string{binding, p.Client, p.Organization.ID, p.Purpose}, "\x00"))
-}
+func additional(binding, who string) []byte { return []byte(binding + "\x00" + who) }
 
-func (c *Cursors) seal(p *store.Position, binding string, who access.Principal) (string, error) {
+func (c *Cursors) seal(p *store.Position, binding, who string) (string, error) {
 	plain, err := json.Marshal(cursor{p.Keys, fmt.Sprintf("%020d", p.Row), c.now().Unix()})
 	if err != nil {
 		return "", fmt.Errorf("rest: cursor: %w", err)
@@ -65,7 +63,7 @@ func (c *Cursors) seal(p *store.Position, binding string, who access.Principal) 
 }
 
 // open reads a cursor; "" is the first page. Any that does not fit is refused alike.
-func (c *Cursors) open(s, binding string, who access.Principal) (*store.Position, error) {
+func (c *Cursors) open(s, binding, who string) (*store.Position, error) {
 	if s == "" {
 		return nil, nil
 	}

@@ -21,6 +21,8 @@ func problem(err error) *fhir.Problem {
 		return p
 	case errors.As(err, &denied), errors.Is(err, store.ErrNotFound):
 		return fhir.NewProblem(fhir.NotFound, "not-found", "no such resource").Because(err)
+	case errors.Is(err, store.ErrOutside):
+		return forbidden().Because(err)
 	case errors.Is(err, store.ErrPrecondition):
 		return fhir.NewProblem(fhir.Precondition, "conflict", "the resource has another version than the one named").Because(err)
 	case errors.Is(err, store.ErrExists), errors.Is(err, store.ErrConflict):

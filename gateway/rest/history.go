@@ -23,7 +23,7 @@ func (k *call) history() error {
 		return err
 	}
 	binding := k.c.Request.URL.Path + "?" + asked.Encode()
-	after, err := k.s.Cursors.open(k.c.Query("_cursor"), binding, k.caller.principal)
+	after, err := k.s.Cursors.open(k.c.Query("_cursor"), binding, k.caller.reach.bound)
 	if err != nil {
 		return err
 	}
@@ -31,7 +31,11 @@ func (k *call) history() error {
 	if after != nil {
 		before = after.Row
 	}
-	rows, next, err := k.s.Store.History(k.ctx, k.caller.filter, scope, before, count)
+	view := k.caller.reading
+	if scope.ID == "" {
+		view = k.caller.searching
+	}
+	rows, next, err := k.s.Store.History(k.ctx, view, scope, before, count)
 	if err != nil {
 		return err
 	}
@@ -42,7 +46,7 @@ func (k *call) history() error {
 	}
 	set := release.Set{Type: "history", Rows: rows, Links: []release.Link{{Relation: "self", URL: k.self(asked)}}}
 	if next != 0 {
-		cursor, err := k.s.Cursors.seal(&store.Position{Row: next}, binding, k.caller.principal)
+		cursor, err := k.s.Cursors.seal(&store.Position{Row: next}, binding, k.caller.reach.bound)
 		if err != nil {
 			return err
 		}
@@ -87,7 +91,7 @@ func (k *call) absent(scope store.Scope) (done bool, err error) {
 	if scope.Since != nil || scope.At != nil {
 		version = 0
 	}
-	target, err := k.s.Store.Lookup(k.ctx, k.caller.filter, scope.Type, scope.ID, version)
+	target, err := k.s.Store.Lookup(k.ctx, k.caller.reading, scope.Type, scope.ID, version)
 	if err != nil {
 		return true, err
 	}

@@ -165,7 +165,6 @@ func (s *Server) smartConfiguration(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	c.Writer.Header().Set("Access-Control-Allow-Origin", "*")
 	c.Data(http.StatusOK, "application/json", out)
 }
 

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"crypto/sha256"
+	"strings"
 
 	"trellis/fhir"
 	"trellis/gateway/store"
@@ -28,5 +29,9 @@ func (k *call) once() (*store.Once, error) {
 		h.Write([]byte{0})
 	}
 	h.Write(k.sent)
-	return &store.Once{Client: k.caller.principal.Client, Key: key, Request: [sha256.Size]byte(h.Sum(nil))}, nil
+	client := k.caller.principal.Client
+	if p := k.caller.principal; p.User != "" { // people who use one app do not meet each other's keys
+		client = strings.Join([]string{client, p.User, p.Organization.ID, k.caller.reach.launch}, " ")
+	}
+	return &store.Once{Client: client, Key: key, Request: [sha256.Size]byte(h.Sum(nil))}, nil
 }

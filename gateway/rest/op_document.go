@@ -35,7 +35,7 @@ func (k *call) document() error {
 	set := release.Set{Type: "document", Rows: []store.Row{target.Row}, Document: &release.Document{ID: uuid.NewString(), Made: made}}
 	reach := store.Reach{Anybody: true}
 	for _, typ := range fhir.Types() {
-		if k.scopes.Allows("system", typ, smart.Read) {
+		if k.may(typ, smart.Read) {
 			reach.Types = append(reach.Types, typ)
 		}
 	}

@@ -52,7 +52,7 @@ func (k *call) everything() error {
 // visible finds the record an operation is about. One that is hidden or unknown ends the request the same way, with the
 // same kind of entry in the log; one that is deleted as a read of it would.
 func (k *call) visible(ref fhir.Reference) (store.Target, error) {
-	target, err := k.s.Store.Lookup(k.ctx, k.caller.filter, ref.Type, ref.ID, 0)
+	target, err := k.s.Store.Lookup(k.ctx, k.caller.reading, ref.Type, ref.ID, 0)
 	if err != nil {
 		return target, err
 	}
@@ -67,7 +67,7 @@ func (k *call) visible(ref fhir.Reference) (store.Target, error) {
 
 // refer adds what the rows of a page refer to.
 func (k *call) refer(set *release.Set, reach store.Reach) error {
-	referred, truncated, err := k.s.Store.Referred(k.ctx, k.caller.filter, set.Rows, reach)
+	referred, truncated, err := k.s.Store.Referred(k.ctx, k.caller.reading, set.Rows, reach)
 	if err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func (k *call) everythingTypes(in inputs) (everythingScope, error) {
 	}
 	out := everythingScope{searched: k.searchable(types)}
 	for _, typ := range types {
-		if k.scopes.Allows("system", typ, smart.Read) {
+		if k.may(typ, smart.Read) {
 			out.readable = append(out.readable, typ)
 		}
 	}

@@ -25,7 +25,7 @@ func (k *call) lastn() error {
 	}
 	groups := &latest{max: limit, of: map[string]int{}}
 	for after, scanned := (*store.Position)(nil), 0; ; {
-		page, err := k.s.Store.Search(k.ctx, k.caller.filter, q, after)
+		page, err := k.s.Store.Search(k.ctx, k.caller.searching, q, after)
 		if err != nil {
 			return err
 		}

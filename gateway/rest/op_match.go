@@ -116,7 +116,7 @@ func (k *call) candidates(asked *fhir.Resource) (rows []store.Row, more bool, er
 	seen := map[string]bool{}
 	for _, where := range k.blocks(asked.Root) {
 		q := &search.Query{Type: "Patient", Where: where, Count: matchCandidates}
-		page, err := k.s.Store.Search(k.ctx, k.caller.filter, q, nil)
+		page, err := k.s.Store.Search(k.ctx, k.caller.searching, q, nil)
 		if err != nil {
 			return nil, false, err
 		}
@@ -213,7 +213,7 @@ func (k *call) agencies(asked *fhir.Resource) (match.Agencies, error) {
 		if !ok {
 			continue
 		}
-		page, err := k.s.Store.Search(k.ctx, k.caller.filter, &search.Query{Type: typ, Where: search.And{where}, Count: search.MaxCount}, nil)
+		page, err := k.s.Store.Search(k.ctx, k.caller.searching, &search.Query{Type: typ, Where: search.And{where}, Count: search.MaxCount}, nil)
 		if err != nil {
 			return out, err
 		}

@@ -27,7 +27,7 @@ func (k *call) meta() error {
 	if _, err := k.inputs(); err != nil {
 		return err
 	}
-	target, err := k.s.Store.Lookup(k.ctx, k.caller.filter, k.c.Param("type"), k.c.Param("id"), 0)
+	target, err := k.s.Store.Lookup(k.ctx, k.caller.reading, k.c.Param("type"), k.c.Param("id"), 0)
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ import (
 // is stored, and what this gateway would make of it. The answer is an outcome with status 200 whatever it says.
 func (k *call) validate() error {
 	typ, id := k.c.Param("type"), k.c.Param("id")
-	if !k.scopes.Allows("system", typ, smart.Create) && !k.scopes.Allows("system", typ, smart.Update) || k.c.Request.Method == http.MethodGet {
+	if !k.may(typ, smart.Create) && !k.may(typ, smart.Update) || k.c.Request.Method == http.MethodGet {
 		if err := k.allow(typ, smart.Read); err != nil {
 			return err
 		}
@@ -67,7 +67,7 @@ func (k *call) validateStored(typ, id string, profiles []string) error {
 	if err := k.allow(typ, smart.Read); err != nil {
 		return err
 	}
-	target, err := k.s.Store.Lookup(k.ctx, k.caller.filter, typ, id, 0)
+	target, err := k.s.Store.Lookup(k.ctx, k.caller.reading, typ, id, 0)
 	if err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func (k *call) validateDelete(typ, id string) error {
 	if err := k.allow(typ, smart.Read); err != nil {
 		return err
 	}
-	target, err := k.s.Store.Lookup(k.ctx, k.caller.filter, typ, id, 0)
+	target, err := k.s.Store.Lookup(k.ctx, k.caller.reading, typ, id, 0)
 	if err != nil {
 		return err
 	}

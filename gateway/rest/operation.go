@@ -49,10 +49,11 @@ func (k *call) transact(ops []operation) ([]store.Written, error) {
 	}
 	p := k.caller.principal
 	out, _, err := k.s.Store.Transact(k.ctx, store.Transaction{
-		Owner: p.Organization.ID, Once: once, Plan: plan,
+		Owner: p.Organization.ID, Once: once, Plan: plan, Limits: k.caller.reach.search,
 		Finish: func(w []store.Written) (store.Commit, error) {
 			events := intake.WriteEvents(p, k.req.Interaction, k.req.RequestID, k.req.TokenID, w)
 			for i := range events {
+				events[i].Launch = audit.Launch(k.caller.reach.launch)
 				if w[0].Replayed {
 					events[i].Outcome = "replayed"
 				}
@@ -110,6 +111,9 @@ func (k *call) plan(v *store.View, given []operation) ([]store.Change, error) {
 	return changes, nil
 }
 
+// confines is the Patient in whose compartment an operation has to stay, "" for none.
+func (k *call) confines(op *operation) string { return k.caller.reach.confines(op.typ, op.verb) }
+
 // apart refuses an operation that is about what another one is about already.
 func (op *operation) apart(seen map[string]bool) error {
 	names := []string{"", "", op.fullURL}
@@ -166,7 +170,7 @@ func (k *call) identify(v *store.View, op *operation) (store.Method, error) {
 		return store.Create, nil
 	}
 	op.id = op.res.ID // the client chose an id for what does not exist yet
-	if _, _, err := v.Current(op.typ, op.id); err == nil {
+	if _, _, err := v.Current(op.typ, op.id, k.confines(op)); err == nil {
 		return 0, fhir.NewProblem(fhir.Conflict, "conflict", "the id in the body is of a resource that does not match the condition")
 	} else if !errors.Is(err, store.ErrNotFound) {
 		return 0, err
@@ -189,12 +193,13 @@ func (op *operation) matched(method store.Method, id string) (store.Method, erro
 func (k *call) settle(v *store.View, op *operation, method store.Method, resolved map[string]string) (store.Change, error) {
 	org := k.caller.principal.Organization
 	change := store.Change{Method: method, Type: op.typ, ID: op.id, Owner: org.ID, IfMatch: op.ifMatch, MayCreate: k.caller.updateCreate,
-		Fresh: method == store.Create} // its id was made here
+		Fresh: method == store.Create, // its id was made here
+		Only:  k.confines(op)}
 	switch {
 	case method == store.Delete || method == store.Skip || method == store.Keep:
 		return change, nil
 	case op.patch != nil:
-		current, version, err := v.Current(op.typ, op.id)
+		current, version, err := v.Current(op.typ, op.id, k.confines(op))
 		if err != nil {
 			return store.Change{}, err
 		}

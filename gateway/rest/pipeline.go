@@ -35,7 +35,6 @@ type call struct {
 	c      *gin.Context
 	ctx    context.Context
 	caller caller
-	scopes smart.Set
 	req    release.Request
 
 	prefer  string // Prefer: return, "" when the client has none
@@ -56,12 +55,12 @@ func (s *Server) frame(c *gin.Context) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	if strings.HasPrefix(c.Request.URL.Path, "/fhir") {
-		crossOrigin(h)
 		h.Set("Vary", "Accept, Accept-Encoding")
 	}
 	ctx, cancel := context.WithTimeout(c.Request.Context(), maxTime)
 	defer cancel()
 	c.Request = c.Request.WithContext(ctx)
+	s.crossOrigin(c)
 	c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, maxBody)
 	defer func() {
 		if p := recover(); p == http.ErrAbortHandler {
@@ -107,6 +106,8 @@ func (k *call) refused(err error) error {
 	switch {
 	case errors.As(err, &p) && p.Category == fhir.Forbidden:
 		code = "FORBIDDEN"
+	case errors.Is(err, store.ErrOutside):
+		code = "OUTSIDE_COMPARTMENT"
 	case errors.Is(err, store.ErrNotFound):
 		code = "NOT_HELD"
 	default:
@@ -130,9 +131,8 @@ func (k *call) authenticate(r route) error {
 		return err
 	}
 	k.c.Set("client", grant.ClientID)
-	k.scopes = grant.Scopes
 	k.req = release.Request{
-		Principal: k.caller.principal, Filter: k.caller.filter, Interaction: r.interaction,
+		Principal: k.caller.principal, Filter: k.caller.reading, Launch: k.caller.reach.launch, Interaction: r.interaction,
 		RequestID: k.c.GetString(headerReqID), TokenID: grant.TokenID, Query: []byte(k.c.Request.URL.RawQuery),
 	}
 	k.preferences()
@@ -148,17 +148,38 @@ func (k *call) authenticate(r route) error {
 	if typ == "" {
 		typ = "*"
 	}
-	if r.verb != 0 {
-		return k.allow(typ, r.verb)
+	if r.verb == 0 || r.interaction == "read" && k.isUser(typ, k.c.Param("id")) {
+		return nil
 	}
-	return nil
+	return k.allow(typ, r.verb)
 }
 
 // allow is G1 for a type: the answer is the same whatever the data.
 func (k *call) allow(typ string, verb smart.Verb) error {
-	if k.scopes.Allows("system", typ, verb) {
+	if k.may(typ, verb) {
 		return nil
 	}
+	return forbidden()
+}
+
+// may reports whether the token allows something about a type, on some of its resources at least.
+func (k *call) may(typ string, verb smart.Verb) bool { return k.caller.reach.may(typ, verb) }
+
+// allowAsSystem is G1 for what is for clients that act for themselves.
+func (k *call) allowAsSystem(typ string, verb smart.Verb) error {
+	if k.caller.reach.mayAsSystem(typ, verb) {
+		return nil
+	}
+	return forbidden()
+}
+
+// isUser reports whether a resource is the one that stands for the token's user, which fhirUser lets be read.
+func (k *call) isUser(typ, id string) bool {
+	user := k.caller.reach.user
+	return id != "" && user == fhir.Reference{Type: typ, ID: id}
+}
+
+func forbidden() *fhir.Problem {
 	return fhir.NewProblem(fhir.Forbidden, "forbidden", "the token does not allow this")
 }
 

@@ -33,7 +33,7 @@ func (k *call) instance(version int64) error {
 	if err != nil {
 		return err
 	}
-	target, err := k.s.Store.Lookup(k.ctx, k.caller.filter, k.c.Param("type"), k.c.Param("id"), version)
+	target, err := k.s.Store.Lookup(k.ctx, k.caller.reading, k.c.Param("type"), k.c.Param("id"), version)
 	if err != nil {
 		return err
 	}

@@ -63,12 +63,12 @@ func (s *Server) routes() []route {
 	return append(table, s.preflights(table)...)
 }
 
-// preflights are the OPTIONS routes: one for each path of FHIR.
+// preflights are the OPTIONS routes: one for each path of FHIR, and one for the token endpoint.
 func (s *Server) preflights(table []route) []route {
 	var out []route
 	for _, r := range table {
 		same := func(have route) bool { return have.path == r.path }
-		if strings.HasPrefix(r.path, "/fhir") && !slices.ContainsFunc(out, same) {
+		if (strings.HasPrefix(r.path, "/fhir") || r.path == "/oauth/token") && !slices.ContainsFunc(out, same) {
 			out = append(out, route{method: "OPTIONS", path: r.path, interaction: "preflight", public: s.preflight})
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"trellis/auth/access"
 	"trellis/auth/smart"
 	"trellis/fhir"
 	"trellis/fhir/search"
@@ -30,7 +31,7 @@ func (k *call) searchSystem() error {
 
 // searchable keeps the types the token may search.
 func (k *call) searchable(types []string) []string {
-	return slices.DeleteFunc(slices.Clone(types), func(typ string) bool { return !k.scopes.Allows("system", typ, smart.Search) })
+	return slices.DeleteFunc(slices.Clone(types), func(typ string) bool { return !k.may(typ, smart.Search) })
 }
 
 // searchCompartment serves GET [base]/[compartment]/[id]/[type] (https://hl7.org/fhir/R4/http.html#vsearch).
@@ -104,7 +105,7 @@ const totalCap = 10_000
 func (k *call) find(q *search.Query, path string) (release.Set, error) {
 	binding := path + "?" + q.Used.Encode()
 	set := release.Set{Type: "searchset", Links: []release.Link{{Relation: "self", URL: k.pageURL(path, q.Used)}}, Summary: q.Summary, Elements: q.Elements}
-	after, err := k.s.Cursors.open(q.Cursor, binding, k.caller.principal)
+	after, err := k.s.Cursors.open(q.Cursor, binding, k.caller.reach.bound)
 	if err != nil {
 		return set, err
 	}
@@ -114,7 +115,7 @@ func (k *call) find(q *search.Query, path string) (release.Set, error) {
 	if err := k.total(q, &set); err != nil || q.CountOnly {
 		return set, err
 	}
-	page, err := k.s.Store.Search(k.ctx, k.caller.filter, q, after)
+	page, err := k.s.Store.Search(k.ctx, k.caller.searching, q, after)
 	if err != nil {
 		return set, err
 	}
@@ -133,7 +134,7 @@ func (k *call) find(q *search.Query, path string) (release.Set, error) {
 }
 
 func (k *call) nextURL(path string, q *search.Query, after *store.Position, binding string) (string, error) {
-	cursor, err := k.s.Cursors.seal(after, binding, k.caller.principal)
+	cursor, err := k.s.Cursors.seal(after, binding, k.caller.reach.bound)
 	if err != nil {
 		return "", err
 	}
@@ -154,7 +155,7 @@ func (k *call) total(q *search.Query, set *release.Set) error {
 	if q.Total == search.TotalEstimate {
 		limit = totalCap + 1
 	}
-	n, err := k.s.Store.Count(k.ctx, k.caller.filter, q, limit)
+	n, err := k.s.Store.Count(k.ctx, k.caller.searching, q, limit)
 	if err != nil {
 		return err
 	}
@@ -166,13 +167,35 @@ func (k *call) total(q *search.Query, set *release.Set) error {
 	return nil
 }
 
+// including is what includes may add: what the token may read, and of types that are found by what they refer to only
+// what it may search as well.
+func (k *call) including(q *search.Query) access.Filter {
+	out := k.caller.reading
+	r := &k.caller.reach
+	if r.search == nil || r.alike || len(q.RevInclude) == 0 {
+		return out
+	}
+	limits := access.Limits{Patient: r.launch, Walled: r.search.Walled, Types: map[string][]access.Clause{}}
+	for _, typ := range fhir.Types() {
+		limits.Types[typ] = []access.Clause{{}}
+		if r.read != nil {
+			limits.Types[typ] = r.read.Types[typ]
+		}
+	}
+	for _, inc := range q.RevInclude {
+		limits.Types[inc.Source] = access.Both(limits.Types[inc.Source], r.search.Types[inc.Source])
+	}
+	out.Limits = &limits
+	return out
+}
+
 func (k *call) include(q *search.Query, set *release.Set) error {
-	included, truncated, err := k.s.Store.Include(k.ctx, k.caller.filter, q, set.Rows)
+	included, truncated, err := k.s.Store.Include(k.ctx, k.including(q), q, set.Rows)
 	if err != nil {
 		return err
 	}
 	for _, row := range included {
-		if k.scopes.Allows("system", row.Type, smart.Read) {
+		if k.may(row.Type, smart.Read) {
 			set.Rows = append(set.Rows, row)
 		}
 	}

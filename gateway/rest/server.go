@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 	"trellis/auth/access"
 	"trellis/auth/label"
 	"trellis/auth/oauth"
+	"trellis/auth/smart"
 	"trellis/fhir"
 	"trellis/fhir/search"
 	"trellis/fhir/terminology"
@@ -37,6 +40,7 @@ type Server struct {
 	Terminology Terminology
 
 	principals principalCache
+	origins    origins
 	statement  statement
 	zippers    zippers
 	polls      polls
@@ -87,28 +91,61 @@ type cachedPrincipal struct {
 	until  time.Time
 }
 
-// caller is an authenticated client with what it may see.
+// caller is an authenticated client, or the person who uses it, with what it may see.
 type caller struct {
 	principal    access.Principal
-	filter       access.Filter
+	reach        reach
+	reading      access.Filter // what it may see, within its scopes to read
+	searching    access.Filter // and within those to search
 	updateCreate bool
-	segments     int // how many segments filter was made from
+	segments     int // how many segments the filters were made from
 }
 
 // filterFresh reports whether this process has made no segment since: a writer sees its own record at once.
 func (c caller) filterFresh(s *store.Store) bool { return c.segments == s.KnownSegments() }
 
+// grantKey names all that decides what a grant resolves to.
+func grantKey(g oauth.Grant) string {
+	c := g.Context
+	return strings.Join([]string{g.ClientID, g.Purpose, g.Organization, c.User, c.Capacity, c.FHIRUser, c.Patient, g.Scopes.String()}, "\x00")
+}
+
+// principal is who a grant acts for. Only a member of staff and a client that acts for itself have an organisation.
+func (s *Server) principal(ctx context.Context, g oauth.Grant) (access.Principal, error) {
+	c := g.Context
+	p := access.Principal{Client: g.ClientID, Purpose: g.Purpose, User: c.User, Capacity: access.Capacity(c.Capacity)}
+	if p.Personal() {
+		p.Patient = recordOf(c)
+		return p, nil
+	}
+	var err error
+	p.Organization, err = s.Store.Organization(ctx, g.Organization)
+	return p, err
+}
+
+// recordOf is the id of the Patient a person's token is about: a patient's own record, whichever was chosen at launch,
+// or the one a proxy was let into.
+func recordOf(c oauth.Context) string {
+	if access.Capacity(c.Capacity) != access.Self || c.FHIRUser == "" {
+		return c.Patient
+	}
+	if ref, ok := fhir.ParseReference(c.FHIRUser, ""); ok && ref.Type == "Patient" {
+		return ref.ID
+	}
+	return ""
+}
+
 // resolve turns a grant into a caller. Segments another replica made since the last look are hidden
 // until the next one, within principalLife.
 func (s *Server) resolve(ctx context.Context, g oauth.Grant) (caller, error) {
-	key := g.ClientID + "\x00" + g.Purpose
+	key := grantKey(g)
 	s.principals.mu.Lock()
 	cached, ok := s.principals.m[key]
 	s.principals.mu.Unlock()
 	if ok && time.Now().Before(cached.until) && cached.caller.filterFresh(s.Store) {
 		return cached.caller, nil
 	}
-	org, err := s.Store.Organization(ctx, g.Organization)
+	p, err := s.principal(ctx, g)
 	if err != nil {
 		return caller{}, err
 	}
@@ -120,9 +157,11 @@ func (s *Server) resolve(ctx context.Context, g oauth.Grant) (caller, error) {
 	if err != nil {
 		return caller{}, err
 	}
-	c := caller{principal: access.Principal{Client: g.ClientID, Organization: org, Purpose: g.Purpose}, updateCreate: record.UpdateCreate}
-	c.filter = access.Partition(c.principal, segments)
-	c.segments = len(segments)
+	c := caller{principal: p, reach: s.newReach(ctx, g, p), segments: len(segments)}
+	c.updateCreate = record.UpdateCreate && slices.Contains(c.reach.levels, smart.System)
+	c.reading = access.Partition(p, segments)
+	c.searching = c.reading
+	c.reading.Limits, c.searching.Limits = c.reach.read, c.reach.search
 	s.principals.mu.Lock()
 	defer s.principals.mu.Unlock()
 	if s.principals.m == nil || len(s.principals.m) > 10_000 {

@@ -33,7 +33,7 @@ func (v *View) Lock(queries ...*search.Query) error {
 }
 
 // Match lists the ids of the writer's own records that match, two at most: nobody is told how many there are. What
-// other organisations hold takes no part in it.
+// other organisations hold, and what the writer's token does not reach, takes no part in it.
 func (v *View) Match(q *search.Query) ([]string, error) {
 	if v.own == nil {
 		if err := v.segments(); err != nil {
@@ -52,7 +52,7 @@ func (v *View) Match(q *search.Query) ([]string, error) {
 	}
 	whole := *q
 	whole.Patient = "" // consent views are for readers
-	p, err := w.s.plan(w.ctx, tx, access.Filter{Own: v.own}, &whole, w.now)
+	p, err := w.s.plan(w.ctx, tx, access.Filter{Own: v.own, Limits: v.limits}, &whole, w.now)
 	if err != nil {
 		return nil, err
 	}

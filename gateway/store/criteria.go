@@ -261,7 +261,7 @@ func (w where) followable(x string) error {
 	}
 	w.b.inNumbers(w.s.dialect, rt+".type_no", open)
 	w.b.add(" OR (" + rt + ".del=0 AND ")
-	w.s.visibleRow(w.b, w.filter, rt)
+	err := w.s.followableRow(w.b, w.filter, rt)
 	w.b.add(")))")
-	return nil
+	return err
 }

@@ -120,9 +120,9 @@ func (w where) chain(c search.Chain) error {
 		return err
 	}
 	w.b.add(" AND ")
-	w.s.visibleRow(w.b, w.filter, rc)
+	err = w.s.visibleRow(w.b, w.filter, rc, c.Target)
 	w.b.add(")" + end)
-	return nil
+	return err
 }
 
 // has holds when a visible resource of another type refers to this one and meets the conditions.
@@ -151,7 +151,7 @@ func (w where) has(c search.Has) error {
 		return err
 	}
 	w.b.add(" AND ")
-	w.s.visibleRow(w.b, w.filter, rh)
+	err = w.s.visibleRow(w.b, w.filter, rh, c.Type)
 	w.b.add(")")
-	return nil
+	return err
 }

@@ -101,7 +101,9 @@ func (s *Store) Deleted(ctx context.Context, f access.Filter, typ string, since 
 		var b statement
 		b.add("SELECT r.rid,r.id,r.ver,r.upd,r.seg,r.pat,r.npat,r.lo,r.hi,COALESCE(ps.epoch,0) FROM res r LEFT JOIN patient_state ps ON ps.part=0 AND ps.pat=r.pat "+
 			"WHERE r.part=0 AND r.type_no=? AND r.del=1 AND r.ver>0 AND r.upd>=? AND r.rid>? AND ", typeNo, since.UnixMicro(), after)
-		s.visible(&b, c)
+		if err := s.visible(&b, c, typ); err != nil {
+			return err
+		}
 		b.add(" ORDER BY r.rid LIMIT ?", count+1)
 		return each(ctx, tx, b.String(), b.args, func(r Rows) error {
 			row := Row{Type: typ, Deleted: true, Method: Delete}
@@ -132,7 +134,9 @@ func (s *Store) StillVisible(ctx context.Context, f access.Filter, keys []int64)
 		}
 		var b statement
 		b.add("SELECT r.rid FROM res r WHERE r.part=0 AND "+s.dialect.In("r.rid")+" AND ", Int64s(keys))
-		s.visible(&b, c)
+		if err := s.visible(&b, c, ""); err != nil {
+			return err
+		}
 		return each(ctx, tx, b.String(), b.args, func(r Rows) error {
 			var rid int64
 			err := r.Scan(&rid)

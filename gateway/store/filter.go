@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"trellis/auth/access"
+	"trellis/fhir"
 )
 
 // statement collects SQL and its arguments in step.
@@ -21,13 +22,28 @@ func (b *statement) add(sql string, args ...any) {
 // compiled is an access.Filter in the store's numbers. A name the store has never seen is number 0,
 // which no row carries.
 type compiled struct {
-	own, open    Int64s
-	org, purpose int64
+	own, open, whole Int64s
+	org, purpose     int64
+	person           int64 // row key of the Patient a person's view is of; 0 for an organisation's
+	limits           *access.Limits
+	launch           int64           // row key of limits' Patient
+	ctx              context.Context // limits are compiled where they are needed
+	tx               Tx
 }
 
 func (s *Store) compile(ctx context.Context, tx Tx, f access.Filter) (compiled, error) {
-	c := compiled{own: f.Own, open: f.Open}
+	c := compiled{own: f.Own, open: f.Open, whole: f.Whole, limits: f.Limits, launch: nobody, ctx: ctx, tx: tx}
 	var err error
+	if f.Patient != "" {
+		if c.person, err = s.lookupKey(ctx, tx, fhir.Reference{Type: "Patient", ID: f.Patient}); err != nil {
+			return c, err
+		}
+	}
+	if f.Limits != nil && f.Limits.Patient != "" {
+		if c.launch, err = s.lookupKey(ctx, tx, fhir.Reference{Type: "Patient", ID: f.Limits.Patient}); err != nil {
+			return c, err
+		}
+	}
 	if c.org, err = s.lookup(ctx, tx, dictOrg, f.Organization); err != nil {
 		return c, err
 	}
@@ -35,34 +51,61 @@ func (s *Store) compile(ctx context.Context, tx Tx, f access.Filter) (compiled, 
 	return c, err
 }
 
-// visible adds the condition that the caller may see row r (a res row). It is the one place where
-// access.Filter becomes SQL; every statement about resources goes through it.
-func (s *Store) visible(b *statement, c compiled) { s.visibleRow(b, c, "r") }
+// nobody is no row's key.
+const nobody = -1
+
+// visible adds the condition that the caller may see row r (a res row) of a type, "" for any. It is the one place
+// where access.Filter becomes SQL; every statement about resources goes through it.
+func (s *Store) visible(b *statement, c compiled, typ string) error {
+	return s.visibleRow(b, c, "r", typ)
+}
+
+// visibleRow is visible for a res row of any alias.
+func (s *Store) visibleRow(b *statement, c compiled, r, typ string) error {
+	s.permittedRow(b, c, r)
+	return s.within(b, c, r, typ, true)
+}
 
 // visibleVersion adds the condition that the caller may see version v (a body row) of a visible row r: the
 // version is the head's own, or what decided about it then permits it too. A version about several
 // patients, other than the head's, stays hidden: who they were is not kept.
-func (s *Store) visibleVersion(b *statement, c compiled, r string) {
+func (s *Store) visibleVersion(b *statement, c compiled, r, typ string) error {
 	b.add("(v.ver=" + r + ".ver OR ((v.npat<2 OR ")
 	b.inNumbers(s.dialect, "v.seg", c.own)
 	b.add(") AND ")
-	s.visibleRow(b, c, "v")
+	s.permittedRow(b, c, "v")
+	if err := s.within(b, c, "v", typ, false); err != nil {
+		return err
+	}
 	b.add("))")
+	return nil
 }
 
-// visibleRow is visible for a res row, or a body row, of any alias. A filter serves many requests: its SQL is
-// written once.
-func (s *Store) visibleRow(b *statement, c compiled, r string) {
+// followableRow adds the condition that release lets references to row r stand: the caller may have it, and it does not
+// lie behind the walls of a compartment the token is confined to. Which types and contents a token was given says
+// nothing about references to others.
+func (s *Store) followableRow(b *statement, c compiled, r string) error {
+	s.permittedRow(b, c, r)
+	if c.limits == nil || !c.limits.Walled {
+		return nil
+	}
+	b.add(" AND ")
+	return s.walledAny(b, c, r)
+}
+
+// permittedRow adds the condition that decisions permit a res row, or a body row, of any alias, whatever a token leaves
+// of them. A filter serves many requests: its SQL is written once.
+func (s *Store) permittedRow(b *statement, c compiled, r string) {
 	if s.clock != nil { // the time is an argument then, and each statement has its own
 		s.writeVisible(b, c, r)
 		return
 	}
-	k := writtenKey{r, c.org, c.purpose, first(c.own), first(c.open), len(c.own), len(c.open)}
+	k := writtenKey{r, c.org, c.purpose, c.person, first(c.own), first(c.open), first(c.whole), len(c.own), len(c.open), len(c.whole)}
 	w, ok := s.written.get(k)
 	if !ok {
 		var fresh statement
 		s.writeVisible(&fresh, c, r)
-		w = writtenFilter{sql: fresh.String(), args: fresh.args, filter: c}
+		w = writtenFilter{sql: fresh.String(), args: fresh.args, filter: compiled{own: c.own, open: c.open, whole: c.whole}}
 		s.written.put(k, w)
 	}
 	b.add(w.sql, w.args...)
@@ -71,6 +114,12 @@ func (s *Store) visibleRow(b *statement, c compiled, r string) {
 func (s *Store) writeVisible(b *statement, c compiled, r string) {
 	b.add("(")
 	b.inNumbers(s.dialect, r+".seg", c.own)
+	if c.person != 0 {
+		b.add(" OR ("+r+".pat=? AND "+r+".npat<2 AND ", c.person)
+		b.inNumbers(s.dialect, r+".seg", c.whole)
+		b.add("))")
+		return
+	}
 	b.add(" OR (" + r + ".pat<>0 AND ")
 	s.permitted(b, c, r, r+".pat")
 	b.add(" AND (" + r + ".npat<2 OR NOT EXISTS (SELECT 1 FROM res_also ra WHERE ra.part=0 AND ra.rid=" + r + ".rid AND NOT ")
@@ -119,10 +168,10 @@ func (s *Store) nowExpr(b *statement) {
 // writtenKey tells filters apart by where their lists stand in memory. The entry holds the lists, so that no other can
 // come to stand there.
 type writtenKey struct {
-	row          string
-	org, purpose int64
-	own, open    *int64
-	owns, opens  int
+	row                  string
+	org, purpose, person int64
+	own, open, whole     *int64
+	owns, opens, wholes  int
 }
 
 type writtenFilter struct {

@@ -42,11 +42,17 @@ func (s *Store) History(ctx context.Context, f access.Filter, scope Scope, befor
 			b.add(" AND v.at>=?", scope.Since.Lo)
 		}
 		b.add(" AND ")
-		s.visible(&b, c)
+		if err := s.visible(&b, c, scope.Type); err != nil {
+			return err
+		}
 		b.add(" AND ")
-		s.visibleVersion(&b, c, "r")
+		if err := s.visibleVersion(&b, c, "r", scope.Type); err != nil {
+			return err
+		}
 		if scope.At != nil {
-			s.currentAt(&b, c, *scope.At)
+			if err := s.currentAt(&b, c, scope.Type, *scope.At); err != nil {
+				return err
+			}
 		}
 		b.add(" ORDER BY v.seq DESC")
 		b.limit(s.dialect, int64(count+1))
@@ -77,10 +83,12 @@ func (s *Store) History(ctx context.Context, f access.Filter, scope Scope, befor
 
 // currentAt adds the condition that version v was current at some time in a span, as the caller can know: what
 // followed it counts only where the caller may see that too.
-func (s *Store) currentAt(b *statement, c compiled, at search.Range) {
+func (s *Store) currentAt(b *statement, c compiled, typ string, at search.Range) error {
 	b.add(" AND v.at<? AND NOT EXISTS (SELECT 1 FROM body n WHERE n.part=0 AND n.rid=v.rid AND n.ver>v.ver AND n.at<=? AND (n.ver=r.ver OR ((n.npat<2 OR "+
 		s.dialect.In("n.seg"), at.Hi, at.Lo, c.own)
 	b.add(") AND ")
-	s.visibleRow(b, c, "n")
+	s.permittedRow(b, c, "n")
+	err := s.within(b, c, "n", typ, false)
 	b.add(")))")
+	return err
 }

@@ -150,7 +150,9 @@ func (in *inclusion) selectRows(source string, args ...any) *statement {
 // add runs the statement on the caller's view and keeps what is new.
 func (in *inclusion) add(b *statement, typ string) error {
 	b.add(" AND r.del=0 AND ")
-	in.s.visible(b, in.filter)
+	if err := in.s.visible(b, in.filter, typ); err != nil {
+		return err
+	}
 	if typ == "Patient" { // see orderBy
 		b.add(" ORDER BY r.id")
 	} else {

@@ -14,14 +14,14 @@ import (
 // and the filter's own statement is asked.
 func (s *Store) lookupKnown(ctx context.Context, tx Tx, c compiled, ref fhir.Reference, typeNo, now int64, t *Target) (known bool, err error) {
 	pat, ok := s.located.get(ref)
-	if !ok {
+	if !ok || !c.exactly(ref.Type, pat) {
 		return false, nil
 	}
 	v, err := s.viewOf(ctx, tx, c, pat, now)
 	if err != nil || !v.exact {
 		return false, err
 	}
-	segments := v.segmentsFor(c)
+	segments := v.segmentsFor(c, pat)
 	found := Target{Row: Row{Type: ref.Type, ID: ref.ID}}
 	row := &found.Row
 	var ver, seq int64

@@ -246,18 +246,20 @@ func (p *plan) from(b *statement, after *Position) error {
 func (p *plan) visible(b *statement) error {
 	switch {
 	case !p.inCompartment():
-		p.s.visible(b, p.filter)
+		return p.s.visible(b, p.filter, p.typ)
 	case p.view.exact:
 		b.add("r.pat=? AND ", p.pat)
-		b.inNumbers(p.s.dialect, "r.seg", p.view.segmentsFor(p.filter))
+		b.inNumbers(p.s.dialect, "r.seg", p.view.segmentsFor(p.filter, p.pat))
 		b.add(" AND r.npat<2") // the view is not exact where there are others
-	default:
-		b.add("r.rid IN ")
-		b.patientRows(p.s.dialect, p.pat, p.types)
-		b.add(" AND ")
-		p.s.visible(b, p.filter)
+		if p.typ != "" && p.filter.exactly(p.typ, p.pat) {
+			return nil
+		}
+		return p.s.within(b, p.filter, "r", p.typ, true)
 	}
-	return nil
+	b.add("r.rid IN ")
+	b.patientRows(p.s.dialect, p.pat, p.types)
+	b.add(" AND ")
+	return p.s.visible(b, p.filter, p.typ)
 }
 
 // run reads the statement's rows. current is false when the compartment has moved on since its view was taken.

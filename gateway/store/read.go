@@ -103,9 +103,12 @@ func (s *Store) Lookup(ctx context.Context, f access.Filter, typ, id string, ver
 		}
 		var b statement
 		if version == 0 {
-			s.current(&b, c, typeNo, id)
+			err = s.current(&b, c, typ, typeNo, id)
 		} else {
-			s.atVersion(&b, c, typeNo, id, version)
+			err = s.atVersion(&b, c, typ, typeNo, id, version)
+		}
+		if err != nil {
+			return err
 		}
 		var vis, at, op, enc, ver, own int64
 		var doc []byte
@@ -135,22 +138,26 @@ func (s *Store) Lookup(ctx context.Context, f access.Filter, typ, id string, ver
 
 // current selects a resource at its current version: the head tells all about it, and its body is there only when
 // the caller may see it.
-func (s *Store) current(b *statement, c compiled, typeNo int64, id string) {
+func (s *Store) current(b *statement, c compiled, typ string, typeNo int64, id string) error {
 	b.add("SELECT r.rid,r.pat,r.npat,r.seg,COALESCE(v.seg,r.seg),r.lo,r.hi,CASE WHEN v.seq IS NULL THEN 0 ELSE 1 END,COALESCE(ps.epoch,0),COALESCE(v.ver,0),COALESCE(v.at,0),COALESCE(v.op,0),COALESCE(v.enc,0),v.doc " +
 		"FROM res r LEFT JOIN patient_state ps ON ps.part=0 AND ps.pat=r.pat LEFT JOIN body v ON v.part=0 AND v.seq=r.seq AND ")
-	s.visible(b, c)
+	err := s.visible(b, c, typ)
 	b.add(" WHERE r.part=0 AND r.type_no=? AND r.id=? AND r.ver>0", typeNo, id)
+	return err
 }
 
 // atVersion selects a resource at a version, whom that was about and what decided about it then.
-func (s *Store) atVersion(b *statement, c compiled, typeNo int64, id string, version int64) {
+func (s *Store) atVersion(b *statement, c compiled, typ string, typeNo int64, id string, version int64) error {
 	b.add("SELECT q.rid,COALESCE(v.pat,q.pat),COALESCE(v.npat,q.npat),q.seg,COALESCE(v.seg,q.seg),COALESCE(v.lo,q.lo),COALESCE(v.hi,q.hi),q.vis,COALESCE(ps.epoch,q.epoch),COALESCE(v.ver,0),COALESCE(v.at,0),COALESCE(v.op,0),COALESCE(v.enc,0),v.doc FROM " +
 		"(SELECT r.rid,r.pat,r.npat,r.seg,r.lo,r.hi,r.ver,COALESCE(ps.epoch,0) AS epoch,CASE WHEN ")
-	s.visible(b, c)
+	if err := s.visible(b, c, typ); err != nil {
+		return err
+	}
 	b.add(" THEN 1 ELSE 0 END AS vis FROM res r LEFT JOIN patient_state ps ON ps.part=0 AND ps.pat=r.pat WHERE r.part=0 AND r.type_no=? AND r.id=? AND r.ver>0) q "+
 		"LEFT JOIN body v ON v.part=0 AND q.vis=1 AND v.rid=q.rid AND v.ver=? AND ", typeNo, id, version)
-	s.visibleVersion(b, c, "q")
+	err := s.visibleVersion(b, c, "q", typ)
 	b.add(" LEFT JOIN patient_state ps ON ps.part=0 AND ps.pat=v.pat")
+	return err
 }
 
 // governing is the segment a version is decided and labelled by: today's head, unless the version itself was
@@ -232,6 +239,9 @@ func (s *Store) FactsAt(ctx context.Context, row *Row, known time.Time) (Subject
 // Own is an organisation's own resource at its current version, or nil when it holds none under the id.
 func (s *Store) Own(ctx context.Context, organization, typ, id string) (*fhir.Resource, error) {
 	var out *fhir.Resource
+	if organization == "" { // nobody holds anything
+		return nil, nil
+	}
 	err := s.engine.Read(ctx, func(tx Tx) error {
 		var seg, enc int64
 		var doc []byte

@@ -16,7 +16,10 @@ func (s *Store) Hidden(ctx context.Context, f access.Filter, rows []Row) (map[fh
 	if err != nil {
 		return nil, err
 	}
-	c := compiled{own: f.Own, open: f.Open, org: s.cached(dictOrg, f.Organization), purpose: s.cached(dictPurpose, f.Purpose)}
+	c := compiled{own: f.Own, open: f.Open, org: s.cached(dictOrg, f.Organization), purpose: s.cached(dictPurpose, f.Purpose), limits: f.Limits}
+	if f.Patient != "" {
+		c.person = nobody // whose key it is does not matter yet
+	}
 	ask := s.unknown(c, rows, s.ownRow(f), now)
 	if len(ask) == 0 {
 		return nil, nil
@@ -56,7 +59,9 @@ func (s *Store) follow(ctx context.Context, tx Tx, c compiled, ask map[fhir.Refe
 		b.add("SELECT r.id,r.pat FROM res r WHERE r.part=0 AND r.type_no=? AND ", typeNo)
 		b.inTexts(s.dialect, "r.id", ids)
 		b.add(" AND r.del=0 AND ")
-		s.visible(&b, c)
+		if err := s.followableRow(&b, c, "r"); err != nil {
+			return err
+		}
 		s.counts.add("visible")
 		var found []fhir.Reference
 		err = each(ctx, tx, b.String(), b.args, func(r Rows) error {
@@ -64,7 +69,7 @@ func (s *Store) follow(ctx context.Context, tx Tx, c compiled, ask map[fhir.Refe
 			var pat int64
 			err := r.Scan(&ref.ID, &pat)
 			delete(hidden, ref)
-			if by := ask[ref]; by.pat == pat && pat != 0 {
+			if by := ask[ref]; by.pat == pat && pat != 0 && c.remembers() {
 				found = append(found, ref)
 			}
 			return err
@@ -129,6 +134,12 @@ type followKey struct {
 
 type followed struct{ epoch, to int64 }
 
+// remembers reports whether what references lead to may be kept: a key says no more of who asks than the organisation
+// and its purpose, and a person or a walled token sees other things.
+func (c compiled) remembers() bool {
+	return c.person == 0 && (c.limits == nil || !c.limits.Walled)
+}
+
 // asker is the patient of the row a reference stands in, at an epoch; pat -1 when rows of several patients ask.
 type asker struct{ pat, epoch int64 }
 
@@ -147,7 +158,7 @@ func (s *Store) unknown(by compiled, rows []Row, own func(*Row) bool, now int64)
 			if !Askable(ref) {
 				continue
 			}
-			if v, ok := s.followed.get(followKey{by.org, by.purpose, r.pat, ref}); ok && v.epoch == r.epoch && now < v.to {
+			if v, ok := s.followed.get(followKey{by.org, by.purpose, r.pat, ref}); ok && by.remembers() && v.epoch == r.epoch && now < v.to {
 				continue
 			}
 			if out == nil {

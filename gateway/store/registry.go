@@ -97,9 +97,11 @@ func (s *Store) Clients(ctx context.Context) ([]ClientRecord, error) {
 	return out, err
 }
 
-// actors are the organisations with every purpose their clients may ask for.
+// actors are the organisations with every purpose their clients may ask for. An app that people use speaks for the staff
+// of any organisation, so its purposes count for all. For what patients and proxies ask there are no grants.
 func (s *Store) actors(ctx context.Context, tx Tx) ([]access.Actor, error) {
 	purposes := map[string][]string{}
+	var everywhere []string
 	err := each(ctx, tx, "SELECT organization,body FROM client ORDER BY id", nil, func(r Rows) error {
 		var org, body string
 		if err := r.Scan(&org, &body); err != nil {
@@ -110,6 +112,9 @@ func (s *Store) actors(ctx context.Context, tx Tx) ([]access.Actor, error) {
 			return err
 		}
 		for _, p := range append(c.OAuth.Purposes, c.OAuth.DefaultPurpose) {
+			if c.OAuth.Interactive() && p != "" && p != "PATRQT" && p != "FAMRQT" && !slices.Contains(everywhere, p) {
+				everywhere = append(everywhere, p)
+			}
 			if p != "" && !slices.Contains(purposes[org], p) {
 				purposes[org] = append(purposes[org], p)
 			}
@@ -129,7 +134,13 @@ func (s *Store) actors(ctx context.Context, tx Tx) ([]access.Actor, error) {
 		if err := json.Unmarshal([]byte(body), &o); err != nil {
 			return err
 		}
-		out = append(out, access.Actor{Organization: o, Purposes: purposes[o.ID]})
+		a := access.Actor{Organization: o, Purposes: purposes[o.ID]}
+		for _, p := range everywhere {
+			if !slices.Contains(a.Purposes, p) {
+				a.Purposes = append(a.Purposes, p)
+			}
+		}
+		out = append(out, a)
 		return nil
 	})
 	return out, err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"trellis/auth/access"
 	"trellis/auth/label"
 	"trellis/fhir"
 )
@@ -21,6 +22,7 @@ type Transaction struct {
 	Owner  string                          // organisation that writes
 	Once   *Once                           // nil when the client did not ask to be able to repeat it
 	Plan   func(*View) ([]Change, error)   // may be called again
+	Limits *access.Limits                  // of the writer's token, on what conditions look at; nil for none
 	Finish func([]Written) (Commit, error) // as for Apply
 }
 
@@ -55,7 +57,7 @@ func (w *writer) transact(t Transaction) (out []Written, replayed bool, err erro
 			return out, true, w.finish(out, t.Finish)
 		}
 	}
-	changes, err := t.Plan(&View{w: w, owner: t.Owner})
+	changes, err := t.Plan(&View{w: w, owner: t.Owner, limits: t.Limits})
 	if err != nil {
 		return nil, false, err
 	}
@@ -70,14 +72,16 @@ func (w *writer) transact(t Transaction) (out []Written, replayed bool, err erro
 
 // View is what the plan of a Transaction sees: the writer's own records and nobody else's.
 type View struct {
-	w     *writer
-	owner string
-	own   Int64s // the owner's segments, read once
+	w      *writer
+	owner  string
+	own    Int64s // the owner's segments, read once
+	limits *access.Limits
 }
 
 // Current is an own resource as it stands, with its labels spliced in, and its version. It stays locked until the
-// transaction ends. One that is deleted, unknown or another's is ErrNotFound.
-func (v *View) Current(typ, id string) (*fhir.Resource, int64, error) {
+// transaction ends. One that is deleted, unknown or another's is ErrNotFound, and so is one that is not about the
+// patient only alone, where that is given.
+func (v *View) Current(typ, id, only string) (*fhir.Resource, int64, error) {
 	w := v.w
 	h, err := w.head(fhir.Reference{Type: typ, ID: id})
 	if err != nil {
@@ -89,6 +93,9 @@ func (v *View) Current(typ, id string) (*fhir.Resource, int64, error) {
 	}
 	if !h.found() || h.deleted || segment.Custodian != v.owner {
 		return nil, 0, ErrNotFound
+	}
+	if err := w.confined(*h, only); err != nil {
+		return nil, 0, err
 	}
 	kept, err := w.unchanged(*h, Written{})
 	if err != nil {

@@ -90,8 +90,15 @@ func (s *Store) readView(ctx context.Context, tx Tx, k viewKey, now int64) (view
 }
 
 // segmentsFor is the segments of the view's patient a filter lets through: its own, open ones that are not
-// denied, and permitted ones that are not denied.
-func (v view) segmentsFor(c compiled) Int64s {
+// denied, and permitted ones that are not denied; or a person's, of the one record it is about.
+func (v view) segmentsFor(c compiled, pat int64) Int64s {
+	if c.person != 0 {
+		out := slices.Clone(c.own)
+		if c.person == pat {
+			out = append(out, c.whole...)
+		}
+		return out
+	}
 	out := make(Int64s, 0, len(c.own)+len(c.open)+len(v.segments))
 	out = append(out, c.own...)
 	for _, seg := range c.open {

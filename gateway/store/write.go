@@ -38,6 +38,9 @@ type Change struct {
 	IfMatch   int64          // version the writer saw; 0 for none
 	MayCreate bool           // an Update of an unknown id creates it
 	Fresh     bool           // a Create under an id just made at random: nobody can have it yet
+	// Only is the id of the one Patient in whose compartment, and in no other, the resource has to be: afterwards, or the
+	// change is ErrOutside, and before, or the resource is as one that does not exist. "" for no such bound.
+	Only string
 }
 
 // Written is what a Change did.
@@ -60,6 +63,7 @@ var (
 	ErrNotFound     = errors.New("store: no such resource for this writer")
 	ErrPrecondition = errors.New("store: the version is not the one named")
 	ErrExists       = errors.New("store: the id is taken")
+	ErrOutside      = errors.New("store: the resource would be outside the compartment the writer is confined to")
 	ErrLog          = errors.New("store: the audit log cannot be written") // so nothing was
 )
 
@@ -225,6 +229,12 @@ func (w *writer) change(c Change) (Written, error) {
 	if c.Method == Skip {
 		return w.skip(c), nil
 	}
+	if c.Owner == "" { // nobody's client holds nothing
+		return Written{}, ErrNotFound
+	}
+	if err := w.stays(c); err != nil { // first: it must not depend on what is stored
+		return Written{}, err
+	}
 	typeNo, err := w.intern(dictType, c.Type)
 	if err != nil {
 		return Written{}, err
@@ -236,6 +246,11 @@ func (w *writer) change(c Change) (Written, error) {
 			return Written{}, ErrExists
 		}
 		return Written{}, ErrNotFound
+	}
+	if found {
+		if err := w.confined(*h, c.Only); err != nil {
+			return Written{}, err
+		}
 	}
 	switch {
 	case c.Method == Delete:

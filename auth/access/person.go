@@ -1,0 +1,108 @@
+package access
+
+import "slices"
+
+// person asks the rules for people who act about one record: a patient about the own (D19), a proxy and a personal
+// representative about another's. No consent is asked for and none can give or take away: what a patient may have is
+// the patient's by right, and a proxy's reach follows from the authority recorded.
+//
+//	rule                                  self    representative  proxy   section
+//	another's record, or nobody's         deny    deny            deny
+//	counselling or psychotherapy notes    deny    deny            deny    164.524(a)(1)(i)
+//	record of a Part 2 program            permit  permit          deny    2.23, 2.15; 2.14(a) (M1)
+//	unclassified                          permit  permit          deny
+//	any other record                      permit  permit          permit  164.524; 164.502(g)
+//
+// A record about several patients needs a permit for each and so is nobody's to see this way. Directory entries are
+// everybody's.
+func (d *deliberation) person() {
+	for _, rule := range []func(){
+		d.purposeKnown, d.recordNamed, d.personalPurpose, d.directory, d.sameRecord, d.outsideAccess, d.proxied, d.accessed,
+	} {
+		if rule(); d.settled {
+			return
+		}
+	}
+	d.settle(Deny, "", Reason{Rule: "default", Code: "NO_BASIS", Hit: true})
+}
+
+// personal reports whether a capacity is that of a person about one record.
+func (c Capacity) personal() bool { return c == Self || c == Proxy || c == Representative }
+
+// Personal reports whether a person acts about one record, rather than for an organisation.
+func (p Principal) Personal() bool { return p.Capacity.personal() }
+
+// capacityKnown: a user without capacity is not an organisation's client, and nobody has a capacity of another name.
+func (d *deliberation) capacityKnown() {
+	p := d.req.Principal
+	if p.Capacity != Staff && !p.Personal() && (p.Capacity != "" || p.User != "") {
+		d.settle(Deny, "", Reason{Rule: "capacity", Code: "CAPACITY_UNKNOWN", Hit: true})
+	}
+}
+
+func (d *deliberation) recordNamed() {
+	if d.req.Principal.Patient == "" {
+		d.settle(Deny, "", Reason{Rule: "capacity", Code: "NO_RECORD_NAMED", Hit: true})
+	}
+}
+
+// personalPurpose: a patient asks as patient, who acts for one as that or as family.
+func (d *deliberation) personalPurpose() {
+	p := d.req.Principal
+	if p.Purpose != "PATRQT" && (p.Purpose != "FAMRQT" || p.Capacity == Self) {
+		d.settle(Deny, "", Reason{Rule: "purpose", Code: "PURPOSE_NOT_PERSONAL", Hit: true})
+	}
+}
+
+func (d *deliberation) sameRecord() {
+	switch d.req.Patient {
+	case d.req.Principal.Patient:
+	case "":
+		d.settle(Deny, "", Reason{Rule: "no-patient", Code: "NO_PATIENT", Hit: true})
+	default:
+		d.settle(Deny, "", Reason{Rule: "D19-patient-access", Section: "164.524", Code: "ANOTHER_PATIENT", Hit: true})
+	}
+}
+
+// outsideAccess: notes of counselling and of psychotherapy are outside the right of access.
+func (d *deliberation) outsideAccess() {
+	if d.req.Segment.CounselingNote || d.req.Segment.Has("PSYTHPN") {
+		d.settle(Deny, "", Reason{Rule: "D19-patient-access", Section: "164.524(a)(1)(i)", Code: "COUNSELING_NOTE", Hit: true})
+	}
+}
+
+// proxied: a minor who may be treated for substance use alone decides alone who learns of it, parents included. What
+// could be such a record is not shown either.
+func (d *deliberation) proxied() {
+	switch {
+	case d.req.Principal.Capacity != Proxy:
+	case d.req.Segment.Part2:
+		d.settle(Deny, "", Reason{Rule: "M1-minor", Section: "2.14(a)", Code: "PROXY_PART2", Hit: true})
+	case d.req.Segment.Unclassified:
+		d.settle(Deny, "", Reason{Rule: "unclassified", Section: "2.12", Code: "UNCLASSIFIED", Hit: true})
+	}
+}
+
+func (d *deliberation) accessed() {
+	switch d.req.Principal.Capacity {
+	case Self:
+		d.settle(Permit, "patient-access", Reason{Rule: "D19-patient-access", Section: "2.23, 164.524", Code: "PATIENT_ACCESS", Hit: true})
+	case Representative:
+		d.settle(Permit, "representation", Reason{Rule: "M3-representative", Section: "2.15, 164.502(g)", Code: "PERSONAL_REPRESENTATIVE", Hit: true})
+	case Proxy:
+		d.settle(Permit, "proxy", Reason{Rule: "M1-proxy", Section: "164.502(g)", Code: "PROXY_AUTHORITY", Hit: true})
+	}
+}
+
+// whole lists the segments a person sees of the one record it is about.
+func whole(p Principal, segments []NumberedSegment) []int64 {
+	var out []int64
+	for _, s := range segments {
+		d := Decide(Request{Principal: p, Segment: s.Segment, Patient: p.Patient, Period: openPeriod()})
+		if d.Effect == Permit && d.Basis != "directory" {
+			out = append(out, s.No)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
