@@ -121,9 +121,14 @@ func (s *Server) look(ctx context.Context, signature string, now time.Time) (cac
 		!registeredPurpose(client, token.Purpose) {
 		return refused, nil
 	}
+	organization := client.Organization
+	if token.Context.User != "" {
+		organization = token.Context.Organization
+	}
 	return cached{valid: true, asked: now, grant: Grant{
 		ClientID:     client.ID,
-		Organization: client.Organization,
+		Organization: organization,
+		Context:      token.Context,
 		Purpose:      token.Purpose,
 		Scopes:       granted,
 		TokenID:      token.RequestID,

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"trellis/auth/access"
 	"trellis/auth/smart"
 	"trellis/fhir"
 	"trellis/fhir/search"
@@ -19,7 +18,7 @@ func FuzzCursor(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	who := access.Principal{Client: "c", Purpose: "TREAT"}
+	const who = "c TREAT"
 	sealed, err := cursors.seal(&store.Position{Keys: []any{"k", int64(7)}, Row: 9}, "Condition?", who)
 	if err != nil {
 		f.Fatal(err)
@@ -78,7 +77,7 @@ func FuzzBundle(f *testing.F) {
 		if err != nil {
 			return
 		}
-		k := &call{s: &Server{Base: "http://gateway.example/fhir", Parser: parser, Registry: registry}, scopes: scopes}
+		k := &call{s: &Server{Base: "http://gateway.example/fhir", Parser: parser, Registry: registry}, caller: caller{reach: reach{scopes: scopes, levels: []string{smart.System}, writes: true}}}
 		var ops []operation
 		var at []int
 		for i, e := range res.Root.Get("entry").List() {
