@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"trellis/auth/access"
 	"trellis/gateway/store"
 )
 
@@ -240,6 +241,40 @@ func (g generator) query() (text string, holds func(assessment) bool, order stri
 	return values.Encode(), holds, order
 }
 
+// viewer narrows a filter at random, as tokens and people are narrower than organisations; within says which records
+// are left.
+func (b *bench) viewer(g generator, f access.Filter) (access.Filter, func(assessment) bool) {
+	b.t.Helper()
+	if g.IntN(3) == 0 {
+		return f, func(assessment) bool { return true }
+	}
+	if g.IntN(4) == 0 {
+		p := g.pick("p1", "p2", "p3")
+		segments, err := b.s.Segments(b.ctx)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		who := access.Principal{User: "u", Capacity: access.Self, Patient: p, Purpose: "PATRQT"}
+		return access.Partition(who, segments), func(a assessment) bool { return a.patient == p }
+	}
+	launch := g.pick("p1", "p2", "p3", "nobody", "")
+	limits := &access.Limits{Patient: launch, Types: map[string][]access.Clause{"Patient": {{}}}}
+	var tests []func(assessment) bool
+	for range g.IntN(4) {
+		clause, holds := access.Clause{Compartment: g.IntN(2) == 0}, func(assessment) bool { return true }
+		if g.IntN(4) > 0 {
+			c := g.condition()
+			clause.Where, holds = b.query("RiskAssessment", url.Values{c.name: {c.value}}.Encode()).Where, c.holds
+		}
+		limits.Types["RiskAssessment"] = append(limits.Types["RiskAssessment"], clause)
+		tests = append(tests, func(a assessment) bool { return (!clause.Compartment || a.patient == launch) && holds(a) })
+	}
+	f.Limits = limits
+	return f, func(a assessment) bool {
+		return slices.ContainsFunc(tests, func(test func(assessment) bool) bool { return test(a) })
+	}
+}
+
 // less is the order of records: no value last, and behind the last key the order they were made in.
 func less(order string) func(a, b assessment) int {
 	return func(a, b assessment) int {
@@ -319,13 +354,15 @@ func testRandom(t *testing.T, open Open) {
 	ask := func(round string) {
 		for range randomQueries {
 			query, holds, order := g.query()
-			want := []string{}
 			matches := slices.DeleteFunc(slices.Clone(records), func(a assessment) bool { return !holds(a) })
 			slices.SortStableFunc(matches, less(order))
+			f, within := b.viewer(g, f)
+			matches = slices.DeleteFunc(matches, func(a assessment) bool { return !within(a) })
+			want := []string{}
 			for _, m := range matches {
 				want = append(want, m.id)
 			}
-			what := fmt.Sprintf("seed %d, %s: %s", randomSeed, round, query)
+			what := fmt.Sprintf("seed %d, %s: %s, within %+v", randomSeed, round, query, f.Limits)
 			equal(t, what, b.pages(f, "RiskAssessment", query), want)
 			if n := b.search(f, "RiskAssessment", query+"&_summary=count"); n[len(n)-1] != fmt.Sprint(len(want)) {
 				t.Errorf("%s: counted %s, want %d", what, n[len(n)-1], len(want))

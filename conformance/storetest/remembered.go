@@ -48,8 +48,57 @@ type memory struct {
 	at      atomic.Int64 // the clock, in microseconds
 	open    func(testing.TB, func() time.Time) *store.Store
 	benches []*bench
-	actors  []access.Principal
-	ids     []string // records, as Type/id
+	actors  []actor
+	ids     []string          // records, as Type/id
+	codes   map[string]string // of Conditions that stand
+}
+
+// actor is a principal with what its token leaves of its view; within says the same of a record, by the patients it is
+// about, and nil leaves all.
+type actor struct {
+	access.Principal
+	limits *access.Limits
+	within func(m *memory, ref string, patients []store.PatientFacts) bool
+}
+
+func (a actor) String() string {
+	s := fmt.Sprint(a.Organization.ID, " ", a.Capacity, " ", a.Patient, " for ", a.Purpose)
+	if a.limits != nil {
+		s += " with limits"
+	}
+	return s
+}
+
+// everyone is organisations, people about one record, and both with tokens that leave less.
+func (m *memory) everyone(hosp, otp access.Organization) []actor {
+	person := func(c access.Capacity, patient, purpose string) access.Principal {
+		return access.Principal{User: "u-" + patient, Capacity: c, Patient: patient, Purpose: purpose}
+	}
+	staff := func(o access.Organization) access.Principal {
+		return access.Principal{User: "s-" + o.ID, Capacity: access.Staff, Organization: o, Purpose: "TREAT"}
+	}
+	only := func(patient string) func(*memory, string, []store.PatientFacts) bool {
+		return func(_ *memory, _ string, about []store.PatientFacts) bool {
+			return len(about) == 1 && about[0].ID == patient
+		}
+	}
+	everything := map[string][]access.Clause{"Patient": {{Compartment: true}}, "Condition": {{Compartment: true}}, "Observation": {{Compartment: true}}, "Communication": {{Compartment: true}}}
+	coded := m.benches[0].query("Condition", "code=F11.20").Where
+	return []actor{
+		{Principal: access.Principal{Organization: hosp, Purpose: "TREAT"}},
+		{Principal: access.Principal{Organization: otp, Purpose: "TREAT"}}, {Principal: access.Principal{Organization: hosp, Purpose: "HPAYMT"}},
+		{Principal: person(access.Self, "p1", "PATRQT")}, {Principal: person(access.Proxy, "p1", "PATRQT")}, {Principal: person(access.Representative, "p2", "FAMRQT")},
+		{Principal: staff(hosp), limits: &access.Limits{Patient: "p1", Types: everything, Walled: true}, within: only("p1")},
+		{Principal: staff(otp), limits: &access.Limits{Patient: "p2", Types: everything, Walled: true}, within: only("p2")},
+		{Principal: staff(otp), limits: &access.Limits{Patient: "p3", Types: map[string][]access.Clause{"Observation": {{}}, "Condition": {{Where: coded}, {Compartment: true}}}},
+			within: func(m *memory, ref string, about []store.PatientFacts) bool {
+				return strings.HasPrefix(ref, "Observation/") || m.codes[ref] == "F11.20" || strings.HasPrefix(ref, "Condition/") && only("p3")(m, ref, about)
+			}},
+		{Principal: person(access.Self, "p3", "PATRQT"), limits: &access.Limits{Types: map[string][]access.Clause{"Condition": {{Where: coded}}}},
+			within: func(m *memory, ref string, _ []store.PatientFacts) bool { return m.codes[ref] == "F11.20" }},
+		{Principal: access.Principal{Organization: otp, Purpose: "TREAT"}, limits: &access.Limits{},
+			within: func(*memory, string, []store.PatientFacts) bool { return false }},
+	}
 }
 
 func (m *memory) now() time.Time { return time.UnixMicro(m.at.Load()).UTC() }
@@ -58,14 +107,14 @@ func (m *memory) now() time.Time { return time.UnixMicro(m.at.Load()).UTC() }
 // replica, whatever it has seen before, shows exactly what a store shows that was opened just now and remembers
 // nothing, and what Decide permits.
 func testRemembered(t *testing.T, database Database, replicas int, seed uint64) {
-	m := &memory{generator: generator{rand.New(rand.NewPCG(seed, 2))}, t: t, open: database(t)}
+	m := &memory{generator: generator{rand.New(rand.NewPCG(seed, 2))}, t: t, open: database(t), codes: map[string]string{}}
 	m.at.Store(time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC).UnixMicro())
 	for range replicas {
 		m.benches = append(m.benches, newBench(t, m.open, m.now))
 	}
 	b := m.benches[0]
 	hosp, otp := b.register()
-	m.actors = []access.Principal{{Organization: hosp, Purpose: "TREAT"}, {Organization: otp, Purpose: "TREAT"}, {Organization: hosp, Purpose: "HPAYMT"}}
+	m.actors = m.everyone(hosp, otp)
 	for _, p := range []string{"p1", "p2", "p3"} {
 		b.put("hosp", false, patient(p, "Reyes", "1990"))
 	}
@@ -95,6 +144,7 @@ func (m *memory) record(i int) string {
 		code := m.pick("F11.20", "F10.20", "I10", "F32.9")
 		m.bench().put("otp", true, fmt.Sprintf(`{"resourceType":"Condition","id":%q,"subject":{"reference":"Patient/%s"},"code":{"coding":[{"system":"http://hl7.org/fhir/sid/icd-10-cm","code":%q}]},"recordedDate":%q}`,
 			id, p, code, m.pick("2026-01-05", "2026-02-05", "2026-03-05")))
+		m.codes["Condition/"+id] = code
 		return "Condition/" + id
 	case 1:
 		m.bench().put("otp", true, observation(id, p, m.pick("2026-01-05", "2026-02-05", "2026-03")))
@@ -135,6 +185,7 @@ func (m *memory) step() string {
 		ref := m.pick(m.ids...)
 		typ, id, _ := strings.Cut(ref, "/")
 		m.remove(typ, id, "otp")
+		delete(m.codes, ref)
 		return "deleting " + ref
 	}
 	i := m.IntN(len(m.ids))
@@ -157,14 +208,14 @@ func (m *memory) compare(what string) {
 	m.t.Helper()
 	fresh := newForgetful(m.t, m.open, m.now)
 	defer fresh.close(m.t)
-	for _, actor := range []access.Principal{m.actors[0], m.actors[1+m.IntN(len(m.actors)-1)]} {
+	for _, actor := range []actor{m.actors[0], m.actors[1+m.IntN(2)], m.actors[3+m.IntN(3)], m.actors[6+m.IntN(len(m.actors)-6)]} {
 		want := fresh.show(m, actor, true)
 		for i, b := range m.benches {
 			got := b.show(m, actor, false)
 			if !slices.Equal(got, want) {
 				for j := range want {
 					if got[j] != want[j] {
-						m.t.Errorf("%s, replica %d, %s for %s:\n  it shows %s\n  a new store %s", what, i, actor.Organization.ID, actor.Purpose, got[j], want[j])
+						m.t.Errorf("%s, replica %d, %s:\n  it shows %s\n  a new store %s", what, i, actor, got[j], want[j])
 					}
 				}
 			}
@@ -194,13 +245,14 @@ func (unowned) Cleanup(func()) {}
 
 // show is all an actor can learn: compartments, across patients, counts, includes, histories and single records.
 // plain asks so that no view of a patient is used: across patients, and by the filter's own statements.
-func (b *bench) show(m *memory, actor access.Principal, plain bool) []string {
+func (b *bench) show(m *memory, actor actor, plain bool) []string {
 	b.t.Helper()
 	segments, err := b.s.Segments(b.ctx)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	f := access.Partition(actor, segments)
+	f := access.Partition(actor.Principal, segments)
+	f.Limits = actor.limits
 	var out []string
 	for _, p := range []string{"p1", "p2", "p3"} {
 		for _, typ := range []string{"Condition", "Observation", "Communication"} {
@@ -225,7 +277,7 @@ func (b *bench) show(m *memory, actor access.Principal, plain bool) []string {
 	return out
 }
 
-func (b *bench) single(m *memory, actor access.Principal, f access.Filter, ref string, plain bool) string {
+func (b *bench) single(m *memory, actor actor, f access.Filter, ref string, plain bool) string {
 	b.t.Helper()
 	typ, id, _ := strings.Cut(ref, "/")
 	target, err := b.s.Lookup(b.ctx, f, typ, id, 0)
@@ -244,11 +296,12 @@ func (b *bench) single(m *memory, actor access.Principal, f access.Filter, ref s
 		permitted := len(target.Subject.Patients) > 0
 		segment := b.s.Segment(target.Subject.Segment)
 		for _, p := range target.Subject.Patients {
-			d := access.Decide(access.Request{Principal: actor, Segment: segment, ResourceType: typ, Period: target.Subject.Period, Facts: p.Facts, Now: m.now()})
+			d := access.Decide(access.Request{Principal: actor.Principal, Segment: segment, ResourceType: typ, Patient: p.ID, Period: target.Subject.Period, Facts: p.Facts, Now: m.now()})
 			permitted = permitted && d.Effect == access.Permit
 		}
+		permitted = permitted && (actor.within == nil || actor.within(m, ref, target.Subject.Patients))
 		if permitted != target.Visible {
-			b.t.Errorf("%s for %s: Decide permits %v, the filter %v", ref, actor.Organization.ID, permitted, target.Visible)
+			b.t.Errorf("%s for %s: Decide and the token permit %v, the filter %v", ref, actor, permitted, target.Visible)
 		}
 	}
 	return fmt.Sprint(ref, ": ", target.Exists, target.Visible, target.Row.Deleted, len(target.Row.Doc), target.Row.Version, " versions ", versions)
