@@ -146,11 +146,30 @@ func (s *Server) limits(ctx context.Context, r *reach, p access.Principal, verb 
 					continue
 				}
 			}
+			if typ == "Device" && one.Compartment {
+				one.Where = s.unassigned(r.launch, one.Where)
+			}
 			out.Types[typ] = append(out.Types[typ], one)
 		}
 	}
 	if r.user != (fhir.Reference{}) && verb == smart.Read {
 		out.Types[r.user.Type] = append(out.Types[r.user.Type], access.Clause{Where: search.Field{Name: "_id", Values: []search.Value{{Code: r.user.ID}}}})
+	}
+	return out
+}
+
+// unassigned adds to a condition that a Device is the launch patient's or nobody's: R4 has Device in no compartment.
+func (s *Server) unassigned(launch string, where search.Condition) search.Condition {
+	patient, ok := s.Registry.Lookup("Device", "patient")
+	if !ok {
+		return search.Or{}
+	}
+	assigned := search.Index{Kind: search.KindReference, Params: patient.Reads, Target: "Patient"}
+	own := assigned
+	own.Values = []search.Value{{RefType: "Patient", RefID: launch}}
+	out := search.And{search.Or{search.Not{Condition: assigned}, own}}
+	if where != nil {
+		out = append(out, where)
 	}
 	return out
 }
