@@ -329,7 +329,7 @@ func TestExistenceOracle(t *testing.T) {
 			"patient/ without a patient": in.staff("hospital", "", "user/Observation.rs patient/*.cruds"), "a person's system/": in.staff("hospital", "P2", "patient/Observation.rs system/*.cruds"),
 		} {
 			for _, paths := range [][2]string{{"Condition?patient=P2", "Goal?patient=P2"}, {"Condition/CX-P2", "Goal/none"}, {"Condition/CX-P1/_history", "Goal/none/_history"},
-				{"Observation?_revinclude=Provenance:target", "Observation?_revinclude=Goal:addresses"}, {"Observation?subject:Patient._has:Condition:patient:code=I10", "Observation?subject:Patient._has:Goal:patient:lifecycle-status=active"}} {
+				{"Observation?_revinclude=Provenance:target", "Observation?_revinclude=DiagnosticReport:result"}, {"Observation?subject:Patient._has:Condition:patient:code=I10", "Observation?subject:Patient._has:Goal:patient:lifecycle-status=active"}} {
 				a, nothing := b.get(paths[0]), b.get(paths[1])
 				if a.status != 403 || nothing.status != 403 || !bytes.Equal(a.body, nothing.body) {
 					t.Errorf("%s: %s: %d %s, %s: %d %s", name, paths[0], a.status, a.body, paths[1], nothing.status, nothing.body)
