@@ -1,6 +1,9 @@
 // Package access makes the decision: may this principal have this record, for this purpose, now; why;
 // and under which obligations.
 //
+// Organisations, and the staff that acts for them, are decided by the rules of decide.go; people about one record by those
+// of person.go. Limits are what a token leaves of either: they narrow a Filter and decide nothing.
+//
 // Decide is a pure function: the caller supplies every fact and the time. Partition and Materialize
 // turn the same rules into a Filter a store compiles into SQL, so that what a query matches and what
 // Decide answers cannot drift apart. Zero values deny. The package knows no HTTP and no SQL.

@@ -114,48 +114,56 @@ func (r *reach) confines(typ string, verb smart.Verb) string {
 	return r.launch
 }
 
-// limits compiles the scopes that have a verb. A patient's own scopes about the own record leave all that the patient
-// may see. nil says that no scope narrows anything: which types there are is then G1's alone.
+// limits compiles the scopes that have a verb. nil says that they leave all of the bearer's view: a person's do when they
+// open every type, and the scopes of a client acting for itself when they open whole types, which ones being G1's to say.
 func (s *Server) limits(ctx context.Context, r *reach, p access.Principal, verb smart.Verb) *access.Limits {
-	var list []smart.Scope
-	narrow := false
-	out := &access.Limits{Patient: r.launch, Types: map[string][]access.Clause{}, Walled: true}
-	for _, sc := range r.scopes.Resources() {
-		if !slices.Contains(r.levels, sc.Level) || !sc.Verbs.Has(verb) {
-			continue
-		}
-		walled := sc.Level == smart.Patient && (!p.Personal() || p.Patient != r.launch)
-		narrow = narrow || walled || len(sc.Constraints) > 0
-		out.Walled = out.Walled && walled
-		list = append(list, sc)
+	// A patient's own scopes about the own record have no wall to put up: the patient sees no other.
+	walled := func(sc smart.Scope) bool {
+		return sc.Level == smart.Patient && (!p.Personal() || p.Patient != r.launch)
 	}
-	if !narrow {
+	var list []smart.Scope
+	narrow, all := false, p.User == "" && p.Capacity == ""
+	for _, sc := range r.scopes.Resources() {
+		if slices.Contains(r.levels, sc.Level) && sc.Verbs.Has(verb) {
+			list = append(list, sc)
+			open := !walled(sc) && len(sc.Constraints) == 0
+			narrow, all = narrow || !open, all || open && sc.Type == "*"
+		}
+	}
+	if !narrow && all {
 		return nil
 	}
+	out := &access.Limits{Patient: r.launch, Types: map[string][]access.Clause{}, Walled: !slices.ContainsFunc(list, func(sc smart.Scope) bool { return !walled(sc) })}
 	for _, sc := range list {
-		clause := access.Clause{Compartment: sc.Level == smart.Patient && (!p.Personal() || p.Patient != r.launch)}
 		types := []string{sc.Type}
 		if sc.Type == "*" {
 			types = fhir.Types()
 		}
 		for _, typ := range types {
-			one := clause
-			if len(sc.Constraints) > 0 {
-				var ok bool
-				if one.Where, ok = s.constraint(ctx, typ, sc.Constraints); !ok {
-					continue
-				}
+			if clause, ok := s.clause(ctx, typ, sc, walled(sc), r.launch); ok {
+				out.Types[typ] = append(out.Types[typ], clause)
 			}
-			if typ == "Device" && one.Compartment {
-				one.Where = s.unassigned(r.launch, one.Where)
-			}
-			out.Types[typ] = append(out.Types[typ], one)
 		}
 	}
 	if r.user != (fhir.Reference{}) && verb == smart.Read {
 		out.Types[r.user.Type] = append(out.Types[r.user.Type], access.Clause{Where: search.Field{Name: "_id", Values: []search.Value{{Code: r.user.ID}}}})
 	}
 	return out
+}
+
+// clause is what a scope opens of a type; none when it cannot be read for that type.
+func (s *Server) clause(ctx context.Context, typ string, sc smart.Scope, walled bool, launch string) (access.Clause, bool) {
+	out := access.Clause{Compartment: walled}
+	if len(sc.Constraints) > 0 {
+		var ok bool
+		if out.Where, ok = s.constraint(ctx, typ, sc.Constraints); !ok {
+			return access.Clause{}, false
+		}
+	}
+	if typ == "Device" && walled {
+		out.Where = s.unassigned(launch, out.Where)
+	}
+	return out, true
 }
 
 // unassigned adds to a condition that a Device is the launch patient's or nobody's: R4 has Device in no compartment.
