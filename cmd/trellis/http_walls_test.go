@@ -474,3 +474,32 @@ func testBulkEscape(t *testing.T) {
 		t.Errorf("its own: %d", a.status)
 	}
 }
+
+// TestReferencesOverTheWall: another organisation's record does not name a second patient's record to a token launched
+// for the first, nor is it found by it, though the organisation may see both.
+func TestReferencesOverTheWall(t *testing.T) {
+	onEachStore(t, func(t *testing.T, where location) {
+		in := crossed(t, where)
+		k1, ok := fixture(t).Consent("K1")
+		if !ok {
+			t.Fatal("no K1")
+		}
+		in.put(k1)
+		in.put(recordOf("otp", `{"resourceType":"CarePlan","id":"CPW","status":"active","intent":"plan","subject":{"reference":"Patient/P1"},"addresses":[{"reference":"Condition/CX-P2"},{"reference":"Condition/CX-P1"}]}`))
+		for scopes, named := range map[string]bool{"user/*.rs": true, "patient/*.rs": false, "patient/CarePlan.rs": false, "patient/CarePlan.rs?status=active": false, "user/CarePlan.rs": true} {
+			b := in.staff("hospital", "P1", scopes)
+			for _, path := range []string{"CarePlan/CPW", "CarePlan?patient=P1", "CarePlan/CPW/_history"} {
+				a := b.get(path)
+				if a.status != 200 || bytes.Contains(a.body, []byte(`Condition/CX-P2"`)) != named || !bytes.Contains(a.body, []byte(`Condition/CX-P1"`)) {
+					t.Errorf("%s: %s: %d, names P2's record %v, want %v", scopes, path, a.status, !named, named)
+				}
+			}
+			if got := b.found("CarePlan?condition=Condition/CX-P2"); (len(got) == 1) != named {
+				t.Errorf("%s: %v", scopes, got)
+			}
+			if got := b.found("CarePlan?condition=Condition/CX-P1"); len(got) != 1 {
+				t.Errorf("%s: %v", scopes, got)
+			}
+		}
+	})
+}
