@@ -10,13 +10,15 @@ import (
 	"trellis/auth/oauth"
 )
 
-// Memory is an oauth.Store in memory, held to the same suite as the real ones. For tests only: it forgets nothing
+// Memory is an oauth.Store, oauth.Grants and oauth.Tickets in memory, held to the same suite as the real ones. For tests only: it forgets nothing
 // and survives nothing.
 type Memory struct {
 	mu         sync.Mutex
 	clients    map[string]oauth.Client
 	assertions map[[2]string]time.Time
 	tokens     map[string]oauth.Token
+	grants     map[string]oauth.Authorization
+	tickets    map[[2]string]oauth.Ticket
 	reads      int
 }
 
@@ -26,6 +28,8 @@ func NewMemory(clients ...oauth.Client) *Memory {
 		clients:    map[string]oauth.Client{},
 		assertions: map[[2]string]time.Time{},
 		tokens:     map[string]oauth.Token{},
+		grants:     map[string]oauth.Authorization{},
+		tickets:    map[[2]string]oauth.Ticket{},
 	}
 	for _, c := range clients {
 		m.PutClient(c)
