@@ -59,6 +59,8 @@ type Config struct {
 	Standing func(context.Context, Context) (bool, error)
 	// StyleURL is where apps find the colours of this server (smart_style_url); empty: none is offered.
 	StyleURL string
+	// Registry keeps what clients register themselves; nil turns dynamic registration off.
+	Registry Registry
 	// Keys fetches a client's keys from its JWKSURL; nil refuses clients without inline keys.
 	Keys KeyFetcher
 	// KnownType says which resource types a scope may name besides "*"; nil accepts every well-formed name.
