@@ -64,7 +64,7 @@ func newApps(t testing.TB, change ...func(*oauth.Config)) *apps {
 		{ID: "asymmetric", Name: "Asymmetric app", JWKS: a.client.JWKS},
 	} {
 		c.RedirectURIs, c.Scopes = []string{callback, callback + "2"}, scopes
-		a.store.PutClient(c)
+		a.store.Know(c)
 	}
 	return a
 }

@@ -51,7 +51,7 @@ The scopes "introspect" and "create_launch" let a client ask about any token, an
 Examples:
   trellis client add --id hospital-ehr --org hospital --scope "system/*.rs create_launch" --purpose TREAT,COC --jwks-url https://ehr.example.org/jwks.json
   trellis client add --id rco-intake --org rco --scope "system/*.cu" --purpose COC --new-key rco.jwk
-  trellis client add --id diary --org rco --name "My Diary" --redirect https://diary.example.org/callback \\
+  trellis client add --id diary --org rco --name "My Diary" --redirect https://diary.example.org/callback \
     --scope "launch/patient openid fhirUser offline_access patient/*.rs"
   trellis client rotate --id diary --secret
 `
@@ -196,7 +196,9 @@ func (r *registration) check(c *oauth.Client) error {
 }
 
 // loopback reports whether a URI stays on this machine: an app being developed, registered by the operator.
-func loopback(uri string) bool { return oauth.RedirectAllowed(uri, true) && strings.HasPrefix(uri, "http://") }
+func loopback(uri string) bool {
+	return oauth.RedirectAllowed(uri, true) && strings.HasPrefix(uri, "http://")
+}
 
 // credential reads or makes what the client proves itself with.
 func (r *registration) credential(ctx context.Context, s *store.Store, c *oauth.Client) error {

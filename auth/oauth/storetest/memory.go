@@ -32,13 +32,21 @@ func NewMemory(clients ...oauth.Client) *Memory {
 		tickets:    map[[2]string]oauth.Ticket{},
 	}
 	for _, c := range clients {
-		m.PutClient(c)
+		m.Know(c)
 	}
 	return m
 }
 
-// PutClient registers the client or replaces its registration.
-func (m *Memory) PutClient(c oauth.Client) {
+// PutClient implements oauth.Registry.
+func (m *Memory) PutClient(_ context.Context, c oauth.Client) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.clients[c.ID] = c
+	return nil
+}
+
+// Know registers a client for a test.
+func (m *Memory) Know(c oauth.Client) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.clients[c.ID] = c
