@@ -37,6 +37,7 @@ type site struct {
 	auditOff   string
 	consentOn  string // the search handler below, twice
 	consentOff string
+	checker    *oauth.Server     // checks tokens as the gateway's own does
 	tokens     map[string]string // by client
 	keys       map[string][]byte // private, by client
 	servers    []*http.Server
@@ -156,6 +157,7 @@ func (s *site) variants(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.checker = tokens
 	silent, err := s.withoutAudit(tokens)
 	if err != nil {
 		return err
@@ -202,7 +204,7 @@ func (s *site) withoutAudit(tokens *oauth.Server) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	server := &rest.Server{Terminology: terms, Base: s.base, TokenURL: s.tokenURL, Store: s.store, OAuth: tokens, Intake: desk, Parser: s.parser, Registry: s.registry, Labels: s.labels, Cursors: cursors, Logger: s.logger,
+	server := &rest.Server{Terminology: terms, Base: s.base, Store: s.store, OAuth: tokens, Intake: desk, Parser: s.parser, Registry: s.registry, Labels: s.labels, Cursors: cursors, Logger: s.logger,
 		Gate: &release.Gate{Records: s.store, Log: discardLog{}, Base: s.base, Logger: s.logger}}
 	return server.Handler()
 }

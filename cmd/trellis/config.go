@@ -25,10 +25,14 @@ type config struct {
 	Data          string                `json:"data"`
 	PostgresFile  string                `json:"postgres_file"`
 	AllowPrivate  bool                  `json:"allow_private_addresses"`
+	Registration  string                `json:"registration"`
 	Posture       posture               `json:"posture"`
 	Organizations []access.Organization `json:"organizations"`
 	Partners      []partnerConfig       `json:"partners"`
 }
+
+// registrationOpen lets apps register themselves (RFC 7591); without it the operator registers them.
+const registrationOpen = "open"
 
 // posture is what the deployment is under the law.
 type posture struct {

@@ -286,7 +286,7 @@ func TestFHIRUserIsReadable(t *testing.T) {
 func TestStaffAskAsTheirOrganisation(t *testing.T) {
 	onEachStore(t, func(t *testing.T, where location) {
 		in := newInstallation(t, where, "")
-		in.registerApp("app", "TREAT", "TREATDS", "PATRQT")
+		in.registerApp("app", "TREAT", "TREATDS")
 		in.load("K1")
 		for _, purpose := range []string{"TREAT", "TREATDS"} {
 			who := oauth.Context{User: "s", Capacity: string(access.Staff), Organization: "hospital", Patient: "P1"}
@@ -299,7 +299,7 @@ func TestStaffAskAsTheirOrganisation(t *testing.T) {
 				t.Errorf("%s: %s", purpose, a.body)
 			}
 		}
-		for _, organization := range []string{"rco", "", "none"} {
+		for _, organization := range []string{"rco", "none"} {
 			who := oauth.Context{User: "s", Capacity: string(access.Staff), Organization: organization, Patient: "P1"}
 			if a := (bearer{in, in.userToken("app", who, "TREAT", "patient/*.rs user/*.rs"), organization}).get("Condition/C1"); a.status != 404 {
 				t.Errorf("staff of %q: %d", organization, a.status)
@@ -316,9 +316,9 @@ func TestCORSOnlyRegisteredOrigins(t *testing.T) {
 	in.register(oauth.Client{ID: "spa", Purposes: []string{"PATRQT"}, Scopes: []string{"patient/*.rs"}, RedirectURIs: []string{"https://app.example/cb?x=1", "http://127.0.0.1:7000/cb", "https://Other.example:443/cb", "com.example.app:/cb"}, LaunchURL: "https://launch.example:8443/start"}, false)
 	in.register(oauth.Client{ID: "gone", Disabled: true, Purposes: []string{"PATRQT"}, Scopes: []string{"patient/*.rs"}, RedirectURIs: []string{"https://gone.example/cb"}}, false)
 	root := strings.TrimSuffix(in.gateway.base, "/fhir")
-	discovery := []string{"metadata", ".well-known/smart-configuration"}
+	discovery := []string{"metadata", ".well-known/smart-configuration", root + "/.well-known/openid-configuration", root + "/oauth/jwks.json"}
 	protected := []request{{method: "GET", path: "Condition/C2"}, {method: "GET", path: "Condition?patient=P1"}, {method: "OPTIONS", path: "Condition/C2"}, {method: "OPTIONS", path: "Condition"},
-		{method: "POST", path: root + "/oauth/token", contentType: "application/x-www-form-urlencoded", body: []byte("grant_type=none")}, {method: "OPTIONS", path: root + "/oauth/token"}, {method: "GET", path: "NoSuchType/1"}}
+		{method: "POST", path: root + "/oauth/token", contentType: "application/x-www-form-urlencoded", body: []byte("grant_type=none")}, {method: "OPTIONS", path: root + "/oauth/token"}, {method: "GET", path: root + "/oauth/userinfo"}, {method: "OPTIONS", path: root + "/oauth/revoke"}, {method: "GET", path: "NoSuchType/1"}}
 	for origin, known := range map[string]bool{
 		"https://app.example": true, "http://127.0.0.1:7000": true, "https://other.example": true, "https://launch.example:8443": true,
 		"http://app.example": false, "https://app.example:444": false, "https://app.example.evil": false, "https://APP.example": false, "https://evil.example": false, "null": false,

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -16,7 +17,9 @@ import (
 
 	"trellis/auth/access"
 	"trellis/auth/oauth"
+	"trellis/auth/people"
 	"trellis/conformance/decisions"
+	"trellis/gateway/store"
 )
 
 // appOrigin is where the fixture's app comes from.
@@ -26,7 +29,7 @@ const appOrigin = "https://app.example"
 func (in *installation) registerApp(id string, purposes ...string) {
 	in.t.Helper()
 	if purposes == nil {
-		purposes = []string{"TREAT", "PATRQT", "FAMRQT"}
+		purposes = []string{"TREAT"}
 	}
 	in.register(oauth.Client{ID: id, RedirectURIs: []string{appOrigin + "/" + id}, Purposes: purposes,
 		Scopes: []string{"openid", "fhirUser", "launch/patient", "patient/*.cruds", "user/*.cruds", "system/*.cruds"}}, true)
@@ -54,6 +57,7 @@ func (in *installation) userToken(client string, who oauth.Context, purpose, sco
 	mac.Write(random)
 	signature := base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 	now := in.clock.now()
+	in.account(who)
 	a := oauth.Authorization{ID: uuid.NewString(), ClientID: client, Scopes: strings.Fields(scopes), Purpose: purpose, Context: who, Created: now, Expires: now.Add(24 * time.Hour)}
 	grants := in.gateway.store.OAuth()
 	if err := grants.SaveAuthorization(in.t.Context(), a); err != nil {
@@ -65,6 +69,27 @@ func (in *installation) userToken(client string, who oauth.Context, purpose, sco
 		in.t.Fatal(err)
 	}
 	return base64.RawURLEncoding.EncodeToString(random) + "." + signature
+}
+
+// account lets a token's user act as the token says, beside what the account may do already.
+func (in *installation) account(who oauth.Context) {
+	in.t.Helper()
+	u, err := in.gateway.store.User(in.t.Context(), who.User)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		in.t.Fatal(err)
+	}
+	u.ID, u.Login, u.Name = who.User, who.User, "Zqcanary"
+	switch access.Capacity(who.Capacity) {
+	case access.Self:
+		u.Patients = append(u.Patients, who.Patient)
+	case access.Staff:
+		u.Positions = append(u.Positions, people.Position{Organization: who.Organization, Practitioner: "PRA"})
+	default:
+		u.Proxies = append(u.Proxies, people.Proxy{Patient: who.Patient, Authority: access.Capacity(who.Capacity), Document: "on file"})
+	}
+	if err := in.gateway.store.PutUser(in.t.Context(), u); err != nil {
+		in.t.Fatal(err)
+	}
 }
 
 // bearer asks with one token.

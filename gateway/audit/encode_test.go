@@ -16,6 +16,7 @@ func TestEncodeIsWhatJSONSays(t *testing.T) {
 			ID: rapid.String().Draw(t, "id"), Kind: Kind(rapid.String().Draw(t, "kind")), At: time.UnixMicro(rapid.Int64Range(0, 4e15).Draw(t, "at")).UTC(),
 			Client: rapid.String().Draw(t, "client"), Patient: rapid.String().Draw(t, "patient"), Query: rapid.SliceOf(rapid.Byte()).Draw(t, "query"),
 			Purpose: rapid.StringN(0, 4, -1).Draw(t, "purpose"), Outcome: rapid.String().Draw(t, "outcome"), ReleasedBytes: rapid.Int64().Draw(t, "bytes"),
+			User: rapid.String().Draw(t, "user"), Capacity: rapid.String().Draw(t, "capacity"), Launch: rapid.String().Draw(t, "launch"),
 			Detail: rapid.MapOf(rapid.String(), rapid.String()).Draw(t, "detail"), Released: rapid.String().Draw(t, "released"),
 		}
 		for range rapid.IntRange(0, 3).Draw(t, "resources") {

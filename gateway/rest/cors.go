@@ -15,18 +15,17 @@ import (
 )
 
 // crossOrigin lets apps in a browser read what they get (https://hl7.org/fhir/R4/security.html#cors). What discovery
-// tells is for every origin. Records, operations and the token endpoint are for the origins registered clients come
-// from, and for no other. A request carries its token in a header it has to set itself, never in a cookie: credentials
+// tells is for every origin. Records, operations and what apps call of the authorization server are for the origins
+// registered clients come from, and for no other. A request carries its token in a header it has to set itself, never in a cookie: credentials
 // are never allowed.
 func (s *Server) crossOrigin(c *gin.Context) {
 	h, path := c.Writer.Header(), c.Request.URL.Path
-	discovery := path == "/fhir/metadata" || strings.HasPrefix(path, "/fhir/.well-known/") || strings.HasPrefix(path, "/.well-known/")
-	if !discovery && path != "/fhir" && !strings.HasPrefix(path, "/fhir/") && path != "/oauth/token" {
-		return
-	}
-	if discovery {
+	if path == "/fhir/metadata" || path == "/oauth/jwks.json" || path == stylePath || strings.HasPrefix(path, "/fhir/.well-known/") || strings.HasPrefix(path, "/.well-known/") {
 		h.Set("Access-Control-Allow-Origin", "*")
 		h.Set("Access-Control-Expose-Headers", exposed)
+		return
+	}
+	if path != "/fhir" && !strings.HasPrefix(path, "/fhir/") && !crossOriginEndpoint(path) {
 		return
 	}
 	h.Add("Vary", "Origin")
@@ -36,6 +35,11 @@ func (s *Server) crossOrigin(c *gin.Context) {
 	}
 	h.Set("Access-Control-Allow-Origin", origin)
 	h.Set("Access-Control-Expose-Headers", exposed)
+}
+
+// crossOriginEndpoint reports whether an endpoint of the authorization server is one that apps in a browser call.
+func crossOriginEndpoint(path string) bool {
+	return path == "/oauth/token" || path == "/oauth/userinfo" || path == "/oauth/revoke"
 }
 
 const exposed = "ETag, Location, Last-Modified, X-Request-Id, X-Part2-Notice, X-Consent-Missing, Idempotent-Replayed, Preference-Applied"

@@ -29,8 +29,6 @@ func (s *Server) routes() []route {
 	table := []route{
 		{method: "GET", path: "/healthz", interaction: "health", public: s.health},
 		{method: "GET", path: "/fhir/metadata", interaction: "capabilities", public: s.metadata},
-		{method: "GET", path: "/fhir/.well-known/smart-configuration", interaction: "smart-configuration", public: s.smartConfiguration},
-		{method: "POST", path: "/oauth/token", interaction: "token", public: s.token},
 
 		{method: "GET", path: "/fhir/:type/:id", interaction: "read", conditional: true, verb: smart.Read, serve: (*call).read},
 		{method: "HEAD", path: "/fhir/:type/:id", interaction: "read", conditional: true, verb: smart.Read, serve: (*call).read},
@@ -58,17 +56,18 @@ func (s *Server) routes() []route {
 
 		{method: "POST", path: "/intake/:kind", interaction: "intake", serve: (*call).intake}, // scopes per resource made
 	}
+	table = append(table, s.authorizationRoutes()...)
 	table = append(table, operationRoutes()...)
 	table = append(table, bulkRoutes()...)
 	return append(table, s.preflights(table)...)
 }
 
-// preflights are the OPTIONS routes: one for each path of FHIR, and one for the token endpoint.
+// preflights are the OPTIONS routes: one for each path of FHIR and of what apps call of the authorization server.
 func (s *Server) preflights(table []route) []route {
 	var out []route
 	for _, r := range table {
 		same := func(have route) bool { return have.path == r.path }
-		if (strings.HasPrefix(r.path, "/fhir") || r.path == "/oauth/token") && !slices.ContainsFunc(out, same) {
+		if (strings.HasPrefix(r.path, "/fhir") || crossOriginEndpoint(r.path)) && !slices.ContainsFunc(out, same) {
 			out = append(out, route{method: "OPTIONS", path: r.path, interaction: "preflight", public: s.preflight})
 		}
 	}

@@ -111,6 +111,9 @@ func (s *Store) actors(ctx context.Context, tx Tx) ([]access.Actor, error) {
 		if err := json.Unmarshal([]byte(body), &c); err != nil {
 			return err
 		}
+		if c.OAuth.Interactive() && len(c.OAuth.Purposes) == 0 && c.OAuth.DefaultPurpose == "" {
+			c.OAuth.DefaultPurpose = "TREAT" // what staff asks for with an app that registered nothing
+		}
 		for _, p := range append(c.OAuth.Purposes, c.OAuth.DefaultPurpose) {
 			if c.OAuth.Interactive() && p != "" && p != "PATRQT" && p != "FAMRQT" && !slices.Contains(everywhere, p) {
 				everywhere = append(everywhere, p)
@@ -153,6 +156,7 @@ func (s *Store) OAuth() OAuth { return oauthStore{s} }
 type OAuth interface {
 	oauth.Store
 	oauth.Grants
+	oauth.Registry
 }
 
 type oauthStore struct{ s *Store }
@@ -161,6 +165,11 @@ type oauthStore struct{ s *Store }
 func (o oauthStore) Client(ctx context.Context, id string) (oauth.Client, error) {
 	c, err := o.s.ClientRecord(ctx, id)
 	return c.OAuth, err
+}
+
+// PutClient implements oauth.Registry. A client that registered itself may do nothing OAuth does not know of.
+func (o oauthStore) PutClient(ctx context.Context, c oauth.Client) error {
+	return o.s.PutClient(ctx, ClientRecord{OAuth: c})
 }
 
 // UseAssertion implements oauth.Store: the primary key makes the pair usable once.
