@@ -20,14 +20,16 @@ var configSchema []byte
 
 // config is the configuration file. Its schema, config.schema.json, is the manual of the fields.
 type config struct {
-	PublicURL     string                `json:"public_url"`
-	Listen        string                `json:"listen"`
-	Data          string                `json:"data"`
-	PostgresFile  string                `json:"postgres_file"`
-	AllowPrivate  bool                  `json:"allow_private_addresses"`
-	Posture       posture               `json:"posture"`
-	Organizations []access.Organization `json:"organizations"`
-	Partners      []partnerConfig       `json:"partners"`
+	PublicURL    string `json:"public_url"`
+	Listen       string `json:"listen"`
+	Data         string `json:"data"`
+	PostgresFile string `json:"postgres_file"`
+	AllowPrivate bool   `json:"allow_private_addresses"`
+	// TrustedProxies stand in front of the gateway: their word is taken for where a request comes from.
+	TrustedProxies []string              `json:"trusted_proxies"`
+	Posture        posture               `json:"posture"`
+	Organizations  []access.Organization `json:"organizations"`
+	Partners       []partnerConfig       `json:"partners"`
 }
 
 // posture is what the deployment is under the law.
