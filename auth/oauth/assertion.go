@@ -5,13 +5,12 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v3"
-	"github.com/ory/fosite"
 )
 
 const (
@@ -35,56 +34,50 @@ type assertionClaims struct {
 	extensions    json.RawMessage
 }
 
-// authenticateClient is fosite's ClientAuthenticationStrategy: private_key_jwt as SMART "Asymmetric Authentication"
-// asks, with invalid_client (401) for every failure of authentication. The order matters: nothing is burned before
+// byAssertion is private_key_jwt as SMART "Asymmetric Authentication" asks. The order matters: nothing is burned before
 // the signature and every claim, aud included, have been checked.
-func (s *Server) authenticateClient(ctx context.Context, _ *http.Request, form url.Values) (fosite.Client, error) {
+func (s *Server) byAssertion(ctx context.Context, form url.Values, endpoint string) (Client, claimedPurpose, error) {
+	var none claimedPurpose
 	if form.Get("client_assertion_type") != assertionType {
-		return nil, invalidClient("client_assertion_type is not jwt-bearer")
+		return Client{}, none, invalidClient("client_assertion_type is not jwt-bearer")
 	}
 	raw := form.Get("client_assertion")
 	header, claims, err := readAssertion(raw)
 	if err != nil {
-		return nil, err
+		return Client{}, none, err
 	}
 	if claims.sub != claims.iss {
-		return nil, invalidClient("iss and sub differ")
+		return Client{}, none, invalidClient("iss and sub differ")
 	}
 	if id := form.Get("client_id"); id != "" && id != claims.sub {
-		return nil, invalidClient("client_id and sub differ")
+		return Client{}, none, invalidClient("client_id and sub differ")
 	}
-	client, err := s.cfg.Store.Client(ctx, claims.sub)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return nil, invalidClient("unknown client")
-	case err != nil:
-		return nil, serverError(err)
-	case client.Disabled || client.ID != claims.sub:
-		return nil, invalidClient("disabled client")
+	client, err := s.registered(ctx, claims.sub)
+	if err != nil {
+		return Client{}, none, err
 	}
 	if err := s.verifySignature(ctx, client, header, raw); err != nil {
-		return nil, err
+		return Client{}, none, err
 	}
-	now := s.cfg.Now()
-	if err := checkClaims(claims, s.cfg.TokenURL, now); err != nil {
-		return nil, err
+	if err := checkClaims(claims, s.cfg.Now(), s.cfg.TokenURL, endpoint); err != nil {
+		return Client{}, none, err
 	}
 	// Kept past exp, so that a replica whose clock is behind cannot take it a second time.
 	err = s.cfg.Store.UseAssertion(ctx, claims.iss, claims.jti, claims.exp.Add(clockLeeway))
 	switch {
 	case errors.Is(err, ErrReplayed):
-		return nil, invalidClient("assertion replayed")
+		return Client{}, none, invalidClient("assertion replayed")
 	case err != nil:
-		return nil, serverError(err)
+		return Client{}, none, serverError(err)
 	}
-	return newAuthenticated(client, claimPurpose(claims.extensions)), nil
+	return client, claimPurpose(claims.extensions), nil
 }
 
-// checkClaims applies RFC 7523 section 3 and SMART: aud is the token URL and nothing else, exp lies in the future and
-// at most five minutes ahead.
-func checkClaims(c assertionClaims, tokenURL string, now time.Time) error {
+// checkClaims applies RFC 7523 section 3 and SMART: aud is the token URL, or the endpoint that was asked, and nothing else;
+// exp lies in the future and at most five minutes ahead.
+func checkClaims(c assertionClaims, now time.Time, endpoints ...string) error {
 	switch {
-	case len(c.aud) != 1 || c.aud[0] != tokenURL:
+	case len(c.aud) != 1 || !slices.Contains(endpoints, c.aud[0]):
 		return invalidClient("aud is not the token URL")
 	case !now.Before(c.exp):
 		return invalidClient("assertion expired")

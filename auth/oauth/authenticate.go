@@ -113,17 +113,23 @@ func (s *Server) look(ctx context.Context, signature string, now time.Time) (cac
 		return cached{}, fmt.Errorf("oauth: reading the client: %w", err)
 	}
 	granted, err := parseScopes(token.Scopes)
-	if err != nil {
+	if err != nil || client.Disabled || client.ID != token.ClientID {
 		return refused, nil
 	}
-	registered, err := parseScopes(client.Scopes)
-	if err != nil || client.Disabled || client.ID != token.ClientID || !registered.ContainsAll(granted) ||
-		!registeredPurpose(client, token.Purpose) {
+	var p *problem
+	if err := s.stands(ctx, token.Context, client, token.Scopes, token.Purpose); errors.As(err, &p) && p.status < http.StatusInternalServerError {
 		return refused, nil
+	} else if err != nil {
+		return cached{}, fmt.Errorf("oauth: asking whether the person may act: %w", err)
+	}
+	organization := client.Organization
+	if token.Context.User != "" {
+		organization = token.Context.Organization
 	}
 	return cached{valid: true, asked: now, grant: Grant{
 		ClientID:     client.ID,
-		Organization: client.Organization,
+		Organization: organization,
+		Context:      token.Context,
 		Purpose:      token.Purpose,
 		Scopes:       granted,
 		TokenID:      token.RequestID,

@@ -23,16 +23,16 @@ func TestGrantFallsWithinASecond(t *testing.T) {
 				t.Fatal(err)
 			}
 		},
-		"client disabled": func(f *fixture, _ oauth.Token) { c := f.client; c.Disabled = true; f.store.PutClient(c) },
+		"client disabled": func(f *fixture, _ oauth.Token) { c := f.client; c.Disabled = true; f.store.Know(c) },
 		"scopes narrowed": func(f *fixture, _ oauth.Token) {
 			c := f.client
 			c.Scopes = []string{"system/Patient.r"}
-			f.store.PutClient(c)
+			f.store.Know(c)
 		},
 		"purpose withdrawn": func(f *fixture, _ oauth.Token) {
 			c := f.client
 			c.Purposes, c.DefaultPurpose = []string{"HPAYMT"}, ""
-			f.store.PutClient(c)
+			f.store.Know(c)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

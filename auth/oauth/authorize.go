@@ -2,9 +2,20 @@ package oauth
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"mime"
+	"net"
 	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
+
+	"github.com/google/uuid"
+	"github.com/ory/fosite"
 
 	"trellis/auth/smart"
 )
@@ -29,6 +40,14 @@ type Interaction struct {
 	Locales   string // ui_locales
 	// Request is the request itself, to be kept as it is and handed to Resume.
 	Request []byte
+
+	kept keptRequest
+}
+
+// keptRequest is an authorization request between its first look and the person's answer.
+type keptRequest struct {
+	Form   url.Values
+	Launch *Launch `json:",omitempty"`
 }
 
 // Approval is what the person decided.
@@ -50,38 +69,342 @@ type Refused struct {
 func (r *Refused) Error() string { return "oauth: authorization refused: " + r.Code }
 func (r *Refused) Unwrap() error { return r.cause }
 
+func onPage(code, text string) *Refused { return &Refused{Code: code, Text: text} }
+
 // Begin reads an authorization request, sent by GET or POST. A launch handle and a pushed request in it are used up. The
 // error is a *Refused unless it is ours.
-func (s *Server) Begin(r *http.Request) (*Interaction, error) { return nil, errors.New("oauth: later") }
+func (s *Server) Begin(r *http.Request) (*Interaction, error) {
+	form, err := authorizeForm(r)
+	if err != nil {
+		return nil, err
+	}
+	ctx := r.Context()
+	if name := form.Get("request_uri"); name != "" {
+		if form, err = s.pushed(ctx, name, form.Get("client_id")); err != nil {
+			return nil, err
+		}
+	}
+	kept := keptRequest{Form: form}
+	i, err := s.interaction(ctx, kept)
+	if err != nil {
+		return nil, err
+	}
+	if form.Get("launch") == "" {
+		return i, nil
+	}
+	if kept.Launch, err = s.takeLaunch(ctx, form.Get("launch"), i.Client.ID); err != nil {
+		return nil, i.refusal(s, err)
+	}
+	return s.interaction(ctx, kept)
+}
 
 // Resume is the interaction of a kept Request, checked anew: its client may have changed.
 func (s *Server) Resume(ctx context.Context, request []byte) (*Interaction, error) {
-	return nil, errors.New("oauth: later")
+	var kept keptRequest
+	if err := json.Unmarshal(request, &kept); err != nil {
+		return nil, fmt.Errorf("oauth: a kept request cannot be read: %w", err)
+	}
+	return s.interaction(ctx, kept)
+}
+
+// authorizeForm reads the parameters, wherever they came, each at most once.
+func authorizeForm(r *http.Request) (url.Values, error) {
+	var form url.Values
+	switch r.Method {
+	case http.MethodGet:
+		query, err := url.ParseQuery(r.URL.RawQuery)
+		if err != nil || len(r.URL.RawQuery) > maxBody {
+			return nil, onPage("invalid_request", "The link that led here is malformed.")
+		}
+		form = query
+	case http.MethodPost:
+		if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/x-www-form-urlencoded" {
+			return nil, onPage("invalid_request", "The app sent its request in a form this server does not read.")
+		}
+		r.Body = http.MaxBytesReader(nil, r.Body, maxBody)
+		if err := r.ParseForm(); err != nil {
+			return nil, onPage("invalid_request", "The app's request is malformed or too large.")
+		}
+		form = r.PostForm
+	}
+	for _, values := range form {
+		if len(values) > 1 {
+			return nil, onPage("invalid_request", "The app's request names something twice.")
+		}
+	}
+	return form, nil
+}
+
+// interaction checks a request. Where the browser may be sent is settled first, then everything the app may hear of.
+func (s *Server) interaction(ctx context.Context, kept keptRequest) (*Interaction, error) {
+	form := kept.Form
+	// A counterfeit resource server cannot get a token for this one: nothing else is looked at before aud.
+	if strings.TrimSuffix(form.Get("aud"), "/") != s.cfg.FHIRBase {
+		return nil, onPage("invalid_request", "The app asked for access to another server than this one.")
+	}
+	client, err := s.registered(ctx, form.Get("client_id"))
+	var p *problem
+	switch {
+	case errors.As(err, &p) && p.status < http.StatusInternalServerError:
+		return nil, onPage("invalid_request", "The app that sent you here is not known to this server, or has been turned off.")
+	case err != nil:
+		return nil, err
+	}
+	if !redirects(client, form.Get("redirect_uri")) {
+		return nil, onPage("invalid_request", "The app that sent you here asked to send you on to an address it is not registered for.")
+	}
+	i := &Interaction{Client: client, Launch: kept.Launch, Prompt: form.Get("prompt"), LoginHint: form.Get("login_hint"), Locales: form.Get("ui_locales"), MaxAge: -1, kept: kept}
+	if problem := i.read(s); problem != nil {
+		return nil, i.refusal(s, problem)
+	}
+	if _, err := s.authorizeRequest(ctx, i); err != nil {
+		return nil, i.refusal(s, asProblem(err))
+	}
+	if i.Request, err = json.Marshal(kept); err != nil {
+		return nil, fmt.Errorf("oauth: encoding a request: %w", err)
+	}
+	return i, nil
+}
+
+// redirects reports whether a client registered a redirect URI: byte for byte, but for the port of a native app's loopback.
+func redirects(c Client, uri string) bool {
+	if uri == "" || len(uri) > 2048 {
+		return false
+	}
+	if slices.Contains(c.RedirectURIs, uri) {
+		return true
+	}
+	asked, err := url.Parse(uri)
+	if err != nil || !c.Native || asked.Scheme != "http" || asked.User != nil || asked.Fragment != "" {
+		return false
+	}
+	if ip := net.ParseIP(asked.Hostname()); ip == nil || !ip.IsLoopback() {
+		return false
+	}
+	return slices.ContainsFunc(c.RedirectURIs, func(have string) bool {
+		registered, err := url.Parse(have)
+		return err == nil && registered.Scheme == "http" && registered.Hostname() == asked.Hostname() &&
+			registered.EscapedPath() == asked.EscapedPath() && registered.RawQuery == asked.RawQuery
+	})
+}
+
+// read checks what fosite does not know of.
+func (i *Interaction) read(s *Server) *problem {
+	form := i.kept.Form
+	switch {
+	case form.Has("request"):
+		return &problem{status: http.StatusBadRequest, code: "request_not_supported", text: "request objects are not read"}
+	case form.Get("response_mode") != "" && form.Get("response_mode") != "query":
+		return invalidRequest("only response_mode=query is offered")
+	case form.Get("code_challenge") == "":
+		return invalidRequest("code_challenge is missing: PKCE with S256 is required")
+	case form.Get("code_challenge_method") != "S256":
+		return invalidRequest("code_challenge_method has to be S256")
+	case !challenge(form.Get("code_challenge")):
+		return invalidRequest("code_challenge is not the S256 digest of a verifier")
+	}
+	if age := form.Get("max_age"); age != "" {
+		seconds, err := strconv.ParseUint(age, 10, 31)
+		if err != nil {
+			return invalidRequest("max_age is not a number of seconds")
+		}
+		i.MaxAge = time.Duration(seconds) * time.Second
+	}
+	switch i.Prompt {
+	case "", "none", "login", "consent", "select_account":
+	default:
+		return invalidRequest("prompt is not known")
+	}
+	asked, err := smart.Parse(form.Get("scope"))
+	if err != nil {
+		return invalidScope(scopeOutside).because(err)
+	}
+	i.Scopes = asked
+	if asked.Empty() {
+		return invalidScope("scope is missing")
+	}
+	for _, scope := range asked.Resources() {
+		if scope.Level == smart.System {
+			return invalidScope("system/ scopes are for clients acting for themselves")
+		}
+		if s.cfg.KnownType != nil && scope.Type != "*" && !s.cfg.KnownType(scope.Type) {
+			return invalidScope(scopeOutside)
+		}
+	}
+	if asked.Context("offline_access") && asked.Context("online_access") {
+		return invalidScope("offline_access and online_access exclude each other")
+	}
+	if asked.Context("launch") != form.Has("launch") {
+		return invalidRequest("scope launch and parameter launch belong together")
+	}
+	return nil
+}
+
+// challenge reports whether a text can be base64url(SHA-256).
+func challenge(text string) bool {
+	return len(text) == 43 && strings.Trim(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") == ""
+}
+
+// authorizeRequest is the request as fosite sees it. Prompt and max_age are the login's business.
+func (s *Server) authorizeRequest(ctx context.Context, i *Interaction) (fosite.AuthorizeRequester, error) {
+	form := url.Values{}
+	for _, name := range []string{"response_type", "client_id", "redirect_uri", "scope", "state", "nonce", "code_challenge", "code_challenge_method"} {
+		if i.kept.Form.Has(name) {
+			form.Set(name, i.kept.Form.Get(name))
+		}
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "/?"+form.Encode(), nil)
+	if err != nil {
+		return nil, err
+	}
+	return s.provider.NewAuthorizeRequest(ctx, r)
+}
+
+// refusal sends the app an error it may hear of; what is ours stays an error.
+func (i *Interaction) refusal(s *Server, err error) error {
+	p := asProblem(err)
+	if p.status >= http.StatusInternalServerError {
+		return p
+	}
+	return &Refused{Location: i.location(s, url.Values{"error": {p.code}, "error_description": {p.text}}), Code: p.code, Text: p.text, cause: p.cause}
+}
+
+// location is the redirect with the parameters of an answer. It names the issuer, so that an app that talks to several
+// servers cannot be made to mix them up (RFC 9207).
+func (i *Interaction) location(s *Server, answer url.Values) string {
+	to, err := url.Parse(i.kept.Form.Get("redirect_uri"))
+	if err != nil {
+		return "" // it is registered, so it is a URL
+	}
+	query := to.Query()
+	for name, values := range answer {
+		query[name] = values
+	}
+	if state := i.kept.Form.Get("state"); state != "" {
+		query.Set("state", state)
+	}
+	query.Set("iss", s.cfg.Issuer)
+	to.RawQuery = query.Encode()
+	return to.String()
 }
 
 // Approve issues an authorization code and returns where to send the browser.
 func (s *Server) Approve(ctx context.Context, i *Interaction, a Approval) (location string, err error) {
-	return "", errors.New("oauth: later")
+	if err := checkApproval(i, a); err != nil {
+		return "", err
+	}
+	ar, err := s.authorizeRequest(ctx, i)
+	if err != nil {
+		return "", i.refusal(s, asProblem(err))
+	}
+	now := s.cfg.Now().UTC().Truncate(time.Microsecond)
+	grant := Authorization{ID: uuid.NewString(), ClientID: i.Client.ID, Scopes: strings.Fields(a.Scopes.String()), Purpose: a.Purpose,
+		Context: a.Context, Created: now, Expires: now.Add(AppLifetime)}
+	if err := s.cfg.Grants.SaveAuthorization(ctx, grant); err != nil {
+		return "", fmt.Errorf("oauth: keeping an authorization: %w", err)
+	}
+	ar.SetID(grant.ID)
+	for _, scope := range grant.Scopes {
+		ar.GrantScope(scope)
+	}
+	form := i.kept.Form
+	sess := &session{client: i.Client, purpose: a.Purpose, grant: grant,
+		code: codeRequest{Authorization: grant.ID, RedirectURI: form.Get("redirect_uri"), Challenge: form.Get("code_challenge"), Nonce: form.Get("nonce")}}
+	response, err := s.provider.NewAuthorizeResponse(ctx, ar, sess)
+	if err != nil {
+		return "", i.refusal(s, asProblem(err))
+	}
+	return i.location(s, url.Values{"code": {response.GetCode()}}), nil
+}
+
+// checkApproval holds an approval to its request: granted within asked, and a patient where the scopes speak of one.
+func checkApproval(i *Interaction, a Approval) error {
+	switch {
+	case a.Context.User == "" || a.Context.Capacity == "" || a.Purpose == "":
+		return errors.New("oauth: an approval by nobody or for nothing")
+	case a.Scopes.Empty() || !i.Scopes.ContainsAll(a.Scopes):
+		return errors.New("oauth: an approval of more than was asked for, or of nothing")
+	case i.Launch != nil && (i.Launch.User != "" && i.Launch.User != a.Context.User || i.Launch.Patient != a.Context.Patient):
+		return errors.New("oauth: an approval for another launch")
+	}
+	for _, scope := range a.Scopes.Resources() {
+		if scope.Level == smart.Patient && a.Context.Patient == "" {
+			return errors.New("oauth: patient/ scopes without a patient")
+		}
+	}
+	return nil
 }
 
 // Refuse returns where to send the browser when the person said no (access_denied), or when prompt=none cannot be met
 // (login_required, consent_required, interaction_required).
-func (s *Server) Refuse(ctx context.Context, i *Interaction, code string) (location string, err error) {
-	return "", errors.New("oauth: later")
+func (s *Server) Refuse(_ context.Context, i *Interaction, code string) (location string, err error) {
+	switch code {
+	case "access_denied", "login_required", "consent_required", "interaction_required", "account_selection_required":
+		return i.location(s, url.Values{"error": {code}}), nil
+	}
+	return "", errors.New("oauth: not a code to refuse with")
 }
 
 // MakeLaunch keeps a launch for a short time and returns its handle, which can be used once.
 func (s *Server) MakeLaunch(ctx context.Context, l Launch) (handle string, err error) {
-	return "", errors.New("oauth: later")
+	if l.Client == "" || l.Patient == "" {
+		return "", errors.New("oauth: a launch needs an app and a patient")
+	}
+	body, err := json.Marshal(l)
+	if err != nil {
+		return "", fmt.Errorf("oauth: encoding a launch: %w", err)
+	}
+	handle = NewSecret()
+	err = s.cfg.Tickets.PutTicket(ctx, Ticket{Kind: ticketLaunch, ID: digest(handle), Expires: s.cfg.Now().Add(launchLifetime), Body: body})
+	return handle, err
+}
+
+// takeLaunch uses a handle up.
+func (s *Server) takeLaunch(ctx context.Context, handle, client string) (*Launch, error) {
+	ticket, err := s.cfg.Tickets.TakeTicket(ctx, ticketLaunch, digest(handle))
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrTaken) {
+		return nil, invalidRequest("the launch is unknown or was used before; launch the app again").because(err)
+	}
+	if err != nil {
+		return nil, serverError(err)
+	}
+	var l Launch
+	if err := json.Unmarshal(ticket.Body, &l); err != nil {
+		return nil, serverError(err)
+	}
+	if !s.cfg.Now().Before(ticket.Expires) || l.Client != client {
+		return nil, invalidRequest("the launch is unknown or was used before; launch the app again")
+	}
+	return &l, nil
 }
 
 // Authorizations lists what an account let apps do and still stands, newest first.
 func (s *Server) Authorizations(ctx context.Context, user string) ([]Authorization, error) {
-	return nil, errors.New("oauth: later")
+	all, err := s.cfg.Grants.Authorizations(ctx, user)
+	now := s.cfg.Now()
+	return slices.DeleteFunc(all, func(a Authorization) bool {
+		return !a.Revoked.IsZero() || !now.Before(a.Expires) || a.Used.IsZero()
+	}), err
 }
 
 // RevokeAuthorization ends what the account let an app do, with every token under it. ErrNotFound when it is not the
 // account's. On this replica it holds at once, on others within a second.
 func (s *Server) RevokeAuthorization(ctx context.Context, user, id string) error {
-	return errors.New("oauth: later")
+	a, err := s.cfg.Grants.Authorization(ctx, id)
+	if err != nil {
+		return err
+	}
+	if user == "" || a.Context.User != user {
+		return ErrNotFound
+	}
+	return s.revokeFamily(ctx, id)
+}
+
+// revokeFamily ends an authorization and every token under it.
+func (s *Server) revokeFamily(ctx context.Context, id string) error {
+	if err := s.cfg.Grants.RevokeAuthorization(ctx, id, s.cfg.Now()); err != nil {
+		return fmt.Errorf("oauth: revoking: %w", err)
+	}
+	s.grants.forget(id)
+	return nil
 }

@@ -104,7 +104,7 @@ func TestBackendServicesEndToEnd(t *testing.T) {
 		t.Error("the old key still works")
 	}
 	client.Disabled = true
-	store.PutClient(client)
+	store.Know(client)
 	at.advance(oauth.Lifetime / 100)
 	if got := read(token); got != 401 {
 		t.Errorf("%d for a disabled client", got)

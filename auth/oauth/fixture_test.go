@@ -55,7 +55,7 @@ func newFixture(t testing.TB, change ...func(*oauth.Config, *oauth.Client)) *fix
 	for _, c := range change {
 		c(&cfg, &f.client)
 	}
-	f.store.PutClient(f.client)
+	f.store.Know(f.client)
 	if f.server, err = oauth.New(cfg); err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,8 @@ type problem struct {
 	code   string // RFC 6749 section 5.2
 	text   string // constant, never built from the request
 	cause  error
+
+	challenge string // WWW-Authenticate, "" for the one of the scheme that was tried
 }
 
 func (p *problem) Error() string { return "oauth: " + p.code + ": " + p.text }
@@ -40,6 +42,14 @@ func invalidScope(text string) *problem {
 	return &problem{status: http.StatusBadRequest, code: "invalid_scope", text: text}
 }
 
+func invalidGrant(why string) *problem {
+	return &problem{status: http.StatusBadRequest, code: "invalid_grant", text: "the code or token is not valid, or was used before", cause: errors.New(why)}
+}
+
+func unauthorizedClient() *problem {
+	return &problem{status: http.StatusBadRequest, code: "unauthorized_client", text: "the client is not registered for this grant"}
+}
+
 func serverError(err error) *problem {
 	return &problem{status: http.StatusInternalServerError, code: "server_error",
 		text: "the request could not be completed", cause: err}
@@ -54,6 +64,17 @@ func asProblem(err error) *problem {
 		return p
 	}
 	switch {
+	case errors.Is(err, ErrTaken), errors.Is(err, ErrRevoked), errors.Is(err, fosite.ErrInvalidatedAuthorizeCode):
+		// Somebody was first; fosite wraps it as its own failure.
+		return invalidGrant("used or revoked meanwhile").because(err)
+	case errors.Is(err, fosite.ErrInvalidGrant):
+		return invalidGrant("refused by fosite").because(err)
+	case errors.Is(err, fosite.ErrUnauthorizedClient):
+		return unauthorizedClient().because(err)
+	case errors.Is(err, fosite.ErrUnsupportedResponseType):
+		return &problem{status: http.StatusBadRequest, code: "unsupported_response_type", text: "only response_type=code is offered", cause: err}
+	case errors.Is(err, fosite.ErrInvalidState):
+		return invalidRequest("state has to be at least 8 characters").because(err)
 	case errors.Is(err, fosite.ErrInvalidScope):
 		return invalidScope(scopeOutside).because(err)
 	case errors.Is(err, fosite.ErrInvalidClient):

@@ -101,3 +101,17 @@ func choosePurpose(c Client, claim claimedPurpose, form url.Values) (string, *pr
 func registeredPurpose(c Client, code string) bool {
 	return code != "" && (code == c.DefaultPurpose || slices.Contains(c.Purposes, code))
 }
+
+// mayClaim reports whether a token may have its purpose: one of the client's registration, or, for patients and who acts for
+// them, their own (PATRQT, FAMRQT). Staff work for treatment when the app registered nothing.
+func mayClaim(c Client, who Context, purpose string) bool {
+	switch {
+	case registeredPurpose(c, purpose):
+		return who.User == "" || who.Organization != ""
+	case who.User == "":
+		return false
+	case who.Organization != "":
+		return purpose == "TREAT" && len(c.Purposes) == 0 && c.DefaultPurpose == ""
+	}
+	return purpose == "PATRQT" || purpose == "FAMRQT"
+}

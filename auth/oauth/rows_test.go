@@ -84,7 +84,7 @@ func TestRow4KeyWithoutUse(t *testing.T) {
 	for use, status := range map[string]int{"": 200, "sig": 200, "enc": 401} {
 		f := newFixture(t)
 		f.client.JWKS = withMember(t, f.client.JWKS, "use", use)
-		f.store.PutClient(f.client)
+		f.store.Know(f.client)
 		if a := f.ask(t); a.status != status {
 			t.Errorf("use %q: %d %s", use, a.status, a.raw)
 		}
@@ -147,7 +147,7 @@ func TestRow5KidMatchesExactlyOneKey(t *testing.T) {
 		if f.client.JWKS, err = json.Marshal(jose.JSONWebKeySet{Keys: keys}); err != nil {
 			t.Fatal(err)
 		}
-		f.store.PutClient(f.client)
+		f.store.Know(f.client)
 	}
 	register(set.Keys[0], jose.JSONWebKey{Key: other.Public(), KeyID: "k1"})
 	want(t, f.ask(t), 200, "") // same kid, other kty: still exactly one
@@ -218,7 +218,7 @@ func TestRow6JtiPerIssuerAndBurnedLast(t *testing.T) {
 	f := newFixture(t)
 	other := f.client
 	other.ID = "other"
-	f.store.PutClient(other)
+	f.store.Know(other)
 	for _, id := range []string{"ehr", "other"} {
 		a := f.assertion()
 		a.claims["iss"], a.claims["sub"], a.claims["jti"] = id, id, "shared"

@@ -13,16 +13,36 @@ import (
 	"github.com/ory/fosite"
 	"github.com/ory/fosite/compose"
 	foauth2 "github.com/ory/fosite/handler/oauth2"
+	"github.com/ory/fosite/handler/openid"
 	"github.com/ory/fosite/token/hmac"
 
 	"trellis/auth/smart"
 )
 
-// Lifetime of an access token. SMART Backend Services: SHOULD be no longer than 300 seconds.
-const Lifetime = 300 * time.Second
+// Lifetimes.
+const (
+	// Lifetime of the access token of a client acting for itself. SMART Backend Services: SHOULD be no longer than 300 s.
+	Lifetime = 300 * time.Second
+	// AppLifetime is that of an app's access token, and all an authorization without refresh lasts.
+	AppLifetime = time.Hour
+	// OfflineLifetime is how long offline_access lasts without use. ONC (g)(10) asks for three months, renewed at each use.
+	OfflineLifetime = 100 * 24 * time.Hour
+	// OnlineLifetime is how long online_access lasts: no longer than a login session can.
+	OnlineLifetime = 12 * time.Hour
+	// codeLifetime is how long an app has to redeem a code, launchLifetime how long a launch may wait for its app,
+	// pushedLifetime how long a pushed request may wait for its browser.
+	codeLifetime   = time.Minute
+	launchLifetime = 5 * time.Minute
+	pushedLifetime = 90 * time.Second
+)
 
-// Config is what a Server is made of. TokenURL, Secret and Store are required.
+// Config is what a Server is made of. Issuer, FHIRBase, TokenURL, Secret, Store, Grants, Tickets and SigningKeys are
+// required; without FHIRBase the server issues no tokens for people and needs none of the last three.
 type Config struct {
+	// Issuer names this authorization server (RFC 9207, OpenID Connect): an absolute URL below which its endpoints are.
+	Issuer string
+	// FHIRBase is the FHIR base URL, the only `aud` there is.
+	FHIRBase string
 	// TokenURL is the absolute URL of the token endpoint, byte for byte what clients put into `aud`.
 	TokenURL string
 	// Secret keys the tokens' HMAC: 32 random bytes or more, the same on every replica. RotatedSecrets are earlier
@@ -30,6 +50,17 @@ type Config struct {
 	Secret         []byte
 	RotatedSecrets [][]byte
 	Store          Store
+	Grants         Grants
+	Tickets        Tickets
+	// SigningKeys returns the private keys id_tokens are signed with, as JWKs made by NewSigningKey: the first signs, all
+	// are published.
+	SigningKeys func(context.Context) ([][]byte, error)
+	// Standing says whether a person may still act as a token says: nil, always.
+	Standing func(context.Context, Context) (bool, error)
+	// StyleURL is where apps find the colours of this server (smart_style_url); empty: none is offered.
+	StyleURL string
+	// Registry keeps what clients register themselves; nil turns dynamic registration off.
+	Registry Registry
 	// Keys fetches a client's keys from its JWKSURL; nil refuses clients without inline keys.
 	Keys KeyFetcher
 	// KnownType says which resource types a scope may name besides "*"; nil accepts every well-formed name.
@@ -48,7 +79,9 @@ type Outcome struct {
 	TokenID  string // request id of the issued token; empty on refusal
 	Scopes   []string
 	Purpose  string
-	Code     string // "" for issued, else the OAuth error code
+	Context  Context // of a token for a person
+	Grant    string  // grant_type, of those this server knows
+	Code     string  // "" for issued, else the OAuth error code
 }
 
 // Server is the token endpoint and the check of bearer tokens. Safe for concurrent use.
@@ -58,6 +91,8 @@ type Server struct {
 	strategy *foauth2.HMACSHAStrategyUnPrefixed
 	mac      *hmac.HMACStrategy
 	grants   *grantCache
+
+	secretKey []byte // of client secrets
 }
 
 // New checks the configuration as a whole and reports all its faults together.
@@ -71,6 +106,14 @@ func New(cfg Config) (*Server, error) {
 	var faults []error
 	if u, err := url.Parse(cfg.TokenURL); err != nil || !u.IsAbs() || u.Host == "" {
 		faults = append(faults, errors.New("oauth: TokenURL has to be an absolute URL"))
+	}
+	if cfg.FHIRBase != "" {
+		if u, err := url.Parse(cfg.Issuer); err != nil || !u.IsAbs() || u.Host == "" {
+			faults = append(faults, errors.New("oauth: Issuer has to be an absolute URL"))
+		}
+		if cfg.Grants == nil || cfg.Tickets == nil || cfg.SigningKeys == nil {
+			faults = append(faults, errors.New("oauth: Grants, Tickets or SigningKeys is missing"))
+		}
 	}
 	if cfg.Store == nil {
 		faults = append(faults, errors.New("oauth: Store is missing"))
@@ -90,7 +133,7 @@ func New(cfg Config) (*Server, error) {
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}
-	s := &Server{cfg: cfg, grants: newGrantCache()}
+	s := &Server{cfg: cfg, grants: newGrantCache(), secretKey: SecretKey(cfg.Secret)}
 	s.compose(current, rotated)
 	return s, nil
 }
@@ -108,21 +151,39 @@ func tokenKey(secret []byte) ([]byte, error) {
 	return key, nil
 }
 
-// compose wires fosite with exactly one grant. Nothing else is switched on: no implicit, no password, no JWT bearer
-// grant, no refresh, no introspection endpoint.
+// compose wires fosite with the grants there are: client credentials, authorization code with PKCE and OpenID Connect,
+// and our own refresh. Nothing else is switched on: no implicit, no password, no JWT bearer grant.
 func (s *Server) compose(current []byte, rotated [][]byte) {
 	conf := &fosite.Config{
 		AccessTokenLifespan:          Lifetime,
+		AuthorizeCodeLifespan:        codeLifetime,
 		GlobalSecret:                 current,
 		RotatedGlobalSecrets:         rotated,
 		TokenURL:                     s.cfg.TokenURL,
 		ScopeStrategy:                withinRegistration,
 		ClientAuthenticationStrategy: s.authenticateClient,
+		EnforcePKCE:                  true,
+		OmitRedirectScopeParam:       true,
+		RefreshTokenScopes:           []string{"offline_access", "online_access"},
 		SendDebugMessagesToClients:   false,
 	}
 	s.mac = &hmac.HMACStrategy{Config: conf}
 	s.strategy = foauth2.NewHMACSHAStrategyUnPrefixed(s.mac, conf)
-	s.provider = compose.Compose(conf, &fositeStore{s}, s.strategy, compose.OAuth2ClientCredentialsGrantFactory)
+	store := &fositeStore{s}
+	factories := []compose.Factory{compose.OAuth2ClientCredentialsGrantFactory}
+	if s.cfg.FHIRBase != "" {
+		factories = append(factories, compose.OAuth2AuthorizeExplicitFactory, compose.OAuth2PKCEFactory,
+			func(fosite.Configurator, any, any) any {
+				return &openid.OpenIDConnectExplicitHandler{
+					OpenIDConnectRequestStorage:   store,
+					OpenIDConnectRequestValidator: openid.NewOpenIDConnectRequestValidator(nil, conf),
+					IDTokenHandleHelper:           &openid.IDTokenHandleHelper{IDTokenStrategy: idTokens{s}},
+					Config:                        conf,
+				}
+			},
+			func(fosite.Configurator, any, any) any { return &refreshGrant{s} })
+	}
+	s.provider = compose.Compose(conf, store, s.strategy, factories...)
 }
 
 // withinRegistration is fosite's ScopeStrategy in SMART's algebra. What cannot be parsed is outside.

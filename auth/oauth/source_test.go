@@ -73,7 +73,7 @@ func TestTokenSourceSharesOneFlightAndRenews(t *testing.T) {
 func TestTokenSourceReportsRefusalAndTriesAgain(t *testing.T) {
 	f, source, requests := tokenServer(t)
 	f.client.Disabled = true
-	f.store.PutClient(f.client)
+	f.store.Know(f.client)
 	for range 2 {
 		_, err := source.Token(t.Context(), "system/Patient.rs")
 		var refusal *oauth.Refusal

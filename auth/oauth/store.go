@@ -50,9 +50,6 @@ type Client struct {
 	PolicyURI    string    `json:",omitempty"`
 	Contacts     []string  `json:",omitempty"`
 	Registered   time.Time `json:",omitzero"` // by dynamic registration, when
-	// MakesLaunches lets an EHR make launch handles, Introspects a resource server ask about tokens of any client.
-	MakesLaunches bool `json:",omitempty"`
-	Introspects   bool `json:",omitempty"`
 	// RegistrationHash is of the token with which a client manages its own registration (RFC 7592).
 	RegistrationHash string `json:",omitempty"`
 }
@@ -88,7 +85,7 @@ type Authorization struct {
 	Context  Context
 	Created  time.Time
 	Used     time.Time // tokens were last issued; zero: the code was never redeemed
-	Expires  time.Time // no token outlives it
+	Expires  time.Time // when it ends unless it is used before; no token outlives it
 	Revoked  time.Time // zero: stands
 }
 
@@ -124,6 +121,7 @@ type Issue struct {
 	Refresh       string  // signature of the refresh token to exchange; ErrTaken when it was
 	Tokens        []Token // new ones
 	At            time.Time
+	Expires       time.Time // the authorization ends then
 }
 
 // Grants keeps what people agreed to. All replicas share one.

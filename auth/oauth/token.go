@@ -15,7 +15,7 @@ import (
 // maxBody bounds a token request: an assertion of a few kilobytes and a few hundred scopes fit many times.
 const maxBody = 64 << 10
 
-// Token answers the token endpoint (RFC 6749 section 3.2, SMART Backend Services). Every answer is JSON with
+// Token answers the token endpoint (RFC 6749 section 3.2) for every grant there is. Every answer is JSON with
 // Cache-Control no-store; errors have a constant body per code and status 400, 401, 405, 413, 415 or 500.
 func (s *Server) Token(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
@@ -36,33 +36,107 @@ func (s *Server) issue(w http.ResponseWriter, r *http.Request) (fosite.AccessReq
 	if p != nil {
 		return nil, nil, p
 	}
-	if p := checkForm(form, r); p != nil {
+	if p := s.checkForm(form); p != nil {
 		return nil, nil, p
 	}
-	ctx, sess := r.Context(), &session{}
-	request, err := s.provider.NewAccessRequest(ctx, r, sess)
+	ctx := r.Context()
+	request, response, p := s.exchange(ctx, r, form)
+	if p != nil && form.Get("grant_type") == "authorization_code" {
+		// A code has one try: whoever comes again, with another verifier or none, finds it used.
+		if err := s.burn(ctx, form.Get("code")); err != nil {
+			p = serverError(err)
+		}
+	}
+	return request, response, p
+}
+
+// exchange has fosite check the request and make the token.
+func (s *Server) exchange(ctx context.Context, r *http.Request, form url.Values) (fosite.AccessRequester, fosite.AccessResponder, *problem) {
+	request, err := s.provider.NewAccessRequest(ctx, r, &session{})
 	client, known := authenticatedClient(request)
 	if known {
-		sess.client = client.client
+		if sess, ok := request.GetSession().(*session); ok {
+			sess.client = client.client
+		}
 	}
 	if err != nil {
+		if known && form.Get("grant_type") == "client_credentials" && !client.GetGrantTypes().Has("client_credentials") {
+			return request, nil, unauthorizedClient().because(err) // fosite says invalid_grant
+		}
 		return request, nil, asProblem(err)
 	}
-	if !known {
-		return request, nil, serverError(errors.New("oauth: fosite returned a foreign client"))
+	sess, ok := request.GetSession().(*session)
+	if !known || !ok {
+		return request, nil, serverError(errors.New("oauth: fosite returned a foreign client or session"))
 	}
-	if p := s.grantScopes(request, form.Get("scope")); p != nil {
-		return request, nil, p
-	}
-	sess.purpose, p = choosePurpose(client.client, client.purposes, form)
-	if p != nil {
+	if p := s.prepare(ctx, request, client, sess, form); p != nil {
 		return request, nil, p
 	}
 	response, err := s.provider.NewAccessResponse(ctx, request)
 	if err != nil {
-		return request, nil, serverError(err)
+		return request, nil, asProblem(err)
+	}
+	response.SetExpiresIn(sess.access.ExpiresAt.Sub(sess.access.IssuedAt))
+	if sess.grant.ID != "" {
+		for name, value := range s.launchContext(sess.grant.Context, sess.access.Scopes) {
+			response.SetExtra(name, value)
+		}
 	}
 	return request, response, nil
+}
+
+// prepare settles scope and purpose before the token is made.
+func (s *Server) prepare(ctx context.Context, request fosite.AccessRequester, client *authenticated, sess *session, form url.Values) *problem {
+	switch form.Get("grant_type") {
+	case "client_credentials":
+		if p := s.grantScopes(request, form.Get("scope")); p != nil {
+			return p
+		}
+		var p *problem
+		sess.purpose, p = choosePurpose(client.client, client.purposes, form)
+		return p
+	case "authorization_code":
+		if err := s.stands(ctx, sess.grant.Context, client.client, sess.grant.Scopes, sess.grant.Purpose); err != nil {
+			return asProblem(err)
+		}
+	}
+	return nil
+}
+
+// stands reports whether what a person agreed to can still be acted on: the person may still act so, and the app is still
+// registered for it.
+func (s *Server) stands(ctx context.Context, who Context, c Client, scopes []string, purpose string) error {
+	granted, err := parseScopes(scopes)
+	if err != nil {
+		return serverError(err)
+	}
+	registered, err := parseScopes(c.Scopes)
+	if err != nil || !registered.ContainsAll(granted) || !mayClaim(c, who, purpose) {
+		return invalidGrant("the client is no longer registered for it")
+	}
+	if s.cfg.Standing == nil {
+		return nil
+	}
+	ok, err := s.cfg.Standing(ctx, who)
+	if err != nil {
+		return serverError(err)
+	}
+	if !ok {
+		return invalidGrant("the person may no longer act so")
+	}
+	return nil
+}
+
+// burn takes a code, whatever became of it. A second redemption is noticed by fosite, which then ends the authorization.
+func (s *Server) burn(ctx context.Context, code string) error {
+	if s.cfg.Tickets == nil || len(code) > maxToken || s.mac.Validate(ctx, code) != nil {
+		return nil
+	}
+	_, err := s.cfg.Tickets.TakeTicket(ctx, ticketCode, digest(s.mac.Signature(code)))
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrTaken) {
+		return nil
+	}
+	return err
 }
 
 func authenticatedClient(request fosite.AccessRequester) (*authenticated, bool) {
@@ -98,23 +172,31 @@ func readForm(w http.ResponseWriter, r *http.Request) (url.Values, *problem) {
 	return r.PostForm, nil
 }
 
-// checkForm refuses what fosite would misname or let pass: repeated parameters (RFC 6749 section 3.2), two ways of
-// authentication at once (section 2.3), and unknown grants, for which fosite says invalid_request.
-func checkForm(form url.Values, r *http.Request) *problem {
-	for _, values := range form {
-		if len(values) > 1 {
-			return invalidRequest("a parameter is given more than once")
-		}
+// checkForm refuses what fosite would misname or let pass: repeated parameters (RFC 6749 section 3.2) and unknown grants,
+// for which fosite says invalid_request.
+func (s *Server) checkForm(form url.Values) *problem {
+	if p := onceEach(form); p != nil {
+		return p
 	}
 	switch grant := form.Get("grant_type"); grant {
 	case "":
 		return invalidRequest("grant_type is missing")
 	case "client_credentials":
-	default:
-		return &problem{status: http.StatusBadRequest, code: "unsupported_grant_type", text: "only client_credentials is supported"}
+		return nil
+	case "authorization_code", "refresh_token":
+		if s.cfg.FHIRBase != "" {
+			return nil
+		}
 	}
-	if r.Header.Get("Authorization") != "" || form.Has("client_secret") {
-		return invalidClient("a secret or an Authorization header was sent; only private_key_jwt is accepted")
+	return &problem{status: http.StatusBadRequest, code: "unsupported_grant_type", text: "this grant is not offered"}
+}
+
+// onceEach refuses a parameter that is given more than once.
+func onceEach(form url.Values) *problem {
+	for _, values := range form {
+		if len(values) > 1 {
+			return invalidRequest("a parameter is given more than once")
+		}
 	}
 	return nil
 }
@@ -129,8 +211,11 @@ func (s *Server) grantScopes(request fosite.AccessRequester, text string) *probl
 	if asked.Empty() {
 		return invalidScope("scope is missing")
 	}
-	if len(asked.Contexts()) > 0 {
-		return invalidScope("only system/ scopes can be granted to a client acting for itself")
+	for _, context := range asked.Contexts() {
+		if context != ScopeIntrospect && context != ScopeLaunch {
+			return invalidScope("only system/ scopes can be granted to a client acting for itself")
+		}
+		request.GrantScope(context)
 	}
 	for _, sc := range asked.Resources() {
 		if sc.Level != smart.System {
@@ -155,8 +240,11 @@ func (s *Server) announce(ctx context.Context, request fosite.AccessRequester, p
 	}
 	if request != nil {
 		if sess, ok := request.GetSession().(*session); ok && sess != nil {
-			o.ClientID, o.Purpose = sess.client.ID, sess.purpose
-			o.TokenID, o.Scopes = sess.token.RequestID, sess.token.Scopes
+			o.ClientID, o.Purpose, o.Context = sess.client.ID, sess.purpose, sess.grant.Context
+			o.TokenID, o.Scopes = sess.access.RequestID, sess.access.Scopes
+		}
+		if types := request.GetGrantTypes(); len(types) == 1 {
+			o.Grant = types[0]
 		}
 	}
 	return s.cfg.OnToken(ctx, o)
@@ -167,7 +255,9 @@ func (s *Server) refuse(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	if p.status == http.StatusMethodNotAllowed {
 		w.Header().Set("Allow", http.MethodPost)
 	}
-	if p.status == http.StatusUnauthorized && r.Header.Get("Authorization") != "" {
+	if p.challenge != "" {
+		w.Header().Set("WWW-Authenticate", p.challenge)
+	} else if p.status == http.StatusUnauthorized && r.Header.Get("Authorization") != "" {
 		w.Header().Set("WWW-Authenticate", `Basic realm="token"`) // RFC 6749 section 5.2
 	}
 	if p.status >= http.StatusInternalServerError {

@@ -25,7 +25,8 @@ type Set struct {
 }
 
 // Parse reads scopes separated by spaces. It accepts resource scopes of v1 and v2 and the context scopes of SMART
-// (openid, fhirUser, profile, launch, launch/..., offline_access, online_access). Exact repetitions are dropped.
+// (openid, fhirUser, profile, launch, launch/..., offline_access, online_access), and this gateway's own two for clients
+// that ask about tokens (introspect) and that launch apps (create_launch). Exact repetitions are dropped.
 // Any scope it cannot read fails the whole, with an error that wraps ErrScope. The empty string is the empty set.
 func Parse(text string) (Set, error) {
 	if len(text) > maxText {
@@ -72,7 +73,7 @@ func scopeToken(word string) bool {
 
 func isContext(word string) bool {
 	switch word {
-	case "openid", "fhirUser", "profile", "launch", "offline_access", "online_access":
+	case "openid", "fhirUser", "profile", "launch", "offline_access", "online_access", "introspect", "create_launch":
 		return true
 	}
 	name, ok := strings.CutPrefix(word, "launch/")

@@ -202,7 +202,7 @@ func (s *site) withoutAudit(tokens *oauth.Server) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	server := &rest.Server{Terminology: terms, Base: s.base, TokenURL: s.tokenURL, Store: s.store, OAuth: tokens, Intake: desk, Parser: s.parser, Registry: s.registry, Labels: s.labels, Cursors: cursors, Logger: s.logger,
+	server := &rest.Server{Terminology: terms, Base: s.base, Store: s.store, OAuth: tokens, Intake: desk, Parser: s.parser, Registry: s.registry, Labels: s.labels, Cursors: cursors, Logger: s.logger,
 		Gate: &release.Gate{Records: s.store, Log: discardLog{}, Base: s.base, Logger: s.logger}}
 	return server.Handler()
 }

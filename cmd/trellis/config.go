@@ -25,12 +25,16 @@ type config struct {
 	Data         string `json:"data"`
 	PostgresFile string `json:"postgres_file"`
 	AllowPrivate bool   `json:"allow_private_addresses"`
+	Registration string `json:"registration"`
 	// TrustedProxies stand in front of the gateway: their word is taken for where a request comes from.
 	TrustedProxies []string              `json:"trusted_proxies"`
 	Posture        posture               `json:"posture"`
 	Organizations  []access.Organization `json:"organizations"`
 	Partners       []partnerConfig       `json:"partners"`
 }
+
+// registrationOpen lets apps register themselves (RFC 7591); without it the operator registers them.
+const registrationOpen = "open"
 
 // posture is what the deployment is under the law.
 type posture struct {

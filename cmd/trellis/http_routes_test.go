@@ -40,7 +40,16 @@ func TestEveryRouteAsksForATokenAndAScope(t *testing.T) {
 		}
 		for name := range public {
 			switch name {
-			case "GET /healthz", "GET /fhir/metadata", "GET /fhir/.well-known/smart-configuration", "POST /oauth/token":
+			case "GET /healthz", "GET /fhir/metadata": // what the server is
+			case "GET /fhir/.well-known/smart-configuration", "GET /.well-known/openid-configuration", "GET /.well-known/oauth-authorization-server",
+				"GET /oauth/jwks.json", "GET /smart/style-1.json": // discovery: where things are, public keys, colours
+			case "POST /oauth/token", "POST /oauth/par", "POST /oauth/introspect", "POST /oauth/revoke", "POST /oauth/register",
+				"GET /oauth/userinfo", "POST /oauth/userinfo", "GET /oauth/register/:client", "PUT /oauth/register/:client", "DELETE /oauth/register/:client":
+				// Endpoints of the authorization server that look at the caller's own proof.
+				r := in.sample(rest.RouteInfo{Method: strings.Fields(name)[0], Path: strings.Fields(name)[1]})
+				if a := in.send(r); a.status/100 != 4 {
+					t.Errorf("%s without any proof: %d %s", name, a.status, a.body)
+				}
 			default:
 				if strings.HasPrefix(name, "OPTIONS /fhir") { // a preflight has no token and gets no body
 					continue

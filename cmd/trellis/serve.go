@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -21,6 +22,8 @@ import (
 	"trellis/auth/access"
 	"trellis/auth/label"
 	"trellis/auth/oauth"
+	"trellis/auth/people"
+	"trellis/conformance/capability"
 	"trellis/fhir"
 	"trellis/fhir/search"
 	"trellis/gateway/audit"
@@ -106,6 +109,7 @@ type deployment struct {
 // gateway is one running installation.
 type gateway struct {
 	base      string
+	public    string // public URL: the issuer
 	tokenURL  string
 	auditKey  string // public
 	store     *store.Store
@@ -128,7 +132,7 @@ func (p posture) operator() access.Organization {
 
 // assemble wires an installation, from the bottom up.
 func assemble(ctx context.Context, d deployment) (*gateway, error) {
-	g := &gateway{base: d.PublicURL + "/fhir", tokenURL: d.PublicURL + "/oauth/token", logger: d.logger}
+	g := &gateway{base: d.PublicURL + "/fhir", public: d.PublicURL, tokenURL: d.PublicURL + "/oauth/token", logger: d.logger}
 
 	// FHIR and labels.
 	var err error
@@ -185,9 +189,18 @@ func (g *gateway) wire(ctx context.Context, d deployment) error {
 		now = d.clock
 	}
 	keys := oauth.NewFetcher(oauth.FetcherConfig{AllowPrivate: d.AllowPrivate, Now: now})
+	kept := g.store.OAuth()
+	var registry oauth.Registry
+	if d.Registration == registrationOpen {
+		registry = kept
+	}
 	authorization, err := oauth.New(oauth.Config{
-		TokenURL: g.tokenURL, Secret: tokenSecret, Store: g.store.OAuth(), Keys: keys, KnownType: fhir.KnownType, Now: now, Log: d.logger,
-		OnToken: func(ctx context.Context, o oauth.Outcome) error { return logToken(ctx, g.store, o) },
+		Issuer: g.public, FHIRBase: g.base, TokenURL: g.tokenURL, Secret: tokenSecret,
+		Store: kept, Grants: kept, Tickets: g.store, Registry: registry, Keys: keys, KnownType: fhir.KnownType, Now: now, Log: d.logger,
+		SigningKeys: func(ctx context.Context) ([][]byte, error) { return signingKeys(ctx, g.store) },
+		Standing:    func(ctx context.Context, who oauth.Context) (bool, error) { return standing(ctx, g.store, who, now()) },
+		StyleURL:    rest.StyleURL(g.public),
+		OnToken:     func(ctx context.Context, o oauth.Outcome) error { return logToken(ctx, g.store, o) },
 	})
 	if err != nil {
 		return err
@@ -232,7 +245,7 @@ func (g *gateway) wire(ctx context.Context, d deployment) error {
 	}
 	server := &rest.Server{
 		Terminology: terms,
-		Base:        g.base, TokenURL: g.tokenURL, Store: g.store, Gate: gate, OAuth: authorization, Intake: desk,
+		Base:        g.base, Authorization: g.endpoints(registry != nil), Store: g.store, Gate: gate, OAuth: authorization, Intake: desk,
 		Parser: g.parser, Registry: g.registry, Labels: g.labels, Cursors: cursors, Logger: d.logger,
 	}
 	if g.handler, err = server.Handler(); err != nil {
@@ -309,15 +322,56 @@ func newSequencer(ctx context.Context, s *store.Store, logger *slog.Logger) (*au
 	return &audit.Sequencer{Store: s.Audit(), Signer: signer, Verifier: verifier, Holder: uuid.NewString(), Now: time.Now, Log: logger}, string(public), nil
 }
 
+// endpoints is where the authorization server answers.
+func (g *gateway) endpoints(registration bool) capability.Authorization {
+	at := g.public + "/oauth/"
+	out := capability.Authorization{Issuer: g.public, Authorize: at + "authorize", Token: g.tokenURL, Keys: at + "jwks.json", UserInfo: at + "userinfo",
+		Introspection: at + "introspect", Revocation: at + "revoke", Pushed: at + "par", Management: g.public + "/account/apps"}
+	if registration {
+		out.Registration = at + "register"
+	}
+	return out
+}
+
+// standing reports whether a person may still act as a token says: the account is enabled, and what it was to the patient
+// or organisation it still is.
+func standing(ctx context.Context, s *store.Store, who oauth.Context, now time.Time) (bool, error) {
+	if who.User == "" {
+		return true, nil
+	}
+	user, err := s.User(ctx, who.User)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(user.Actings(now), func(a people.Acting) bool {
+		return string(a.Capacity) == who.Capacity && a.Organization == who.Organization && (a.Patient == "" || a.Patient == who.Patient)
+	}), nil
+}
+
 // logToken records every answer of the token endpoint.
 func logToken(ctx context.Context, s *store.Store, o oauth.Outcome) error {
 	now, err := s.Now(ctx)
 	if err != nil {
 		return err
 	}
-	ev := audit.Event{Kind: audit.TokenIssue, At: now, Client: o.ClientID, Token: o.TokenID, Purpose: o.Purpose, Interaction: "token", Outcome: "issued"}
+	ev := audit.Event{Kind: audit.TokenIssue, At: now, Client: o.ClientID, Organization: o.Context.Organization, Token: o.TokenID, Purpose: o.Purpose, Interaction: "token", Outcome: "issued"}
+	if o.Context.Patient != "" {
+		ev.Patient = "Patient/" + o.Context.Patient
+	}
+	detail := map[string]string{}
+	for name, value := range map[string]string{"error": o.Code, "user": o.Context.User, "grant": o.Grant} {
+		if value != "" {
+			detail[name] = value
+		}
+	}
 	if o.Code != "" {
-		ev.Outcome, ev.Detail = "refused", map[string]string{"error": o.Code}
+		ev.Outcome = "refused"
+	}
+	if len(detail) > 0 {
+		ev.Detail = detail
 	}
 	leaf, err := audit.NewLeaf(ev)
 	if err != nil {

@@ -5,7 +5,6 @@ package capability
 
 import (
 	"encoding/json"
-	"fmt"
 	"slices"
 
 	"trellis/fhir"
@@ -38,7 +37,8 @@ type Resource struct {
 // Server is what the statement is made from.
 type Server struct {
 	Base      string
-	TokenURL  string
+	Authorize string // absolute URLs of the authorization server
+	Token     string
 	Version   string
 	Date      string // when the software was released, a FHIR dateTime
 	Resources []Resource
@@ -100,30 +100,11 @@ func Statement(s Server) ([]byte, error) {
 			"mode": "server",
 			"security": map[string]any{
 				"service":     []any{map[string]any{"coding": []any{map[string]string{"system": "http://terminology.hl7.org/CodeSystem/restful-security-service", "code": "SMART-on-FHIR"}}}},
-				"description": "SMART Backend Services. Every answer is limited to what 42 CFR Part 2, HIPAA and the patient's consent allow for the client's organisation and purpose of use.",
+				"description": "SMART App Launch and Backend Services. Every answer is limited to what 42 CFR Part 2, HIPAA and the patient's consent allow for the client's organisation and purpose of use.",
 				"extension": []any{map[string]any{"url": "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris",
-					"extension": []any{map[string]string{"url": "token", "valueUri": s.TokenURL}}}},
+					"extension": []any{map[string]string{"url": "authorize", "valueUri": s.Authorize}, map[string]string{"url": "token", "valueUri": s.Token}}}},
 			},
 			"resource": resources, "interaction": codes(s.System), "searchParam": s.Parameters, "operation": s.Operations,
 		}},
 	})
-}
-
-// SMART is the SMART configuration (https://hl7.org/fhir/smart-app-launch/conformance.html) of a server
-// that offers Backend Services and nothing else. authorization_endpoint and the launch capabilities are
-// absent because there is no authorisation endpoint.
-func SMART(tokenURL string, scopes []string) ([]byte, error) {
-	doc, err := json.Marshal(map[string]any{
-		"token_endpoint":                                   tokenURL,
-		"grant_types_supported":                            []string{"client_credentials"},
-		"token_endpoint_auth_methods_supported":            []string{"private_key_jwt"},
-		"token_endpoint_auth_signing_alg_values_supported": []string{"ES384", "RS384"},
-		"scopes_supported":                                 scopes,
-		"code_challenge_methods_supported":                 []string{"S256"},
-		"capabilities":                                     []string{"client-confidential-asymmetric", "permission-v1", "permission-v2"},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("capability: %w", err)
-	}
-	return doc, nil
 }

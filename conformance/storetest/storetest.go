@@ -87,6 +87,15 @@ func Run(t *testing.T, open Open) {
 			return s.OAuth()
 		})
 	})
+	t.Run("people's tokens", func(t *testing.T) {
+		storetest.RunGrants(t, func(t *testing.T) storetest.Grants {
+			s := open(t, nil)
+			return struct {
+				store.OAuth
+				oauth.Tickets
+			}{s.OAuth(), s}
+		})
+	})
 	t.Run("audit", func(t *testing.T) {
 		audittest.Run(t, func(t *testing.T) audittest.Log { return open(t, nil).Audit() })
 	})

@@ -138,7 +138,8 @@ func (v *visit) way() (people.Acting, bool) {
 
 // needsPatient reports whether the app's launch has a patient in it.
 func (v *visit) needsPatient(way people.Acting) bool {
-	if way.Capacity != access.Staff || v.interaction.Scopes.Context("launch/patient") {
+	l := v.interaction.Launch
+	if way.Capacity != access.Staff || v.interaction.Scopes.Context("launch/patient") || (l != nil && l.Patient != "") {
 		return true
 	}
 	return slices.ContainsFunc(v.interaction.Scopes.Resources(), func(s smart.Scope) bool { return s.Level == smart.Patient })

@@ -71,7 +71,7 @@ func (s *Server) capabilities() ([]byte, error) {
 		}
 	}
 	system = append(system, "batch")
-	doc := capability.Server{Base: s.Base, TokenURL: s.TokenURL, Version: Version, Date: "2026-11-22", System: system,
+	doc := capability.Server{Base: s.Base, Authorize: s.Authorization.Authorize, Token: s.Authorization.Token, Version: Version, Date: "2026-11-22", System: system,
 		Parameters: append(commonParameters(), capability.Parameter{Name: "_type", Type: "token"})}
 	if slices.Contains(interactions, "patch") {
 		doc.PatchFormats = []string{jsonPatch, fhir.ContentType}
@@ -158,17 +158,6 @@ func (s *Server) revIncludes() map[string][]string {
 	return out
 }
 
-// smartConfiguration serves the SMART configuration.
-func (s *Server) smartConfiguration(c *gin.Context) {
-	out, err := capability.SMART(s.TokenURL, []string{"system/*.rs", "system/*.cruds", "system/Patient.rs"})
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	c.Writer.Header().Set("Access-Control-Allow-Origin", "*")
-	c.Data(http.StatusOK, "application/json", out)
-}
-
 // health answers a load balancer.
 func (s *Server) health(c *gin.Context) {
 	if _, _, err := s.Store.Setting(c.Request.Context(), "base"); err != nil {
@@ -177,6 +166,3 @@ func (s *Server) health(c *gin.Context) {
 	}
 	c.String(http.StatusOK, "ok\n")
 }
-
-// token hands the request to the authorisation server.
-func (s *Server) token(c *gin.Context) { s.OAuth.Token(c.Writer, c.Request) }

@@ -29,8 +29,6 @@ func (s *Server) routes() []route {
 	table := []route{
 		{method: "GET", path: "/healthz", interaction: "health", public: s.health},
 		{method: "GET", path: "/fhir/metadata", interaction: "capabilities", public: s.metadata},
-		{method: "GET", path: "/fhir/.well-known/smart-configuration", interaction: "smart-configuration", public: s.smartConfiguration},
-		{method: "POST", path: "/oauth/token", interaction: "token", public: s.token},
 
 		{method: "GET", path: "/fhir/:type/:id", interaction: "read", conditional: true, verb: smart.Read, serve: (*call).read},
 		{method: "HEAD", path: "/fhir/:type/:id", interaction: "read", conditional: true, verb: smart.Read, serve: (*call).read},
@@ -58,6 +56,7 @@ func (s *Server) routes() []route {
 
 		{method: "POST", path: "/intake/:kind", interaction: "intake", serve: (*call).intake}, // scopes per resource made
 	}
+	table = append(table, s.authorizationRoutes()...)
 	table = append(table, operationRoutes()...)
 	table = append(table, bulkRoutes()...)
 	return append(table, s.preflights(table)...)

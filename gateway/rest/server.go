@@ -12,6 +12,7 @@ import (
 	"trellis/auth/access"
 	"trellis/auth/label"
 	"trellis/auth/oauth"
+	"trellis/conformance/capability"
 	"trellis/fhir"
 	"trellis/fhir/search"
 	"trellis/fhir/terminology"
@@ -22,17 +23,18 @@ import (
 
 // Server is the HTTP edge. All fields are required; make the handler with Handler.
 type Server struct {
-	Base     string // FHIR base URL, absolute, without trailing slash
-	TokenURL string
-	Store    *store.Store
-	Gate     *release.Gate
-	OAuth    *oauth.Server
-	Intake   *intake.Desk
-	Parser   *fhir.Parser
-	Registry *search.Registry
-	Labels   *label.Classifier
-	Cursors  *Cursors
-	Logger   *slog.Logger
+	Base string // FHIR base URL, absolute, without trailing slash
+	// Authorization is where the authorization server's endpoints are.
+	Authorization capability.Authorization
+	Store         *store.Store
+	Gate          *release.Gate
+	OAuth         *oauth.Server
+	Intake        *intake.Desk
+	Parser        *fhir.Parser
+	Registry      *search.Registry
+	Labels        *label.Classifier
+	Cursors       *Cursors
+	Logger        *slog.Logger
 	// Terminology answers terminology operations, and token modifiers that need code systems.
 	Terminology Terminology
 

@@ -22,7 +22,7 @@ func (o oauthStore) SaveAuthorization(ctx context.Context, a oauth.Authorization
 	})
 }
 
-const grantColumns = "SELECT body,used,revoked FROM app_grant WHERE "
+const grantColumns = "SELECT body,used,expires,revoked FROM app_grant WHERE "
 
 // Authorization implements oauth.Grants.
 func (o oauthStore) Authorization(ctx context.Context, id string) (oauth.Authorization, error) {
@@ -46,15 +46,15 @@ func (o oauthStore) authorizations(ctx context.Context, sql, arg string) ([]oaut
 	err := o.s.engine.Read(ctx, func(tx Tx) error {
 		return each(ctx, tx, sql, []any{arg}, func(r Rows) error {
 			var body string
-			var used, revoked int64
-			if err := r.Scan(&body, &used, &revoked); err != nil {
+			var used, expires, revoked int64
+			if err := r.Scan(&body, &used, &expires, &revoked); err != nil {
 				return err
 			}
 			var a oauth.Authorization
 			if err := json.Unmarshal([]byte(body), &a); err != nil {
 				return err
 			}
-			a.Used, a.Revoked = instant(used), instant(revoked)
+			a.Used, a.Expires, a.Revoked = instant(used), instant(expires), instant(revoked)
 			out = append(out, a)
 			return nil
 		})
@@ -91,7 +91,7 @@ func (o oauthStore) RevokeAuthorization(ctx context.Context, id string, at time.
 // Issue implements oauth.Grants. The grant's row is written first: whoever revokes it waits, or is waited for.
 func (o oauthStore) Issue(ctx context.Context, i oauth.Issue) error {
 	return o.s.engine.Write(ctx, func(tx Tx) error {
-		n, err := tx.Exec(ctx, "UPDATE app_grant SET used=? WHERE id=? AND revoked=0 AND expires>?", i.At.UnixMicro(), i.Authorization, i.At.UnixMicro())
+		n, err := tx.Exec(ctx, "UPDATE app_grant SET used=?,expires=? WHERE id=? AND revoked=0 AND expires>?", i.At.UnixMicro(), i.Expires.UnixMicro(), i.Authorization, i.At.UnixMicro())
 		if err != nil {
 			return err
 		}

@@ -142,6 +142,7 @@ func (s *Store) OAuth() OAuth { return oauthStore{s} }
 type OAuth interface {
 	oauth.Store
 	oauth.Grants
+	oauth.Registry
 }
 
 type oauthStore struct{ s *Store }
@@ -150,6 +151,11 @@ type oauthStore struct{ s *Store }
 func (o oauthStore) Client(ctx context.Context, id string) (oauth.Client, error) {
 	c, err := o.s.ClientRecord(ctx, id)
 	return c.OAuth, err
+}
+
+// PutClient implements oauth.Registry. A client that registered itself may do nothing OAuth does not know of.
+func (o oauthStore) PutClient(ctx context.Context, c oauth.Client) error {
+	return o.s.PutClient(ctx, ClientRecord{OAuth: c})
 }
 
 // UseAssertion implements oauth.Store: the primary key makes the pair usable once.

@@ -10,13 +10,15 @@ import (
 	"trellis/auth/oauth"
 )
 
-// Memory is an oauth.Store in memory, held to the same suite as the real ones. For tests only: it forgets nothing
+// Memory is an oauth.Store, oauth.Grants and oauth.Tickets in memory, held to the same suite as the real ones. For tests only: it forgets nothing
 // and survives nothing.
 type Memory struct {
 	mu         sync.Mutex
 	clients    map[string]oauth.Client
 	assertions map[[2]string]time.Time
 	tokens     map[string]oauth.Token
+	grants     map[string]oauth.Authorization
+	tickets    map[[2]string]oauth.Ticket
 	reads      int
 }
 
@@ -26,15 +28,25 @@ func NewMemory(clients ...oauth.Client) *Memory {
 		clients:    map[string]oauth.Client{},
 		assertions: map[[2]string]time.Time{},
 		tokens:     map[string]oauth.Token{},
+		grants:     map[string]oauth.Authorization{},
+		tickets:    map[[2]string]oauth.Ticket{},
 	}
 	for _, c := range clients {
-		m.PutClient(c)
+		m.Know(c)
 	}
 	return m
 }
 
-// PutClient registers the client or replaces its registration.
-func (m *Memory) PutClient(c oauth.Client) {
+// PutClient implements oauth.Registry.
+func (m *Memory) PutClient(_ context.Context, c oauth.Client) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.clients[c.ID] = c
+	return nil
+}
+
+// Know registers a client for a test.
+func (m *Memory) Know(c oauth.Client) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.clients[c.ID] = c

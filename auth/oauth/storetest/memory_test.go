@@ -13,3 +13,7 @@ func TestRow18StoreContract(t *testing.T) {
 		return storetest.NewMemory(clients...)
 	})
 }
+
+func TestGrantsContract(t *testing.T) {
+	storetest.RunGrants(t, func(*testing.T) storetest.Grants { return storetest.NewMemory() })
+}

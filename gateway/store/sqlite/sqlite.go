@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 
 	sqlite3 "modernc.org/sqlite"
@@ -52,7 +54,7 @@ func Open(ctx context.Context, file string) (*Engine, error) {
 	} else if err := f.Close(); err != nil {
 		return nil, fmt.Errorf("sqlite: creating: %w", err)
 	}
-	dsn := "file:" + file + "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=cache_size(-65536)&_pragma=wal_autocheckpoint(8000)&_pragma=foreign_keys(0)&_pragma=mmap_size(1073741824)"
+	dsn := "file:" + uriPath(file) + "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=cache_size(-65536)&_pragma=wal_autocheckpoint(8000)&_pragma=foreign_keys(0)&_pragma=mmap_size(1073741824)"
 	e := &Engine{held: holdMemory(), jobs: make(chan *job), done: make(chan struct{}), closed: make(chan struct{})}
 	n := max(4, runtime.NumCPU())
 	e.readers = make(chan *conn, n)
@@ -247,3 +249,7 @@ func translate(err error) error {
 	}
 	return err
 }
+
+// uriPath writes a path as SQLite's URIs want it: what means something in a URI is escaped, so that a folder may have any
+// name.
+func uriPath(file string) string { return strings.ReplaceAll(url.PathEscape(file), "%2F", "/") }
