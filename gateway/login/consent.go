@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"trellis/auth/access"
@@ -195,12 +196,12 @@ func typeOf(t typeOffer, h half, c chosen, how map[string]string) typeData {
 			d.How = howWhole
 		}
 	}
-	for _, p := range t.parts {
+	for i, p := range t.parts {
 		label := ""
 		if p.label != "" {
 			label = "part." + p.label
 		}
-		d.Parts = append(d.Parts, partData{ID: fieldID(p.key), Value: p.key, Label: label, Query: p.decoded, Checked: c[p.key]})
+		d.Parts = append(d.Parts, partData{ID: d.ID + "-" + strconv.Itoa(i), Value: p.key, Label: label, Query: p.decoded, Checked: c[p.key]})
 	}
 	return d
 }
@@ -246,14 +247,14 @@ func (v *visit) choices(o offer) (c chosen, how map[string]string, faults []faul
 		some := false
 		for _, t := range s.types {
 			if v.chooseType(t, ticked, c, how) {
-				faults = append(faults, fault{fieldID(t.key) + "-parts", "consent.some"})
+				faults = append(faults, fault{fieldID(t.key) + "-which", "consent.some"})
 			}
 			some = some || c[t.key] || slices.ContainsFunc(t.parts, func(p partOffer) bool { return c[p.key] })
 		}
 		switch {
 		case !s.all || how[s.key()] == howParts:
 			if s.all && !some {
-				faults = append(faults, fault{fieldID(s.key()) + "-parts", "consent.some"})
+				faults = append(faults, fault{fieldID(s.key()) + "-which", "consent.some"})
 			}
 		default: // all of it or nothing: the list below does not count
 			faults = slices.DeleteFunc(faults, func(f fault) bool { return strings.HasPrefix(f.Field, fieldID(s.key())+"_") })

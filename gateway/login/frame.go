@@ -54,7 +54,7 @@ func (s *Server) frame(c *gin.Context) {
 		s.Logger.InfoContext(ctx, "request", "request", id, "interaction", c.Request.Method+" "+c.FullPath(),
 			"status", c.Writer.Status(), "bytes", c.Writer.Size(), "ms", time.Since(start).Milliseconds())
 	}()
-	if !s.brakes.allow(address(c), s.Now()) {
+	if !s.brakes.allow(address(c), start) {
 		h.Set("Retry-After", "10")
 		s.fail(c, refusal(http.StatusTooManyRequests, "busy"))
 		c.Abort()

@@ -13,8 +13,8 @@ const (
 	slot            = 15 * time.Minute
 	maxAttempts     = 5   // at one account
 	maxFromAddress  = 100 // failures from one address: many may share it
-	requestsPerSec  = 20  // from one address, on one replica
-	requestsAtOnce  = 80
+	requestsPerSec  = 30  // from one address, on one replica
+	requestsAtOnce  = 240
 	maxAddresses    = 10_000
 	addressesForget = 5 * time.Minute
 )
