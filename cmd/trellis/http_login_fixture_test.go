@@ -365,3 +365,18 @@ func (b *browser) cookie() string {
 func (b *browser) setCookie(value string) {
 	b.http.Jar.SetCookies(b.home(), []*http.Cookie{{Name: "trellis", Value: value, Path: "/"}})
 }
+
+// launchHandle is what an EHR gets that launches an app.
+func (in *installation) launchHandle(l oauth.Launch) (string, error) {
+	secret, err := in.gateway.store.Secret(in.t.Context(), "oauth")
+	if err != nil {
+		return "", err
+	}
+	kept := in.gateway.store.OAuth()
+	server, err := oauth.New(oauth.Config{Issuer: in.gateway.public, FHIRBase: in.gateway.base, TokenURL: in.gateway.tokenURL, Secret: secret, Store: kept, Grants: kept,
+		Tickets: in.gateway.store, SigningKeys: func(ctx context.Context) ([][]byte, error) { return signingKeys(ctx, in.gateway.store) }, Now: in.clock.now})
+	if err != nil {
+		return "", err
+	}
+	return server.MakeLaunch(in.t.Context(), l)
+}
