@@ -6,14 +6,29 @@ test: deps
 	go vet ./...
 	go test -timeout 20m ./...
 
-# What tests need and a fresh Debian machine lacks. Nothing is skipped silently: without PostgreSQL the
-# tests of its engine fail.
-deps:
-	@if ! command -v initdb >/dev/null && ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then \
-	  echo "installing postgresql"; \
+# What tests need and a fresh Debian machine lacks: PostgreSQL, a browser, and Node.js with two FHIR client libraries.
+# Nothing is skipped silently: without one of them the tests that use it fail.
+deps: conformance/npm/node_modules/.package-lock.json
+	@PACKAGES=""; \
+	if ! command -v initdb >/dev/null && ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then PACKAGES="$$PACKAGES postgresql"; fi; \
+	if ! command -v chromium >/dev/null; then PACKAGES="$$PACKAGES chromium fonts-liberation"; fi; \
+	$(call apt,$$PACKAGES)
+
+# npm runs no scripts of packages (.npmrc beside the lock file).
+conformance/npm/node_modules/.package-lock.json: conformance/npm/package-lock.json
+	@PACKAGES=""; \
+	if ! command -v npm >/dev/null; then PACKAGES="nodejs npm"; fi; \
+	$(call apt,$$PACKAGES)
+	@echo "installing npm packages"
+	@cd conformance/npm && npm ci --no-progress --loglevel=error >/dev/null
+	@touch $@
+
+# apt installs Debian packages, if any are named.
+apt = if [ -n "$(1)" ]; then \
+	  echo "installing$(1)"; \
 	  export DEBIAN_FRONTEND=noninteractive; \
 	  SUDO=$$([ "$$(id -u)" = 0 ] || echo sudo); \
-	  $$SUDO apt-get update -qq && $$SUDO apt-get install -y -qq postgresql >/dev/null; \
+	  $$SUDO apt-get update -qq && $$SUDO apt-get install -y -qq --no-install-recommends $(1) >/dev/null; \
 	fi
 
 lint:

@@ -35,6 +35,7 @@ type apps struct {
 	secret  string
 	signing [][]byte
 	absent  map[string]bool // accounts that may no longer act
+	hearing sync.Mutex
 }
 
 func newApps(t testing.TB, change ...func(*oauth.Config)) *apps {
@@ -52,6 +53,12 @@ func newApps(t testing.TB, change ...func(*oauth.Config)) *apps {
 		c.Issuer, c.FHIRBase, c.Grants, c.Tickets, c.StyleURL = issuer, fhirBase, store, store, issuer+"/style-1.json"
 		c.SigningKeys = func(context.Context) ([][]byte, error) { return a.signing, nil }
 		c.Standing = func(_ context.Context, who oauth.Context) (bool, error) { return !a.absent[who.User], nil }
+		c.OnToken = func(_ context.Context, o oauth.Outcome) error {
+			a.hearing.Lock()
+			defer a.hearing.Unlock()
+			a.outcomes = append(a.outcomes, o)
+			return nil
+		}
 		for _, f := range change {
 			f(c)
 		}
@@ -335,6 +342,9 @@ func TestCodeInjectionAndReplay(t *testing.T) {
 		if again := a.ask(t, "public", exchange(code)); again.status != 400 {
 			t.Errorf("%d %s", again.status, again.raw)
 		}
+		if last := a.outcomes[len(a.outcomes)-1]; last.Note != oauth.NoteCodeReplay {
+			t.Errorf("the log hears %+v", last)
+		}
 		if _, err := a.bearer(got.text("access_token")); !errors.Is(err, oauth.ErrBadToken) {
 			t.Errorf("the access token still works: %v", err)
 		}
@@ -409,6 +419,9 @@ func TestRefresh(t *testing.T) {
 		second := a.ask(t, "public", refresh(first.text("refresh_token"), ""))
 		if again := a.ask(t, "public", refresh(first.text("refresh_token"), "")); again.status != 400 || again.code() != "invalid_grant" {
 			t.Errorf("reuse: %d %s", again.status, again.raw)
+		}
+		if last := a.outcomes[len(a.outcomes)-1]; last.Note != oauth.NoteRefreshReuse || last.Code != "invalid_grant" || last.ClientID != "public" {
+			t.Errorf("the log hears %+v", last)
 		}
 		for _, token := range []string{first.text("access_token"), second.text("access_token")} {
 			if _, err := a.bearer(token); !errors.Is(err, oauth.ErrBadToken) {

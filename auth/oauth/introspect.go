@@ -193,6 +193,17 @@ func (s *Server) revocation(w http.ResponseWriter, r *http.Request) *problem {
 	if err != nil {
 		return serverError(err)
 	}
+	return s.tell(r.Context(), Outcome{Endpoint: EndpointRevocation, ClientID: client.ID, TokenID: token.RequestID, Scopes: token.Scopes, Purpose: token.Purpose, Context: token.Context})
+}
+
+// tell has the audit log hear of what happened.
+func (s *Server) tell(ctx context.Context, o Outcome) *problem {
+	if s.cfg.OnToken == nil {
+		return nil
+	}
+	if err := s.cfg.OnToken(ctx, o); err != nil {
+		return serverError(err)
+	}
 	return nil
 }
 

@@ -16,6 +16,7 @@ type problem struct {
 	cause  error
 
 	challenge string // WWW-Authenticate, "" for the one of the scheme that was tried
+	note      string // for the audit log
 }
 
 func (p *problem) Error() string { return "oauth: " + p.code + ": " + p.text }

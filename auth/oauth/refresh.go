@@ -52,7 +52,9 @@ func (g *refreshGrant) HandleTokenEndpointRequest(ctx context.Context, r fosite.
 		if err := g.s.revokeFamily(ctx, token.RequestID); err != nil {
 			return serverError(err)
 		}
-		return invalidGrant("refresh token used again")
+		p := invalidGrant("refresh token used again")
+		p.note = NoteRefreshReuse
+		return p
 	}
 	sess.grant, err = g.s.cfg.Grants.Authorization(ctx, token.RequestID)
 	if err != nil {

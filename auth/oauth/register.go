@@ -86,10 +86,21 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request) (*registration
 	token := NewSecret()
 	client.RegistrationHash = HashSecret(s.secretKey, token)
 	secret := m.newSecret(s, &client)
-	if err := s.cfg.Registry.PutClient(r.Context(), client); err != nil {
-		return nil, serverError(err)
+	if p := s.keep(r.Context(), client); p != nil {
+		return nil, p
 	}
 	return s.described(client, m, secret, token), nil
+}
+
+// keep writes a registration, the audit log first.
+func (s *Server) keep(ctx context.Context, c Client) *problem {
+	if p := s.tell(ctx, Outcome{Endpoint: EndpointRegistration, ClientID: c.ID, Scopes: c.Scopes}); p != nil {
+		return p
+	}
+	if err := s.cfg.Registry.PutClient(ctx, c); err != nil {
+		return serverError(err)
+	}
+	return nil
 }
 
 // newSecret gives a symmetric client its secret.
@@ -123,8 +134,8 @@ func (s *Server) Registration(w http.ResponseWriter, r *http.Request, id string)
 	switch r.Method {
 	case http.MethodDelete:
 		client.Disabled, client.RegistrationHash = true, ""
-		if err := s.cfg.Registry.PutClient(ctx, client); err != nil {
-			s.refuse(ctx, w, r, serverError(err))
+		if p := s.keep(ctx, client); p != nil {
+			s.refuse(ctx, w, r, p)
 			return
 		}
 		w.Header().Set("Cache-Control", "no-store")
@@ -145,8 +156,8 @@ func (s *Server) Registration(w http.ResponseWriter, r *http.Request, id string)
 		if client.SecretHash == "" || !strings.HasPrefix(m.AuthMethod, "client_secret") {
 			secret = m.newSecret(s, &client)
 		}
-		if err := s.cfg.Registry.PutClient(ctx, client); err != nil {
-			s.refuse(ctx, w, r, serverError(err))
+		if p := s.keep(ctx, client); p != nil {
+			s.refuse(ctx, w, r, p)
 			return
 		}
 		s.writeJSON(ctx, w, http.StatusOK, s.described(client, m, secret, ""))

@@ -65,24 +65,36 @@ type Config struct {
 	Keys KeyFetcher
 	// KnownType says which resource types a scope may name besides "*"; nil accepts every well-formed name.
 	KnownType func(resourceType string) bool
-	// OnToken hears of every answer of the token endpoint before it is written; an error turns it into a 500, so that
-	// no token is released without its audit record. Garbage from strangers is announced too, without ClientID: the
+	// OnToken hears of every answer of the token endpoint, and of every revocation and registration, before it is written;
+	// an error turns it into a 500, so that no token is released without its audit record. Garbage from strangers is announced too, without ClientID: the
 	// caller decides whether that is worth a durable record. Optional.
 	OnToken func(context.Context, Outcome) error
 	Now     func() time.Time // nil: time.Now
 	Log     *slog.Logger     // nil: silent
 }
 
-// Outcome is one answer of the token endpoint, for the audit log.
+// Outcome is one answer of an endpoint, for the audit log.
 type Outcome struct {
+	Endpoint string // EndpointToken, EndpointRevocation or EndpointRegistration
 	ClientID string // empty when the client did not authenticate
 	TokenID  string // request id of the issued token; empty on refusal
 	Scopes   []string
 	Purpose  string
 	Context  Context // of a token for a person
 	Grant    string  // grant_type, of those this server knows
-	Code     string  // "" for issued, else the OAuth error code
+	Code     string  // "" for success, else the OAuth error code
+	Note     string  // a constant that says more, e.g. NoteRefreshReuse
 }
+
+// Endpoints and notes of outcomes.
+const (
+	EndpointToken        = "token"
+	EndpointRevocation   = "revocation"
+	EndpointRegistration = "registration"
+
+	NoteRefreshReuse = "refresh-token-reuse" // the authorization was ended
+	NoteCodeReplay   = "code-replay"         // the authorization was ended
+)
 
 // Server is the token endpoint and the check of bearer tokens. Safe for concurrent use.
 type Server struct {

@@ -43,8 +43,12 @@ func (s *Server) issue(w http.ResponseWriter, r *http.Request) (fosite.AccessReq
 	request, response, p := s.exchange(ctx, r, form)
 	if p != nil && form.Get("grant_type") == "authorization_code" {
 		// A code has one try: whoever comes again, with another verifier or none, finds it used.
-		if err := s.burn(ctx, form.Get("code")); err != nil {
+		replayed, err := s.burn(ctx, form.Get("code"))
+		switch {
+		case err != nil:
 			p = serverError(err)
+		case replayed:
+			p.note = NoteCodeReplay
 		}
 	}
 	return request, response, p
@@ -127,16 +131,20 @@ func (s *Server) stands(ctx context.Context, who Context, c Client, scopes []str
 	return nil
 }
 
-// burn takes a code, whatever became of it. A second redemption is noticed by fosite, which then ends the authorization.
-func (s *Server) burn(ctx context.Context, code string) error {
+// burn takes a code, and reports whether it was taken before. A second redemption is noticed by fosite as well, which then
+// ends the authorization.
+func (s *Server) burn(ctx context.Context, code string) (replayed bool, err error) {
 	if s.cfg.Tickets == nil || len(code) > maxToken || s.mac.Validate(ctx, code) != nil {
-		return nil
+		return false, nil
 	}
-	_, err := s.cfg.Tickets.TakeTicket(ctx, ticketCode, digest(s.mac.Signature(code)))
-	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrTaken) {
-		return nil
+	_, err = s.cfg.Tickets.TakeTicket(ctx, ticketCode, digest(s.mac.Signature(code)))
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
 	}
-	return err
+	if errors.Is(err, ErrTaken) {
+		return true, nil
+	}
+	return false, err
 }
 
 func authenticatedClient(request fosite.AccessRequester) (*authenticated, bool) {
@@ -234,9 +242,9 @@ func (s *Server) announce(ctx context.Context, request fosite.AccessRequester, p
 	if s.cfg.OnToken == nil {
 		return nil
 	}
-	var o Outcome
+	o := Outcome{Endpoint: EndpointToken}
 	if p != nil {
-		o.Code = p.code
+		o.Code, o.Note = p.code, p.note
 	}
 	if request != nil {
 		if sess, ok := request.GetSession().(*session); ok && sess != nil {

@@ -185,6 +185,9 @@ func (b *storeBench) reads(ctx context.Context) error {
 	if err := b.ladder(ctx); err != nil {
 		return err
 	}
+	if err := b.tokens(ctx); err != nil {
+		return err
+	}
 	for _, phase := range []struct {
 		name    string
 		request func(*rand.Rand) []byte

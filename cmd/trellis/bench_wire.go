@@ -37,6 +37,7 @@ type site struct {
 	auditOff   string
 	consentOn  string // the search handler below, twice
 	consentOff string
+	checker    *oauth.Server     // checks tokens as the gateway's own does
 	tokens     map[string]string // by client
 	keys       map[string][]byte // private, by client
 	servers    []*http.Server
@@ -156,6 +157,7 @@ func (s *site) variants(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.checker = tokens
 	silent, err := s.withoutAudit(tokens)
 	if err != nil {
 		return err

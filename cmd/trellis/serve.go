@@ -351,18 +351,25 @@ func standing(ctx context.Context, s *store.Store, who oauth.Context, now time.T
 	}), nil
 }
 
-// logToken records every answer of the token endpoint.
+// logToken records what the authorization server did.
 func logToken(ctx context.Context, s *store.Store, o oauth.Outcome) error {
 	now, err := s.Now(ctx)
 	if err != nil {
 		return err
 	}
-	ev := audit.Event{Kind: audit.TokenIssue, At: now, Client: o.ClientID, Organization: o.Context.Organization, Token: o.TokenID, Purpose: o.Purpose, Interaction: "token", Outcome: "issued"}
+	ev := audit.Event{Kind: audit.TokenIssue, At: now, Client: o.ClientID, Organization: o.Context.Organization, User: o.Context.User, Token: o.TokenID, Purpose: o.Purpose,
+		Interaction: o.Endpoint, Outcome: "issued"}
+	switch o.Endpoint {
+	case oauth.EndpointRevocation:
+		ev.Outcome = "revoked"
+	case oauth.EndpointRegistration:
+		ev.Kind, ev.Outcome = audit.Admin, "registered"
+	}
 	if o.Context.Patient != "" {
 		ev.Patient = "Patient/" + o.Context.Patient
 	}
 	detail := map[string]string{}
-	for name, value := range map[string]string{"error": o.Code, "user": o.Context.User, "grant": o.Grant} {
+	for name, value := range map[string]string{"error": o.Code, "grant": o.Grant, "note": o.Note} {
 		if value != "" {
 			detail[name] = value
 		}
