@@ -20,15 +20,17 @@ var configSchema []byte
 
 // config is the configuration file. Its schema, config.schema.json, is the manual of the fields.
 type config struct {
-	PublicURL     string                `json:"public_url"`
-	Listen        string                `json:"listen"`
-	Data          string                `json:"data"`
-	PostgresFile  string                `json:"postgres_file"`
-	AllowPrivate  bool                  `json:"allow_private_addresses"`
-	Registration  string                `json:"registration"`
-	Posture       posture               `json:"posture"`
-	Organizations []access.Organization `json:"organizations"`
-	Partners      []partnerConfig       `json:"partners"`
+	PublicURL    string `json:"public_url"`
+	Listen       string `json:"listen"`
+	Data         string `json:"data"`
+	PostgresFile string `json:"postgres_file"`
+	AllowPrivate bool   `json:"allow_private_addresses"`
+	Registration string `json:"registration"`
+	// TrustedProxies stand in front of the gateway: their word is taken for where a request comes from.
+	TrustedProxies []string              `json:"trusted_proxies"`
+	Posture        posture               `json:"posture"`
+	Organizations  []access.Organization `json:"organizations"`
+	Partners       []partnerConfig       `json:"partners"`
 }
 
 // registrationOpen lets apps register themselves (RFC 7591); without it the operator registers them.

@@ -26,6 +26,7 @@ func commands() []command {
 		{"explain", "say why a record is released to an organisation, or not", runExplain},
 		{"audit", "export and verify the audit log", runAudit},
 		{"client", "register client applications", runClient},
+		{"user", "register the people who may sign in", runUser},
 		{"keys", "list and rotate the keys id_tokens are signed with", runKeys},
 		{"migrate", "make the search index anew after an upgrade", runMigrate},
 		{"bench", "measure against the bare database", runBench},

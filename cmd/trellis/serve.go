@@ -248,8 +248,10 @@ func (g *gateway) wire(ctx context.Context, d deployment) error {
 		Base:        g.base, Authorization: g.endpoints(registry != nil), Store: g.store, Gate: gate, OAuth: authorization, Intake: desk,
 		Parser: g.parser, Registry: g.registry, Labels: g.labels, Cursors: cursors, Logger: d.logger,
 	}
-	g.handler, err = server.Handler()
-	return err
+	if g.handler, err = server.Handler(); err != nil {
+		return err
+	}
+	return g.addLogin(d, authorization, gate, now)
 }
 
 // registerOrganizations records the actors, the operator first, and their public Organization entries.

@@ -27,6 +27,7 @@ const (
 	Login       Kind = "login"        // a person logged in, or failed to
 	TokenIssue  Kind = "token"        // the token endpoint answered
 	Consent     Kind = "consent"      // a consent, restriction or relationship changed
+	AppGrant    Kind = "app-grant"    // a person let an app act, refused to, or took it back
 	AuditExport Kind = "audit-export" // someone looked at the log itself
 	Explain     Kind = "explain"      // a decision was explained or replayed
 	Delivery    Kind = "delivery"     // something was sent to a partner
