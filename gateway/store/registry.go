@@ -98,10 +98,11 @@ func (s *Store) Clients(ctx context.Context) ([]ClientRecord, error) {
 }
 
 // actors are the organisations with every purpose their clients may ask for. An app that people use speaks for the staff
-// of any organisation, so its purposes count for all. For what patients and proxies ask there are no grants.
+// of any organisation, so its purposes count for all, and so does treatment, what staff asks for with an app that registered
+// nothing: such apps register themselves at any time. For what patients and proxies ask there are no grants.
 func (s *Store) actors(ctx context.Context, tx Tx) ([]access.Actor, error) {
 	purposes := map[string][]string{}
-	var everywhere []string
+	everywhere := []string{"TREAT"}
 	err := each(ctx, tx, "SELECT organization,body FROM client ORDER BY id", nil, func(r Rows) error {
 		var org, body string
 		if err := r.Scan(&org, &body); err != nil {
@@ -110,9 +111,6 @@ func (s *Store) actors(ctx context.Context, tx Tx) ([]access.Actor, error) {
 		var c ClientRecord
 		if err := json.Unmarshal([]byte(body), &c); err != nil {
 			return err
-		}
-		if c.OAuth.Interactive() && len(c.OAuth.Purposes) == 0 && c.OAuth.DefaultPurpose == "" {
-			c.OAuth.DefaultPurpose = "TREAT" // what staff asks for with an app that registered nothing
 		}
 		for _, p := range append(c.OAuth.Purposes, c.OAuth.DefaultPurpose) {
 			if c.OAuth.Interactive() && p != "" && p != "PATRQT" && p != "FAMRQT" && !slices.Contains(everywhere, p) {
