@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
 	"trellis/auth/oauth"
@@ -76,7 +75,7 @@ func (b *chromium) picture(name string) {
 	}{{"phone", 390, 844}, {"desktop", 1280, 900}} {
 		var png []byte
 		var wide bool
-		b.run(emulation.SetDeviceMetricsOverride(size.w, size.h, 1, size.w < 500),
+		b.run(chromedp.EmulateViewport(size.w, size.h),
 			chromedp.Evaluate(`document.documentElement.scrollWidth > document.documentElement.clientWidth`, &wide),
 			chromedp.FullScreenshot(&png, 100))
 		if wide {
