@@ -175,7 +175,7 @@ func TestBrowserRefusal(t *testing.T) {
 	if got := b.outcome(); got.Error != "access_denied" {
 		t.Errorf("%+v", got)
 	}
-	list, err := b.gateway.store.OAuth().Authorizations(t.Context(), "u-maya")
+	list, err := b.gateway.store.OAuth().Authorizations(t.Context(), "u-maya", b.clock.now())
 	if err != nil || len(list) != 0 {
 		t.Errorf("a refusal left %v %v", list, err)
 	}
