@@ -251,7 +251,7 @@ func (g *gateway) wire(ctx context.Context, d deployment) error {
 	}
 	server := &rest.Server{
 		Terminology: terms,
-		Base:        g.base, Authorization: g.endpoints(registry != nil), Store: g.store, Gate: gate, OAuth: authorization, Intake: desk,
+		Base:        g.base, Authorization: g.endpoints(registry != nil), TrustedProxies: d.TrustedProxies, Store: g.store, Gate: gate, OAuth: authorization, Intake: desk,
 		Parser: g.parser, Registry: g.registry, Labels: g.labels, Cursors: cursors, Logger: d.logger,
 	}
 	if g.handler, err = server.Handler(); err != nil {
