@@ -20,15 +20,6 @@ import (
 	"trellis/auth/smart"
 )
 
-// Launch is what an EHR, or a member of staff in the console, settled before an app was launched.
-type Launch struct {
-	Client    string // the app it is for
-	User      string // account of the person who launches; "" when the EHR does not know accounts here
-	Patient   string // Patient id
-	Encounter string // Encounter id
-	Intent    string
-}
-
 // Interaction is an authorization request that was found good and waits for the person.
 type Interaction struct {
 	Client    Client
@@ -393,65 +384,4 @@ func (s *Server) Refuse(_ context.Context, i *Interaction, code string) (locatio
 		return i.location(s, url.Values{"error": {code}}), nil
 	}
 	return "", errors.New("oauth: not a code to refuse with")
-}
-
-// MakeLaunch keeps a launch for a short time and returns its handle, which can be used once.
-func (s *Server) MakeLaunch(ctx context.Context, l Launch) (handle string, err error) {
-	if l.Client == "" || l.Patient == "" {
-		return "", errors.New("oauth: a launch needs an app and a patient")
-	}
-	body, err := json.Marshal(l)
-	if err != nil {
-		return "", fmt.Errorf("oauth: encoding a launch: %w", err)
-	}
-	handle = NewSecret()
-	err = s.cfg.Tickets.PutTicket(ctx, Ticket{Kind: ticketLaunch, ID: digest(handle), Expires: s.cfg.Now().Add(launchLifetime), Body: body})
-	return handle, err
-}
-
-// takeLaunch uses a handle up.
-func (s *Server) takeLaunch(ctx context.Context, handle, client string) (*Launch, error) {
-	ticket, err := s.cfg.Tickets.TakeTicket(ctx, ticketLaunch, digest(handle))
-	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrTaken) {
-		return nil, invalidRequest("the launch is unknown or was used before; launch the app again").because(err)
-	}
-	if err != nil {
-		return nil, serverError(err)
-	}
-	var l Launch
-	if err := json.Unmarshal(ticket.Body, &l); err != nil {
-		return nil, serverError(err)
-	}
-	if !s.cfg.Now().Before(ticket.Expires) || l.Client != client {
-		return nil, invalidRequest("the launch is unknown or was used before; launch the app again")
-	}
-	return &l, nil
-}
-
-// Authorizations lists what an account let apps do and still stands, newest first.
-func (s *Server) Authorizations(ctx context.Context, user string) ([]Authorization, error) {
-	all, err := s.cfg.Grants.Authorizations(ctx, user, s.cfg.Now())
-	return slices.DeleteFunc(all, func(a Authorization) bool { return a.Used.IsZero() }), err
-}
-
-// RevokeAuthorization ends what the account let an app do, with every token under it. ErrNotFound when it is not the
-// account's. On this replica it holds at once, on others within a second.
-func (s *Server) RevokeAuthorization(ctx context.Context, user, id string) error {
-	a, err := s.cfg.Grants.Authorization(ctx, id)
-	if err != nil {
-		return err
-	}
-	if user == "" || a.Context.User != user {
-		return ErrNotFound
-	}
-	return s.revokeFamily(ctx, id)
-}
-
-// revokeFamily ends an authorization and every token under it.
-func (s *Server) revokeFamily(ctx context.Context, id string) error {
-	if err := s.cfg.Grants.RevokeAuthorization(ctx, id, s.cfg.Now()); err != nil {
-		return fmt.Errorf("oauth: revoking: %w", err)
-	}
-	s.grants.forget(id)
-	return nil
 }

@@ -16,8 +16,8 @@
 //
 // fosite v0.49.0 supplies the authorization code, PKCE and OpenID Connect handlers, the client credentials grant and the
 // token strategy. Where it departs from SMART (client authentication, scope strategy, refresh, introspection, key fetching,
-// bearer extraction, id_token, clock, error bodies) this package puts its own part in the seam fosite offers; each such part
-// names the fact it answers in a test called after it.
+// bearer extraction, id_token, clock, error bodies) this package puts its own part in the seam fosite offers; what each
+// such part answers is in its comment, and in a test.
 //
 // It keeps no state: the caller implements Store, Grants, Tickets and Registry (storetest is the contract). It renders no
 // pages, knows no passwords, decides nothing about data, and logs no secret and no value of a request.

@@ -2,7 +2,6 @@ package oauth
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
@@ -156,104 +155,4 @@ func (s *Server) launchContext(c Context, scopes []string) map[string]any {
 		out["smart_style_url"] = s.cfg.StyleURL
 	}
 	return out
-}
-
-// Revocation answers the revocation endpoint (RFC 7009): a client ends the authorization a token of its own belongs to.
-// The answer is the same whether there was one.
-func (s *Server) Revocation(w http.ResponseWriter, r *http.Request) {
-	if p := s.revocation(w, r); p != nil {
-		s.refuse(r.Context(), w, r, p)
-		return
-	}
-	s.writeJSON(r.Context(), w, http.StatusOK, struct{}{})
-}
-
-func (s *Server) revocation(w http.ResponseWriter, r *http.Request) *problem {
-	form, p := readForm(w, r)
-	if p != nil {
-		return p
-	}
-	if p := onceEach(form); p != nil {
-		return p
-	}
-	client, _, err := s.identify(r.Context(), r, form, s.endpoint("revoke"))
-	if err != nil {
-		return asProblem(err)
-	}
-	raw := form.Get("token")
-	if raw == "" {
-		return invalidRequest("token is missing")
-	}
-	if len(raw) > maxToken || s.mac.Validate(r.Context(), raw) != nil {
-		return nil
-	}
-	token, err := s.cfg.Store.Token(r.Context(), s.mac.Signature(raw))
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return nil
-	case err != nil:
-		return serverError(err)
-	case token.ClientID != client.ID:
-		return nil
-	case token.Context.User == "":
-		err = s.Revoke(r.Context(), token.RequestID)
-	default:
-		err = s.revokeFamily(r.Context(), token.RequestID)
-	}
-	if err != nil {
-		return serverError(err)
-	}
-	return s.tell(r.Context(), Outcome{Endpoint: EndpointRevocation, ClientID: client.ID, TokenID: token.RequestID, Scopes: token.Scopes, Purpose: token.Purpose, Context: token.Context})
-}
-
-// tell has the audit log hear of what happened.
-func (s *Server) tell(ctx context.Context, o Outcome) *problem {
-	if s.cfg.OnToken == nil {
-		return nil
-	}
-	if err := s.cfg.OnToken(ctx, o); err != nil {
-		return serverError(err)
-	}
-	return nil
-}
-
-// UserInfo answers the UserInfo endpoint (OpenID Connect Core section 5.3).
-func (s *Server) UserInfo(w http.ResponseWriter, r *http.Request) {
-	grant, err := s.Authenticate(r)
-	var p *problem
-	switch {
-	case errors.Is(err, ErrNoToken), errors.Is(err, ErrBadToken):
-		p = &problem{status: http.StatusUnauthorized, code: "invalid_token", text: "the bearer token is not valid", challenge: Challenge(err)}
-	case err != nil:
-		p = serverError(err)
-	case grant.Context.User == "" || !grant.Scopes.Context("openid"):
-		p = &problem{status: http.StatusForbidden, code: "insufficient_scope", text: "the token does not allow this", challenge: `Bearer error="insufficient_scope"`}
-	}
-	if p != nil {
-		s.refuse(r.Context(), w, r, p)
-		return
-	}
-	answer := s.identity(grant.Context, grant.Scopes.Contexts())
-	answer["sub"] = grant.Context.User
-	s.writeJSON(r.Context(), w, http.StatusOK, answer)
-}
-
-// writeJSON answers with a document that must not be kept, unless the caller said otherwise.
-func (s *Server) writeJSON(ctx context.Context, w http.ResponseWriter, status int, doc any) {
-	body, err := json.Marshal(doc)
-	if err != nil {
-		s.cfg.Log.ErrorContext(ctx, "an answer could not be encoded", errorType(err))
-		w.WriteHeader(http.StatusInternalServerError)
-		return
-	}
-	h := w.Header()
-	h.Set("Content-Type", "application/json;charset=UTF-8")
-	if !strings.HasPrefix(h.Get("Cache-Control"), "public") {
-		h.Set("Cache-Control", "no-store")
-		h.Set("Pragma", "no-cache")
-	}
-	w.WriteHeader(status)
-	if _, err := w.Write(body); err != nil {
-		s.cfg.Log.DebugContext(ctx, "answer not delivered", errorType(err))
-	}
 }

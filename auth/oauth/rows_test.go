@@ -318,7 +318,7 @@ func TestRow13BearerFromHeaderOnly(t *testing.T) {
 	}
 }
 
-// Row 20: fosite checks secrets with bcrypt. There are none: no secret, however sent, authenticates anybody.
+// Row 20: fosite checks secrets with bcrypt. Here a client with keys has none: no secret, however sent, authenticates it.
 func TestRow20NoSecrets(t *testing.T) {
 	f := newFixture(t)
 	for _, secret := range []string{"", "secret", strings.Repeat("s", 100)} {

@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/ory/fosite"
 
@@ -311,5 +312,36 @@ func (s *Server) refuse(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	}
 	if err := p.write(w); err != nil {
 		s.cfg.Log.DebugContext(ctx, "token answer not delivered", errorType(err))
+	}
+}
+
+// tell has the audit log hear of what happened.
+func (s *Server) tell(ctx context.Context, o Outcome) *problem {
+	if s.cfg.OnToken == nil {
+		return nil
+	}
+	if err := s.cfg.OnToken(ctx, o); err != nil {
+		return serverError(err)
+	}
+	return nil
+}
+
+// writeJSON answers with a document that must not be kept, unless the caller said otherwise.
+func (s *Server) writeJSON(ctx context.Context, w http.ResponseWriter, status int, doc any) {
+	body, err := json.Marshal(doc)
+	if err != nil {
+		s.cfg.Log.ErrorContext(ctx, "an answer could not be encoded", errorType(err))
+		w.WriteHeader(http.StatusInternalServerError)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json;charset=UTF-8")
+	if !strings.HasPrefix(h.Get("Cache-Control"), "public") {
+		h.Set("Cache-Control", "no-store")
+		h.Set("Pragma", "no-cache")
+	}
+	w.WriteHeader(status)
+	if _, err := w.Write(body); err != nil {
+		s.cfg.Log.DebugContext(ctx, "answer not delivered", errorType(err))
 	}
 }
