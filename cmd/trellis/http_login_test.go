@@ -1,6 +1,7 @@
 package main
 
 import (
+	"image/png"
 	"net/http"
 	"net/url"
 	"slices"
@@ -26,7 +27,7 @@ func TestStandaloneLaunchOfAPatient(t *testing.T) {
 		in := loginInstallation(t, where)
 		b := in.browser().visit(in.authorize("diary", standalone))
 		b.expect("/account/login").shows("Sign in", "My Diary")
-		b.signIn("maya").expect("/account/consent").shows("My Diary", "diary.example", "Registered by the operator", "Because you ask for it yourself",
+		b.signIn("maya").expect("/account/consent").shows("My Diary", "diary.example", "Registered by the operator", "Because you ask for it yourself", "Zqcanary-Nneka Zqcanary-Abara", "born 12 April 1988", "Record kept by Fixture Hospital",
 			"Sensitive", "substance use disorder", "HIPAA and 42 CFR Part 2", "Stay connected", "Who you are")
 		got := b.submit("decision=allow").redeem("diary")
 		if got.status != 200 || got.Patient != "P1" || got.Scope != standalone || got.Refresh == "" {
@@ -186,6 +187,16 @@ func TestStaffEnrolAndChoose(t *testing.T) {
 	}
 	b.shows("Set up a second step")
 	secret := b.enrolmentKey()
+	if !strings.Contains(b.text, `href="otpauth://totp/`) {
+		t.Error("the key's address is missing")
+	}
+	picture, err := b.http.Get(in.gateway.public + "/account/enroll/code.png?" + b.at.RawQuery)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := png.Decode(picture.Body); err != nil || picture.Body.Close() != nil || picture.Header.Get("Cache-Control") != "no-store" {
+		t.Errorf("the key's picture: %v", err)
+	}
 	b.submit("", "code=000000").refused(http.StatusUnprocessableEntity).shows("not right")
 	if again := b.enrolmentKey(); again != secret {
 		t.Error("another key is shown for the second try")
@@ -235,7 +246,7 @@ func (b *browser) enrolmentKey() string {
 func TestProxyLaunch(t *testing.T) {
 	in := loginInstallation(t, location{data: t.TempDir()})
 	b := in.browser().visit(in.authorize("diary", "launch/patient fhirUser offline_access patient/*.rs"))
-	b.signIn("pat").expect("/account/capacity").shows("for myself, Pat Parent")
+	b.signIn("pat").expect("/account/capacity").shows("for myself, Pat Parent", "for Zqcanary-Ole Zqcanary-Brandt, with authority")
 	if got := b.submit("decision=go", "way=1").expect("/account/consent").submit("decision=allow").redeem("diary"); got.Patient != "P2" {
 		t.Errorf("%+v", got)
 	}
@@ -251,7 +262,7 @@ func TestProxyLaunch(t *testing.T) {
 	}
 	// Somebody with several records says which.
 	b = in.browser().visit(in.authorize("diary", "launch/patient patient/*.rs")).signIn("two")
-	b.expect("/account/patient").submit("decision=go").refused(http.StatusUnprocessableEntity)
+	b.expect("/account/patient").shows("Zqcanary-Nneka", "Zqcanary-Ole").submit("decision=go").refused(http.StatusUnprocessableEntity)
 	b.submit("decision=go", "patient=P3").refused(http.StatusUnprocessableEntity)
 	if got := b.submit("decision=go", "patient=P2").submit("decision=allow").redeem("diary"); got.Patient != "P2" {
 		t.Errorf("%+v", got)

@@ -135,7 +135,7 @@ func (v *visit) apps() error {
 	}
 	at := slices.IndexFunc(list, func(a oauth.Authorization) bool { return a.ID == id })
 	if at < 0 {
-		return v.showApps(http.StatusNotFound, "", fault{"apps", "apps.unknown"})
+		return v.showApps(http.StatusNotFound, "", fault{Field: "apps", Key: "apps.unknown"})
 	}
 	row, err := v.accessOf(list[at])
 	if err != nil {

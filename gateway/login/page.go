@@ -48,8 +48,8 @@ type page struct {
 	Request string
 }
 
-// fault is what is wrong with a field: its id, and a message.
-type fault struct{ Field, Key string }
+// fault is what is wrong with a field: its id, and a message, into which may go another that names the field.
+type fault struct{ Field, Key, Of, Name string }
 
 // Wrong is the fault of a field, nil when it has none.
 func (p page) Wrong(field string) *fault {

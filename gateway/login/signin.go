@@ -43,12 +43,12 @@ func (v *visit) login() error {
 	}
 	login, password := people.FoldLogin(v.field("login")), v.field("password")
 	if login == "" || password == "" {
-		return v.askLogin(http.StatusUnprocessableEntity, loginData{Login: v.field("login")}, fault{"login", "login.empty"})
+		return v.askLogin(http.StatusUnprocessableEntity, loginData{Login: v.field("login")}, fault{Field: "login", Key: "login.empty"})
 	}
 	count := tries("password", login)
 	if ok, err := v.tried(v.ctx, count); err != nil || !ok {
 		return v.locked(err, "password", func() error {
-			return v.askLogin(http.StatusTooManyRequests, loginData{Login: v.field("login")}, fault{"login", "locked"})
+			return v.askLogin(http.StatusTooManyRequests, loginData{Login: v.field("login")}, fault{Field: "login", Key: "locked"})
 		})
 	}
 	u, err := v.s.Accounts.UserByLogin(v.ctx, login)
@@ -69,7 +69,7 @@ func (v *visit) login() error {
 		if err := v.signIn("password", u.ID, "refused", ""); err != nil {
 			return err
 		}
-		return v.askLogin(http.StatusUnprocessableEntity, loginData{Login: v.field("login")}, fault{"login", "login.wrong"})
+		return v.askLogin(http.StatusUnprocessableEntity, loginData{Login: v.field("login")}, fault{Field: "login", Key: "login.wrong"})
 	}
 	if err := v.s.Attempts.ForgetAttempts(v.ctx, count); err != nil {
 		return err
