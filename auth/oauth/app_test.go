@@ -401,6 +401,19 @@ func TestRefresh(t *testing.T) {
 			t.Errorf("the refresh token lost scopes: %d %s", whole.status, whole.raw)
 		}
 	})
+	t.Run("names no client", func(t *testing.T) {
+		a := newApps(t)
+		public, secret := a.tokens(t, "public"), a.ask(t, "symmetric", exchange(a.code(t, authorization("symmetric"), "")))
+		if got := a.ask(t, "", refresh(secret.text("refresh_token"), "")); got.status != 401 {
+			t.Errorf("a client that has a secret: %d %s", got.status, got.raw)
+		}
+		if got := a.ask(t, "", refresh(public.text("access_token"), "")); got.status != 401 {
+			t.Errorf("with an access token: %d %s", got.status, got.raw)
+		}
+		if got := a.ask(t, "", refresh(public.text("refresh_token"), "")); got.status != 200 || got.text("patient") != "p1" {
+			t.Errorf("a public client: %d %s", got.status, got.raw)
+		}
+	})
 	t.Run("does not widen", func(t *testing.T) {
 		a := newApps(t)
 		got := a.ask(t, "symmetric", exchange(a.code(t, authorization("symmetric"), "offline_access launch/patient patient/Condition.rs?category=a|b patient/Patient.r")))

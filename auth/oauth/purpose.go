@@ -106,12 +106,10 @@ func registeredPurpose(c Client, code string) bool {
 // them, their own (PATRQT, FAMRQT). Staff work for treatment when the app registered nothing.
 func mayClaim(c Client, who Context, purpose string) bool {
 	switch {
+	case who.User != "" && who.Organization == "":
+		return purpose == "PATRQT" || purpose == "FAMRQT"
 	case registeredPurpose(c, purpose):
-		return who.User == "" || who.Organization != ""
-	case who.User == "":
-		return false
-	case who.Organization != "":
-		return purpose == "TREAT" && len(c.Purposes) == 0 && c.DefaultPurpose == ""
+		return true
 	}
-	return purpose == "PATRQT" || purpose == "FAMRQT"
+	return who.User != "" && purpose == "TREAT" && len(c.Purposes) == 0 && c.DefaultPurpose == ""
 }

@@ -55,10 +55,41 @@ func digest(name string) string {
 // registered, and invalid_client (401) for every failure.
 func (s *Server) authenticateClient(ctx context.Context, r *http.Request, form url.Values) (fosite.Client, error) {
 	c, purposes, err := s.identify(ctx, r, form, s.cfg.TokenURL)
+	if form.Get("grant_type") == "refresh_token" && nameless(r, form) {
+		c, err = s.byRefreshToken(ctx, form.Get("refresh_token"))
+	}
 	if err != nil {
 		return nil, err
 	}
 	return newAuthenticated(c, purposes), nil
+}
+
+// nameless reports whether a request says nothing of its client.
+func nameless(r *http.Request, form url.Values) bool {
+	return r.Header.Get("Authorization") == "" && !form.Has("client_id") && !form.Has("client_secret") && !form.Has("client_assertion") && !form.Has("client_assertion_type")
+}
+
+// byRefreshToken is the public client a refresh token was issued to. Such a client has nothing to authenticate with, and RFC
+// 6749 section 6 does not ask it for its name; the library fhirclient sends none.
+func (s *Server) byRefreshToken(ctx context.Context, raw string) (Client, error) {
+	if len(raw) > maxToken || s.mac.Validate(ctx, raw) != nil {
+		return Client{}, invalidClient("no client, and no token of ours")
+	}
+	token, err := s.cfg.Store.Token(ctx, s.mac.Signature(raw))
+	if errors.Is(err, ErrNotFound) {
+		return Client{}, invalidClient("no client, and no token of ours")
+	}
+	if err != nil {
+		return Client{}, serverError(err)
+	}
+	c, err := s.registered(ctx, token.ClientID)
+	if err != nil {
+		return Client{}, err
+	}
+	if !c.Public() || token.Use != UseRefresh {
+		return Client{}, invalidClient("the client has to authenticate")
+	}
+	return c, nil
 }
 
 // identify authenticates the client of a request to an endpoint; an assertion may name the token endpoint or it.

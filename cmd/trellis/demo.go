@@ -25,8 +25,8 @@ const demoHelp = `trellis demo: start with a synthetic community and print a tou
 Usage:
   trellis demo [--addr HOST:PORT] [--data DIR] [--postgres DSN] [--reset] [--log]
 
-Starts a gateway, loads a dozen synthetic people through its intake, starts a small EHR on this machine that takes
-deliveries, and prints commands to copy. DIR/demo-clients.json then holds the keys of its clients (operator, hospital,
+Starts a gateway, loads a dozen synthetic people through its intake, starts a small EHR and a small app on this machine, and
+prints commands to copy and addresses to open in a browser. DIR/demo-clients.json then holds the keys of its clients (operator, hospital,
 otp, plan, rco, screening): any SMART Backend Services client can use them. A second start finds its data again.
 
 Flags:
@@ -116,6 +116,11 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	app, err := startSampleApp(ctx, g.store, g.base)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, app.close()) }()
 	if err := os.WriteFile(d.where.file(publicName), []byte(g.auditKey+"\n"), 0o644); err != nil {
 		return err
 	}
@@ -125,7 +130,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 			return err
 		}
 		d.printTour(g, ehr, t)
-		return nil
+		return d.printLaunch(ctx, g, app)
 	})
 }
 
@@ -240,6 +245,9 @@ func (d *demo) load(ctx context.Context, g *gateway, file clientsFile) (tour, er
 	if t, err = l.load(d.stderr); err != nil {
 		return t, err
 	}
+	if err := l.people(g.store); err != nil {
+		return t, err
+	}
 	saved, err = json.Marshal(t)
 	if err != nil {
 		return t, err
@@ -284,10 +292,33 @@ A tour. Copy the commands into another terminal, in this folder.
 7. Export the audit log and verify it offline, with nothing but the public key:
    go run ./cmd/trellis audit export%[8]s --out %[9]s
    go run ./cmd/trellis audit verify %[9]s --key %[10]s
-
-Stop with Ctrl-C; the data stays. Start with --reset to begin anew.
 `, g.base, g.tokenURL, clients, ehr.base, t.Condition, strings.TrimPrefix(t.Patient, "Patient/"), t.Hidden, database,
 		quoteShell(d.where.file("audit.ndjson")), quoteShell(d.where.file(publicName)))
+}
+
+// printLaunch goes on with what is for a browser.
+func (d *demo) printLaunch(ctx context.Context, g *gateway, app *sampleApp) error {
+	fmt.Fprintf(d.stdout, `
+8. Launch an app. Open it in a browser, connect as maya, and give it less than it asks for:
+   %[1]s
+   What apps have of you, and how to take it back:
+   %[2]s/account/apps
+   As a clinician (nora, with the code of her second factor), launch the app for one of your patients:
+   %[2]s/account/launch
+
+`, app.base, g.public)
+	where := ""
+	switch {
+	case d.where.postgres != "":
+		where = " --postgres " + quoteShell(d.where.postgres)
+	case d.where.data != "./trellis-data":
+		where = " --data " + quoteShell(d.where.data)
+	}
+	if err := printPeople(ctx, d.stdout, g.store, where); err != nil {
+		return err
+	}
+	_, err := fmt.Fprint(d.stdout, "\nStop with Ctrl-C; the data stays. Start with --reset to begin anew.\n")
+	return err
 }
 
 // quoteShell quotes a word for a POSIX shell when it needs it.

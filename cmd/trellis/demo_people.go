@@ -102,7 +102,9 @@ func (l *loader) records(as, id string) ([]string, error) {
 		return nil, fmt.Errorf("records of person %s: %w", id, err)
 	}
 	var bundle struct {
-		Entry []struct{ Resource struct{ ResourceType, ID string } }
+		Entry []struct {
+			Resource struct{ ResourceType, ID string }
+		}
 	}
 	if err := json.Unmarshal(a.body, &bundle); err != nil {
 		return nil, err

@@ -4,7 +4,7 @@
 //
 // Routes are one table (routes.go); the CapabilityStatement is generated from it. Each FHIR
 // interaction has a file of its own. What a request may see is an access.Filter made once, before any
-// data is touched; what it gets back is a release.Released. This package decides nothing about
+// data is touched, out of who bears the token and what its scopes leave (reach.go); what it gets back is a release.Released. This package decides nothing about
 // patients and writes nothing to a client that did not come out of the release gate, apart from
 // outcomes and metadata.
 //
