@@ -148,7 +148,7 @@ var doors = []struct {
 	{"golang.org/x/text", "folds strings for search; chooses a page's language", []string{"fhir/search", "gateway/login"}, nil},
 	{"golang.org/x/term", "reads a password without showing it", []string{"cmd"}, nil},
 	{"golang.org/x/time/rate", "slows down who asks for too many pages", []string{"gateway/login"}, nil},
-	{"golang.org/x/crypto/argon2", "passwords", []string{"auth/people"}, nil},
+	{"golang.org/x/crypto/argon2", "passwords", []string{"auth/people"}, []string{"cmd"}},
 	{"github.com/pquerna/otp", "second factors", []string{"auth/people"}, nil},
 	{"golang.org/x/net/html", "reads the pages people get", nil, []string{"gateway/login", "cmd"}},
 	{"github.com/gin-gonic/gin", "HTTP; its defaults log query strings and trust proxies", []string{"gateway/rest", "gateway/login", "gateway/console"}, nil},

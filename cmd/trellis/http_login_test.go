@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/base64"
 	"image/png"
 	"net/http"
 	"net/url"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/crypto/argon2"
 
 	"trellis/auth/people"
 	"trellis/gateway/audit"
@@ -402,6 +404,26 @@ func TestLogout(t *testing.T) {
 	b.setCookie(before)
 	b.visit("/account/apps").expect("/account/login")
 	elsewhere.visit("/account/apps").expect("/account/apps")
+	// Somebody else who signs in at the same browser ends it too.
+	in.clock.advance(time.Minute)
+	elsewhere.visit(in.authorize("diary", "launch/patient patient/Goal.rs", "prompt=login")).signIn("two").expect("/account/patient")
+	if got := in.tokens(url.Values{"grant_type": {"refresh_token"}, "refresh_token": {other.Refresh}, "client_id": {"diary"}}); got.Error == "" {
+		t.Error("an app stays connected to a session that is over")
+	}
+}
+
+// A password kept at a lower cost than today's is kept anew when it is typed.
+func TestOldHashesAreRenewed(t *testing.T) {
+	in := loginInstallation(t, location{data: t.TempDir()})
+	const old = "$argon2id$v=19$m=8192,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$"
+	in.putUser(people.User{ID: "u-old", Login: "old", Name: "Old Hash", Patients: []string{"P1"},
+		Password: old + base64.RawStdEncoding.EncodeToString(argon2.IDKey([]byte(rightPassword), []byte("somesaltsomesalt"), 1, 8192, 1, 32))})
+	in.browser().visit("/account/apps").signIn("old").expect("/account/apps").visit("/account/apps").expect("/account/apps")
+	u, err := in.gateway.store.User(t.Context(), "u-old")
+	if err != nil || !strings.HasPrefix(u.Password, "$argon2id$v=19$m=19456,t=2,p=1$") {
+		t.Errorf("%.40s, %v", u.Password, err)
+	}
+	in.browser().visit("/account/apps").signIn("old").expect("/account/apps")
 }
 
 // Sessions end after half an hour without a request, after twelve hours at the latest, and when the account changes.

@@ -141,7 +141,7 @@ func (v *visit) apps() error {
 	if err != nil {
 		return err
 	}
-	if err := v.revoke(id, list[at].ClientID, "person"); err != nil {
+	if err := v.revoke(v.user.ID, id, list[at].ClientID, "person"); err != nil {
 		return err
 	}
 	return v.showApps(http.StatusOK, row.App.Name)

@@ -79,7 +79,7 @@ func (v *visit) firstUse(user string, step int64) (bool, error) {
 }
 
 type enrollData struct {
-	Secret  string // in groups of four
+	Secret  string       // in groups of four
 	Address template.URL // otpauth:, made here
 }
 

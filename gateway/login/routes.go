@@ -1,6 +1,9 @@
 package login
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // need is what a request must bring.
 type need int
@@ -34,12 +37,14 @@ const (
 	pathLogout    = "/account/logout"
 	pathHome      = "/account"
 	pathStyle     = "/account/style.css"
+	pathMark      = "/account/mark.svg"
 )
 
 // routes is the whole surface.
 func (s *Server) routes() []route {
 	return []route{
 		{"GET", pathStyle, needNothing, (*visit).style},
+		{"GET", pathMark, needNothing, (*visit).mark},
 		{"GET", pathAuthorize, needNothing, (*visit).authorize},
 		{"POST", pathAuthorize, needNothing, (*visit).authorize},
 		{"GET", pathStart, needNothing, (*visit).start},
@@ -85,8 +90,8 @@ func (s *Server) Routes() []RouteInfo {
 
 // Owns reports whether a path is one of the pages'.
 func Owns(path string) bool {
-	return path == pathAuthorize || path == pathHome || len(path) > len(pathHome) && path[:len(pathHome)+1] == pathHome+"/"
+	return path == pathAuthorize || path == pathHome || strings.HasPrefix(path, pathHome+"/")
 }
 
-// goals are the pages that somebody can be on the way to while signing in.
+// isGoal reports whether a page is one that somebody can be on the way to while signing in.
 func isGoal(path string) bool { return slices.Contains([]string{pathApps, pathLaunch}, path) }

@@ -146,17 +146,8 @@ func (v *visit) logout() error {
 		if err := v.signIn("sign-out", v.user.ID, "ok", ""); err != nil {
 			return err
 		}
-		list, err := v.s.Grants.Authorizations(v.ctx, v.user.ID)
-		if err != nil {
+		if err := v.endOnline(v.user.ID, v.session.Root); err != nil {
 			return err
-		}
-		for _, a := range list {
-			if a.Context.Session == "" || a.Context.Session != v.session.Root {
-				continue
-			}
-			if err := v.revoke(a.ID, a.ClientID, "sign-out"); err != nil {
-				return err
-			}
 		}
 	}
 	if err := v.end(); err != nil {
@@ -167,12 +158,12 @@ func (v *visit) logout() error {
 }
 
 // revoke takes back what an app was let do.
-func (v *visit) revoke(id, client, why string) error {
-	err := v.record(audit.Event{Kind: audit.AppGrant, Interaction: "revoke", Client: client, User: v.user.ID, Outcome: "revoked", Detail: map[string]string{"code": why}})
+func (v *visit) revoke(user, id, client, why string) error {
+	err := v.record(audit.Event{Kind: audit.AppGrant, Interaction: "revoke", Client: client, User: user, Outcome: "revoked", Detail: map[string]string{"code": why}})
 	if err != nil {
 		return err
 	}
-	if err := v.s.Grants.RevokeAuthorization(v.ctx, v.user.ID, id); !isNotFound(err) {
+	if err := v.s.Grants.RevokeAuthorization(v.ctx, user, id); !isNotFound(err) {
 		return err
 	}
 	return nil
