@@ -159,7 +159,11 @@ func (v *visit) inLanguage(lang string) string {
 		q.Set(fieldFlow, v.flow.name)
 	}
 	p := v.c.Request.URL.Path
-	if !v.s.isPage(p) {
+	switch {
+	case v.s.isPage(p):
+	case v.flow.name != "":
+		p = pathLogin
+	default:
 		p = pathHome
 	}
 	return p + "?" + q.Encode()
@@ -169,7 +173,7 @@ func (v *visit) inLanguage(lang string) string {
 func (s *Server) isPage(p string) bool {
 	for _, r := range s.routes() {
 		if r.path == p && r.method == http.MethodGet {
-			return !slices.Contains([]string{pathAuthorize, pathStart, pathStyle, pathMark, pathEnrollPNG}, p)
+			return !slices.Contains([]string{pathAuthorize, pathStart, pathStyle, pathMark, pathEnrollPNG, pathUpstream, pathCallback}, p)
 		}
 	}
 	return false

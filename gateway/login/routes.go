@@ -26,6 +26,8 @@ const (
 	pathAuthorize = "/oauth/authorize"
 	pathStart     = "/account/start"
 	pathLogin     = "/account/login"
+	pathUpstream  = "/account/upstream"
+	pathCallback  = "/account/upstream/callback"
 	pathFactor    = "/account/factor"
 	pathEnroll    = "/account/enroll"
 	pathEnrollPNG = "/account/enroll/code.png"
@@ -51,6 +53,8 @@ func (s *Server) routes() []route {
 
 		{"GET", pathLogin, needFlow, (*visit).loginPage},
 		{"POST", pathLogin, needFlow, (*visit).login},
+		{"GET", pathUpstream, needFlow, (*visit).toUpstream},
+		{"GET", pathCallback, needNothing, (*visit).fromUpstream},
 		{"GET", pathFactor, needFlow, (*visit).factorPage},
 		{"POST", pathFactor, needFlow, (*visit).factor},
 		{"GET", pathEnroll, needFlow, (*visit).enrollPage},
@@ -72,6 +76,9 @@ func (s *Server) routes() []route {
 		{"POST", pathLogout, needNothing, (*visit).logout},
 	}
 }
+
+// CallbackURL is where an OpenID provider sends browsers back to.
+func CallbackURL(publicURL string) string { return publicURL + pathCallback }
 
 // RouteInfo is one route as an inventory shows it.
 type RouteInfo struct {

@@ -19,7 +19,7 @@ import (
 	"trellis/gateway/store"
 )
 
-// Server is the pages. All fields but TrustedProxies are required.
+// Server is the pages. All fields but TrustedProxies and Upstream are required.
 type Server struct {
 	PublicURL string // where browsers reach us, absolute, without trailing slash
 	Base      string // FHIR base URL: the iss of a launch
@@ -39,6 +39,8 @@ type Server struct {
 	Logger *slog.Logger
 	// TrustedProxies are in front of us: their X-Forwarded-For says where a request comes from.
 	TrustedProxies []string
+	// Upstream lets people sign in elsewhere; nil: by password only.
+	Upstream *Upstream
 
 	pages  *pages
 	brakes brakes
@@ -63,6 +65,7 @@ type Grants interface {
 type Accounts interface {
 	User(ctx context.Context, id string) (people.User, error)
 	UserByLogin(ctx context.Context, login string) (people.User, error)
+	UserByUpstream(ctx context.Context, upstream string) (people.User, error)
 	PutUser(ctx context.Context, u people.User) error
 }
 

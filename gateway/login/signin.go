@@ -8,9 +8,10 @@ import (
 )
 
 type loginData struct {
-	Login string // as typed, or the app's hint
-	App   string
-	Again bool // somebody is signed in, and the app wants them to sign in anew
+	Login    string // as typed, or the app's hint
+	App      string
+	Upstream string // name of the OpenID provider, if there is one
+	Again    bool   // somebody is signed in, and the app wants them to sign in anew
 }
 
 // loginPage serves GET /account/login.
@@ -31,6 +32,9 @@ func (v *visit) askLogin(status int, d loginData, faults ...fault) error {
 	}
 	if len(d.Login) > 64 {
 		d.Login = ""
+	}
+	if v.s.Upstream != nil {
+		d.Upstream = v.s.Upstream.Name
 	}
 	return v.showForm(status, "login", pathLogin, page{Key: "login", Faults: faults, Data: d})
 }
@@ -109,14 +113,7 @@ func (v *visit) passworded(u people.User) error {
 	if !u.NeedsFactor() {
 		return v.signedIn(u, "password")
 	}
-	if err := v.signIn("password", u.ID, "ok", ""); err != nil {
-		return err
-	}
-	if err := v.renew(session{Pending: u.ID, Stamp: stamp(u)}); err != nil {
-		return err
-	}
-	v.user, v.pending = people.User{}, u
-	return v.proceed()
+	return v.halfSignedIn(u, "password")
 }
 
 // signedIn makes the account this browser's.
