@@ -130,7 +130,7 @@ func (v *visit) signedIn(u people.User, by string) error {
 
 // logoutPage serves GET /account/logout.
 func (v *visit) logoutPage() error {
-	if v.user.ID == "" {
+	if v.session.owner() == "" {
 		v.show(http.StatusOK, "loggedout", page{Key: "loggedout"})
 		return nil
 	}
