@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -355,24 +356,44 @@ func TestCodeInjectionAndReplay(t *testing.T) {
 	t.Run("50 redemptions at once", func(t *testing.T) {
 		a := newApps(t)
 		code := a.code(t, authorization("public"), "")
-		var wg sync.WaitGroup
-		var mu sync.Mutex
-		count := map[int]int{}
-		for range 50 {
-			r := a.request(t, "public", "/oauth/token", exchange(code))
-			wg.Go(func() {
-				w := httptest.NewRecorder()
-				a.server.Token(w, r)
-				mu.Lock()
-				defer mu.Unlock()
-				count[w.Code]++
-			})
-		}
-		wg.Wait()
-		if count[200] != 1 || count[400] != 49 {
-			t.Errorf("answers by status: %v", count)
-		}
+		a.race(t, func() url.Values { return exchange(code) }, oauth.NoteCodeReplay)
 	})
+}
+
+// race posts fifty requests at once: one is answered, and the others being second uses, what it was given ends.
+func (a *apps) race(t *testing.T, form func() url.Values, note string) {
+	t.Helper()
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	count, won := map[int]int{}, ""
+	for range 50 {
+		r := a.request(t, "public", "/oauth/token", form())
+		wg.Go(func() {
+			w := httptest.NewRecorder()
+			a.server.Token(w, r)
+			mu.Lock()
+			defer mu.Unlock()
+			if count[w.Code]++; w.Code == 200 {
+				var body struct {
+					Token string `json:"access_token"`
+				}
+				if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil {
+					t.Error(err)
+				}
+				won = body.Token
+			}
+		})
+	}
+	wg.Wait()
+	if count[200] != 1 || count[400] != 49 {
+		t.Errorf("answers by status: %v", count)
+	}
+	if _, err := a.bearer(won); !errors.Is(err, oauth.ErrBadToken) {
+		t.Errorf("what the winner got still works: %v", err)
+	}
+	if !slices.ContainsFunc(a.outcomes, func(o oauth.Outcome) bool { return o.Note == note }) {
+		t.Errorf("the log does not hear of a %s", note)
+	}
 }
 
 // Threat "refresh theft" and 1.3 refresh: rotation, reuse ends the family, scope may narrow and not widen, and the
@@ -399,6 +420,18 @@ func TestRefresh(t *testing.T) {
 		whole := a.ask(t, "symmetric", refresh(narrow.text("refresh_token"), ""))
 		if whole.status != 200 || whole.text("scope") != asked {
 			t.Errorf("the refresh token lost scopes: %d %s", whole.status, whole.raw)
+		}
+	})
+	t.Run("50 at once", func(t *testing.T) {
+		a := newApps(t)
+		first := a.tokens(t, "public")
+		a.race(t, func() url.Values { return refresh(first.text("refresh_token"), "") }, oauth.NoteRefreshReuse)
+	})
+	t.Run("asymmetric", func(t *testing.T) {
+		a := newApps(t)
+		first := a.tokens(t, "asymmetric")
+		if got := a.ask(t, "asymmetric", refresh(first.text("refresh_token"), "")); got.status != 200 {
+			t.Errorf("%d %s", got.status, got.raw)
 		}
 	})
 	t.Run("names no client", func(t *testing.T) {

@@ -36,7 +36,7 @@ type assertionClaims struct {
 
 // byAssertion is private_key_jwt as SMART "Asymmetric Authentication" asks. The order matters: nothing is burned before
 // the signature and every claim, aud included, have been checked.
-func (s *Server) byAssertion(ctx context.Context, form url.Values, endpoint string) (Client, claimedPurpose, error) {
+func (s *Server) byAssertion(ctx context.Context, form url.Values, audiences []string) (Client, claimedPurpose, error) {
 	var none claimedPurpose
 	if form.Get("client_assertion_type") != assertionType {
 		return Client{}, none, invalidClient("client_assertion_type is not jwt-bearer")
@@ -59,7 +59,7 @@ func (s *Server) byAssertion(ctx context.Context, form url.Values, endpoint stri
 	if err := s.verifySignature(ctx, client, header, raw); err != nil {
 		return Client{}, none, err
 	}
-	if err := checkClaims(claims, s.cfg.Now(), s.cfg.TokenURL, endpoint); err != nil {
+	if err := checkClaims(claims, s.cfg.Now(), append([]string{s.cfg.TokenURL}, audiences...)); err != nil {
 		return Client{}, none, err
 	}
 	// Kept past exp, so that a replica whose clock is behind cannot take it a second time.
@@ -75,7 +75,7 @@ func (s *Server) byAssertion(ctx context.Context, form url.Values, endpoint stri
 
 // checkClaims applies RFC 7523 section 3 and SMART: aud is the token URL, or the endpoint that was asked, and nothing else;
 // exp lies in the future and at most five minutes ahead.
-func checkClaims(c assertionClaims, now time.Time, endpoints ...string) error {
+func checkClaims(c assertionClaims, now time.Time, endpoints []string) error {
 	switch {
 	case len(c.aud) != 1 || !slices.Contains(endpoints, c.aud[0]):
 		return invalidClient("aud is not the token URL")
@@ -85,7 +85,7 @@ func checkClaims(c assertionClaims, now time.Time, endpoints ...string) error {
 		return invalidClient("exp is more than five minutes ahead")
 	case c.nbf.After(now.Add(clockLeeway)):
 		return invalidClient("assertion not valid yet")
-	case c.jti == "" || len(c.jti) > maxName:
+	case c.jti == "" || len(c.jti) > maxName || strings.ContainsRune(c.jti, 0):
 		return invalidClient("jti is missing or too long")
 	}
 	return nil

@@ -44,6 +44,12 @@ type Interaction struct {
 	kept keptRequest
 }
 
+// Silent reports whether the app may be answered without a page (prompt=none): whoever else could be listening at its redirect
+// URI is a public client's danger (RFC 8252 section 8.6).
+func (i *Interaction) Silent() bool {
+	return !i.Client.Public() || strings.HasPrefix(i.kept.Form.Get("redirect_uri"), "https://")
+}
+
 // keptRequest is an authorization request between its first look and the person's answer.
 type keptRequest struct {
 	Form   url.Values
@@ -132,8 +138,27 @@ func authorizeForm(r *http.Request) (url.Values, error) {
 			return nil, onPage("invalid_request", "The app's request names something twice.")
 		}
 	}
-	return form, nil
+	return known(form)
 }
+
+// known keeps the parameters there are, as long as they are not huge: a request is kept until it is answered.
+func known(form url.Values) (url.Values, error) {
+	out, size := url.Values{}, 0
+	for _, name := range []string{"response_type", "response_mode", "client_id", "redirect_uri", "scope", "state", "aud", "launch", "nonce", "prompt", "max_age", "login_hint",
+		"ui_locales", "code_challenge", "code_challenge_method", "request", "request_uri"} {
+		if form.Has(name) {
+			out.Set(name, form.Get(name))
+			size += len(form.Get(name))
+		}
+	}
+	if size > maxRequest {
+		return nil, onPage("invalid_request", "The app's request is too large.")
+	}
+	return out, nil
+}
+
+// maxRequest bounds what is kept of an authorization request: a hundred granular scopes fit.
+const maxRequest = 16 << 10
 
 // interaction checks a request. Where the browser may be sent is settled first, then everything the app may hear of.
 func (s *Server) interaction(ctx context.Context, kept keptRequest) (*Interaction, error) {
@@ -210,9 +235,7 @@ func (i *Interaction) read(s *Server) *problem {
 		}
 		i.MaxAge = time.Duration(seconds) * time.Second
 	}
-	switch i.Prompt {
-	case "", "none", "login", "consent", "select_account":
-	default:
+	if !i.promptKnown() {
 		return invalidRequest("prompt is not known")
 	}
 	asked, err := smart.Parse(form.Get("scope"))
@@ -222,6 +245,9 @@ func (i *Interaction) read(s *Server) *problem {
 	i.Scopes = asked
 	if asked.Empty() {
 		return invalidScope("scope is missing")
+	}
+	if registered, err := parseScopes(i.Client.Scopes); err != nil || !registered.ContainsAll(asked) || asked.Context(ScopeIntrospect) || asked.Context(ScopeLaunch) {
+		return invalidScope(scopeOutside)
 	}
 	for _, scope := range asked.Resources() {
 		if scope.Level == smart.System {
@@ -234,10 +260,36 @@ func (i *Interaction) read(s *Server) *problem {
 	if asked.Context("offline_access") && asked.Context("online_access") {
 		return invalidScope("offline_access and online_access exclude each other")
 	}
-	if asked.Context("launch") != form.Has("launch") {
+	if asked.Context("launch") != (form.Get("launch") != "") {
 		return invalidRequest("scope launch and parameter launch belong together")
 	}
 	return nil
+}
+
+// promptKnown settles prompt, which may be a list (OpenID Connect Core 3.1.2.1): to sign in anew comes before all else, and
+// the consent page is always shown.
+func (i *Interaction) promptKnown() bool {
+	list := strings.Fields(i.Prompt)
+	for _, p := range list {
+		switch p {
+		case "login", "consent", "select_account":
+		case "none":
+			if len(list) > 1 {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	if len(list) > 1 {
+		i.Prompt = "consent"
+		for _, p := range []string{"select_account", "login"} {
+			if slices.Contains(list, p) {
+				i.Prompt = p
+			}
+		}
+	}
+	return true
 }
 
 // challenge reports whether a text can be base64url(SHA-256).
@@ -272,20 +324,15 @@ func (i *Interaction) refusal(s *Server, err error) error {
 // location is the redirect with the parameters of an answer. It names the issuer, so that an app that talks to several
 // servers cannot be made to mix them up (RFC 9207).
 func (i *Interaction) location(s *Server, answer url.Values) string {
-	to, err := url.Parse(i.kept.Form.Get("redirect_uri"))
-	if err != nil {
-		return "" // it is registered, so it is a URL
-	}
-	query := to.Query()
-	for name, values := range answer {
-		query[name] = values
-	}
 	if state := i.kept.Form.Get("state"); state != "" {
-		query.Set("state", state)
+		answer.Set("state", state)
 	}
-	query.Set("iss", s.cfg.Issuer)
-	to.RawQuery = query.Encode()
-	return to.String()
+	answer.Set("iss", s.cfg.Issuer)
+	to := i.kept.Form.Get("redirect_uri") // its own query stays as it was registered
+	if strings.Contains(to, "?") {
+		return to + "&" + answer.Encode()
+	}
+	return to + "?" + answer.Encode()
 }
 
 // Approve issues an authorization code and returns where to send the browser.
@@ -296,6 +343,9 @@ func (s *Server) Approve(ctx context.Context, i *Interaction, a Approval) (locat
 	ar, err := s.authorizeRequest(ctx, i)
 	if err != nil {
 		return "", i.refusal(s, asProblem(err))
+	}
+	if l := i.Launch; l != nil {
+		a.Context.Encounter, a.Context.Intent, a.Context.Launched = l.Encounter, l.Intent, true
 	}
 	now := s.cfg.Now().UTC().Truncate(time.Microsecond)
 	grant := Authorization{ID: uuid.NewString(), ClientID: i.Client.ID, Scopes: strings.Fields(a.Scopes.String()), Purpose: a.Purpose,
@@ -380,11 +430,8 @@ func (s *Server) takeLaunch(ctx context.Context, handle, client string) (*Launch
 
 // Authorizations lists what an account let apps do and still stands, newest first.
 func (s *Server) Authorizations(ctx context.Context, user string) ([]Authorization, error) {
-	all, err := s.cfg.Grants.Authorizations(ctx, user)
-	now := s.cfg.Now()
-	return slices.DeleteFunc(all, func(a Authorization) bool {
-		return !a.Revoked.IsZero() || !now.Before(a.Expires) || a.Used.IsZero()
-	}), err
+	all, err := s.cfg.Grants.Authorizations(ctx, user, s.cfg.Now())
+	return slices.DeleteFunc(all, func(a Authorization) bool { return a.Used.IsZero() }), err
 }
 
 // RevokeAuthorization ends what the account let an app do, with every token under it. ErrNotFound when it is not the

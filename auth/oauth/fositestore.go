@@ -18,13 +18,13 @@ import (
 // session carries through fosite what a token needs and fosite does not know. Its expiry is left zero on purpose:
 // fosite would compute with the machine's clock, so lifetimes are applied in fositeStore instead.
 type session struct {
-	client   Client
-	purpose  string
-	code     codeRequest // of an authorization code
-	grant    Authorization
-	claims   jwt.IDTokenClaims // what fosite adds to an id_token
-	access   Token             // filled in when stored
-	lifetime time.Duration
+	client  Client
+	purpose string
+	code    codeRequest // of an authorization code
+	grant   Authorization
+	claims  jwt.IDTokenClaims // what fosite adds to an id_token
+	access  Token             // filled in when made
+	issue   *Issue            // of a person's token: what is to happen once all is ready
 }
 
 func (*session) SetExpiresAt(fosite.TokenType, time.Time)        {}
@@ -66,7 +66,8 @@ func newAuthenticated(c Client, p claimedPurpose) *authenticated {
 }
 
 // fositeStore is the storage fosite sees. fosite finds abilities by type assertion, so this is one plain type without
-// decorators. What one answer of the token endpoint changes is gathered between BeginTX and Commit and happens at once.
+// decorators. What one answer of the token endpoint changes is gathered between BeginTX and Commit, kept in the session until
+// the answer is ready, id_token and all, and then happens at once (see Server.exchange).
 type fositeStore struct{ s *Server }
 
 var errUnused = errors.New("oauth: not used by these grants")
@@ -89,7 +90,10 @@ func (f *fositeStore) SetClientAssertionJWT(context.Context, string, time.Time) 
 }
 
 // unit is what is gathered between BeginTX and Commit.
-type unit struct{ issue Issue }
+type unit struct {
+	issue Issue
+	sess  *session
+}
 
 type unitKey struct{}
 
@@ -98,13 +102,14 @@ func (f *fositeStore) BeginTX(ctx context.Context) (context.Context, error) {
 	return context.WithValue(ctx, unitKey{}, &unit{}), nil
 }
 
-// Commit makes it happen.
+// Commit leaves what was gathered with the session.
 func (f *fositeStore) Commit(ctx context.Context) error {
 	u, ok := ctx.Value(unitKey{}).(*unit)
-	if !ok {
+	if !ok || u.sess == nil {
 		return errUnused
 	}
-	return f.s.cfg.Grants.Issue(ctx, u.issue)
+	u.sess.issue = &u.issue
+	return nil
 }
 
 // Rollback forgets it.
@@ -147,11 +152,15 @@ func (f *fositeStore) GetAuthorizeCodeSession(ctx context.Context, signature str
 	if err != nil {
 		return nil, err
 	}
-	sess := &session{lifetime: AppLifetime}
+	sess := &session{}
 	if err := json.Unmarshal(ticket.Body, &sess.code); err != nil {
 		return nil, fmt.Errorf("oauth: a stored code cannot be read: %w", err)
 	}
-	if sess.grant, err = f.s.cfg.Grants.Authorization(ctx, sess.code.Authorization); err != nil {
+	sess.grant, err = f.s.cfg.Grants.Authorization(ctx, sess.code.Authorization)
+	if errors.Is(err, ErrNotFound) { // nobody redeemed it in time
+		return nil, fosite.ErrNotFound
+	}
+	if err != nil {
 		return nil, err
 	}
 	sess.purpose = sess.grant.Purpose
@@ -217,6 +226,7 @@ func (f *fositeStore) CreateAccessTokenSession(ctx context.Context, signature st
 		return f.s.cfg.Store.SaveToken(ctx, sess.access)
 	}
 	sess.access = f.s.newToken(sess, r, signature, UseAccess, AppLifetime)
+	u.sess = sess
 	u.issue.add(sess.grant.ID, sess.access)
 	return nil
 }

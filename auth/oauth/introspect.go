@@ -117,12 +117,22 @@ func (s *Server) presented(ctx context.Context, raw string) (Token, Authorizatio
 		}
 		return token, Authorization{Context: token.Context}, nil
 	}
-	grant, err := s.cfg.Grants.Authorization(ctx, token.RequestID)
-	if err != nil {
-		return Token{}, Authorization{}, serverError(err)
-	}
-	if token.Used || token.Revoked || !now.Before(token.ExpiresAt) || !grant.Revoked.IsZero() {
+	if token.Used || token.Revoked || !now.Before(token.ExpiresAt) {
 		return Token{}, Authorization{}, nil
+	}
+	var p *problem
+	grant, err := s.cfg.Grants.Authorization(ctx, token.RequestID)
+	if err == nil {
+		var client Client
+		if client, err = s.registered(ctx, token.ClientID); err == nil {
+			err = s.stands(ctx, grant.Context, client, grant.Scopes, grant.Purpose)
+		}
+	}
+	switch {
+	case errors.Is(err, ErrNotFound), errors.As(err, &p) && p.status < http.StatusInternalServerError:
+		return Token{}, Authorization{}, nil
+	case err != nil:
+		return Token{}, Authorization{}, serverError(err)
 	}
 	return token, grant, nil
 }

@@ -31,24 +31,19 @@ func (s *Server) push(w http.ResponseWriter, r *http.Request) (any, *problem) {
 	if p := onceEach(form); p != nil {
 		return nil, p
 	}
-	client, _, err := s.identify(r.Context(), r, form, s.endpoint("par"))
+	client, _, err := s.identify(r.Context(), r, form, s.endpoint("par"), s.cfg.Issuer)
 	if err != nil {
 		return nil, asProblem(err)
 	}
 	if form.Has("request_uri") {
 		return nil, invalidRequest("a pushed request cannot name another")
 	}
-	kept := url.Values{}
-	for name, values := range form {
-		switch name {
-		case "client_secret", "client_assertion", "client_assertion_type":
-		default:
-			kept[name] = values
-		}
-	}
-	kept.Set("client_id", client.ID)
-	_, err = s.interaction(r.Context(), keptRequest{Form: kept})
 	var refused *Refused
+	kept, err := known(form)
+	if err == nil {
+		kept.Set("client_id", client.ID)
+		_, err = s.interaction(r.Context(), keptRequest{Form: kept})
+	}
 	if errors.As(err, &refused) {
 		return nil, &problem{status: http.StatusBadRequest, code: refused.Code, text: refused.Text, cause: refused.cause}
 	}

@@ -57,7 +57,10 @@ func (g *refreshGrant) HandleTokenEndpointRequest(ctx context.Context, r fosite.
 		return p
 	}
 	sess.grant, err = g.s.cfg.Grants.Authorization(ctx, token.RequestID)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return invalidGrant("the authorization is gone")
+	case err != nil:
 		return serverError(err)
 	}
 	now := g.s.cfg.Now()
@@ -92,7 +95,8 @@ func (g *refreshGrant) narrow(r fosite.AccessRequester, agreed []string) error {
 	return nil
 }
 
-// PopulateTokenEndpointResponse exchanges the refresh token for new ones. fosite calls it for every grant.
+// PopulateTokenEndpointResponse makes the new tokens; Server.exchange has the old one exchanged for them. fosite calls it
+// for every grant.
 func (g *refreshGrant) PopulateTokenEndpointResponse(ctx context.Context, r fosite.AccessRequester, out fosite.AccessResponder) error {
 	if !g.CanHandleTokenEndpointRequest(ctx, r) {
 		return fosite.ErrUnknownRequest
@@ -121,9 +125,7 @@ func (g *refreshGrant) PopulateTokenEndpointResponse(ctx context.Context, r fosi
 			}
 		}
 	}
-	if err := g.s.cfg.Grants.Issue(ctx, issue); err != nil {
-		return err
-	}
+	sess.issue = &issue
 	out.SetAccessToken(access)
 	out.SetTokenType("bearer")
 	out.SetScopes(r.GetGrantedScopes())

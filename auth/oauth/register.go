@@ -22,8 +22,11 @@ import (
 
 // Registry keeps registrations made by clients themselves.
 type Registry interface {
-	// PutClient inserts or replaces a registration, durably on return.
-	PutClient(ctx context.Context, c Client) error
+	// NewClient inserts a registration, durably on return.
+	NewClient(ctx context.Context, c Client) error
+	// ChangeClient changes one as it stands then, durably on return; ErrNotFound. change may be called again after a
+	// conflict with another writer, and its error ends it.
+	ChangeClient(ctx context.Context, id string, change func(*Client) error) error
 }
 
 // metadata is a client's description of itself (RFC 7591 section 2). What is not here is ignored, as section 2 asks.
@@ -86,21 +89,13 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request) (*registration
 	token := NewSecret()
 	client.RegistrationHash = HashSecret(s.secretKey, token)
 	secret := m.newSecret(s, &client)
-	if p := s.keep(r.Context(), client); p != nil {
+	if p := s.tell(r.Context(), Outcome{Endpoint: EndpointRegistration, ClientID: client.ID, Scopes: client.Scopes, Note: NoteRegistered}); p != nil {
 		return nil, p
 	}
+	if err := s.cfg.Registry.NewClient(r.Context(), client); err != nil {
+		return nil, serverError(err)
+	}
 	return s.described(client, m, secret, token), nil
-}
-
-// keep writes a registration, the audit log first.
-func (s *Server) keep(ctx context.Context, c Client) *problem {
-	if p := s.tell(ctx, Outcome{Endpoint: EndpointRegistration, ClientID: c.ID, Scopes: c.Scopes}); p != nil {
-		return p
-	}
-	if err := s.cfg.Registry.PutClient(ctx, c); err != nil {
-		return serverError(err)
-	}
-	return nil
 }
 
 // newSecret gives a symmetric client its secret.
@@ -125,64 +120,89 @@ func (s *Server) described(c Client, m *metadata, secret, token string) *registr
 
 // Registration answers a client's own registration (RFC 7592): GET, PUT and DELETE with the registration access token.
 func (s *Server) Registration(w http.ResponseWriter, r *http.Request, id string) {
-	ctx := r.Context()
-	client, p := s.ownRegistration(r, id)
-	if p != nil {
-		s.refuse(ctx, w, r, p)
-		return
-	}
-	switch r.Method {
-	case http.MethodDelete:
-		client.Disabled, client.RegistrationHash = true, ""
-		if p := s.keep(ctx, client); p != nil {
-			s.refuse(ctx, w, r, p)
-			return
-		}
+	answer, p := s.registration(w, r, id)
+	switch {
+	case p != nil:
+		s.refuse(r.Context(), w, r, p)
+	case answer == nil:
 		w.Header().Set("Cache-Control", "no-store")
 		w.WriteHeader(http.StatusNoContent)
-	case http.MethodPut:
-		m, p := readMetadata(w, r)
-		if p == nil && m.ClientID != client.ID {
-			p = invalidMetadata("client_id has to be that of the registration")
-		}
-		if p == nil {
-			p = m.describe(&client, s.cfg.KnownType)
-		}
-		if p != nil {
-			s.refuse(ctx, w, r, p)
-			return
-		}
-		secret := ""
-		if client.SecretHash == "" || !strings.HasPrefix(m.AuthMethod, "client_secret") {
-			secret = m.newSecret(s, &client)
-		}
-		if p := s.keep(ctx, client); p != nil {
-			s.refuse(ctx, w, r, p)
-			return
-		}
-		s.writeJSON(ctx, w, http.StatusOK, s.described(client, m, secret, ""))
 	default:
-		s.writeJSON(ctx, w, http.StatusOK, s.described(client, described(client), "", ""))
+		s.writeJSON(r.Context(), w, http.StatusOK, answer)
 	}
 }
 
-// ownRegistration is the registration a token is for. What is wrong is not told.
-func (s *Server) ownRegistration(r *http.Request, id string) (Client, *problem) {
-	refused := &problem{status: http.StatusUnauthorized, code: "invalid_token", text: "the registration access token is not valid", challenge: `Bearer error="invalid_token"`}
+func (s *Server) registration(w http.ResponseWriter, r *http.Request, id string) (*registration, *problem) {
 	token, err := bearer(r)
 	if err != nil || s.cfg.Registry == nil {
-		return Client{}, refused
+		return nil, notOwn()
 	}
-	client, err := s.registered(r.Context(), id)
+	ctx := r.Context()
+	client, p := s.owned(ctx, id, token)
+	if p != nil {
+		return nil, p
+	}
+	var m *metadata
+	secret, note := "", NoteChanged
+	change := func(c *Client) error { c.Disabled, c.RegistrationHash = true, ""; return nil }
+	switch r.Method {
+	case http.MethodGet:
+		return s.described(client, described(client), "", token), nil
+	case http.MethodDelete:
+		note = NoteDeleted
+	default:
+		if m, p = readMetadata(w, r); p != nil {
+			return nil, p
+		}
+		if m.ClientID != client.ID {
+			return nil, invalidMetadata("client_id has to be that of the registration")
+		}
+		change = func(c *Client) error {
+			if p := m.describe(c, s.cfg.KnownType); p != nil {
+				return p
+			}
+			if c.SecretHash == "" || !strings.HasPrefix(m.AuthMethod, "client_secret") {
+				secret = m.newSecret(s, c)
+			}
+			client = *c
+			return nil
+		}
+	}
+	if p := s.tell(ctx, Outcome{Endpoint: EndpointRegistration, ClientID: client.ID, Scopes: client.Scopes, Note: note}); p != nil {
+		return nil, p
+	}
+	// Reading a body takes as long as its sender likes: what the operator did meanwhile holds.
+	err = s.cfg.Registry.ChangeClient(ctx, id, func(c *Client) error {
+		if c.Disabled || !s.secretMatches(c.RegistrationHash, token) {
+			return notOwn()
+		}
+		return change(c)
+	})
+	if err != nil {
+		return nil, asProblem(err)
+	}
+	if m == nil {
+		return nil, nil
+	}
+	return s.described(client, m, secret, token), nil
+}
+
+func notOwn() *problem {
+	return &problem{status: http.StatusUnauthorized, code: "invalid_token", text: "the registration access token is not valid", challenge: `Bearer error="invalid_token"`}
+}
+
+// owned is the registration a token is for. What is wrong is not told.
+func (s *Server) owned(ctx context.Context, id, token string) (Client, *problem) {
+	client, err := s.registered(ctx, id)
 	var p *problem
 	if errors.As(err, &p) && p.status < http.StatusInternalServerError {
-		return Client{}, refused
+		return Client{}, notOwn()
 	}
 	if err != nil {
 		return Client{}, serverError(err)
 	}
 	if !s.secretMatches(client.RegistrationHash, token) {
-		return Client{}, refused
+		return Client{}, notOwn()
 	}
 	return client, nil
 }

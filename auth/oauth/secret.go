@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/ory/fosite"
 )
@@ -54,7 +55,7 @@ func digest(name string) string {
 // authenticateClient is fosite's ClientAuthenticationStrategy: exactly one way of authentication, the one the client
 // registered, and invalid_client (401) for every failure.
 func (s *Server) authenticateClient(ctx context.Context, r *http.Request, form url.Values) (fosite.Client, error) {
-	c, purposes, err := s.identify(ctx, r, form, s.cfg.TokenURL)
+	c, purposes, err := s.identify(ctx, r, form)
 	if form.Get("grant_type") == "refresh_token" && nameless(r, form) {
 		c, err = s.byRefreshToken(ctx, form.Get("refresh_token"))
 	}
@@ -92,15 +93,15 @@ func (s *Server) byRefreshToken(ctx context.Context, raw string) (Client, error)
 	return c, nil
 }
 
-// identify authenticates the client of a request to an endpoint; an assertion may name the token endpoint or it.
-func (s *Server) identify(ctx context.Context, r *http.Request, form url.Values, endpoint string) (Client, claimedPurpose, error) {
+// identify authenticates the client of a request; an assertion may name the token endpoint or one of audiences.
+func (s *Server) identify(ctx context.Context, r *http.Request, form url.Values, audiences ...string) (Client, claimedPurpose, error) {
 	id, secret, basic := r.BasicAuth()
 	switch {
 	case form.Has("client_assertion") || form.Has("client_assertion_type"):
 		if r.Header.Get("Authorization") != "" || form.Has("client_secret") {
 			return Client{}, claimedPurpose{}, invalidClient("two ways of authentication")
 		}
-		return s.byAssertion(ctx, form, endpoint)
+		return s.byAssertion(ctx, form, audiences)
 	case r.Header.Get("Authorization") != "":
 		if !basic || form.Has("client_secret") || form.Has("client_id") && form.Get("client_id") != id {
 			return Client{}, claimedPurpose{}, invalidClient("malformed Basic header, or two ways of authentication")
@@ -125,7 +126,7 @@ func (s *Server) identify(ctx context.Context, r *http.Request, form url.Values,
 
 // registered is an enabled client.
 func (s *Server) registered(ctx context.Context, id string) (Client, error) {
-	if id == "" || len(id) > maxName || strings.ContainsRune(id, 0) {
+	if id == "" || len(id) > maxName || strings.ContainsRune(id, 0) || !utf8.ValidString(id) {
 		return Client{}, invalidClient("no client id")
 	}
 	c, err := s.cfg.Store.Client(ctx, id)

@@ -15,8 +15,6 @@ import (
 	foauth2 "github.com/ory/fosite/handler/oauth2"
 	"github.com/ory/fosite/handler/openid"
 	"github.com/ory/fosite/token/hmac"
-
-	"trellis/auth/smart"
 )
 
 // Lifetimes.
@@ -94,6 +92,9 @@ const (
 
 	NoteRefreshReuse = "refresh-token-reuse" // the authorization was ended
 	NoteCodeReplay   = "code-replay"         // the authorization was ended
+	NoteRegistered   = "registered"
+	NoteChanged      = "changed"
+	NoteDeleted      = "deleted"
 )
 
 // Server is the token endpoint and the check of bearer tokens. Safe for concurrent use.
@@ -172,7 +173,7 @@ func (s *Server) compose(current []byte, rotated [][]byte) {
 		GlobalSecret:                 current,
 		RotatedGlobalSecrets:         rotated,
 		TokenURL:                     s.cfg.TokenURL,
-		ScopeStrategy:                withinRegistration,
+		ScopeStrategy:                func([]string, string) bool { return true }, // asked once for all scopes, in grantScopes and Interaction.read
 		ClientAuthenticationStrategy: s.authenticateClient,
 		EnforcePKCE:                  true,
 		OmitRedirectScopeParam:       true,
@@ -196,14 +197,4 @@ func (s *Server) compose(current []byte, rotated [][]byte) {
 			func(fosite.Configurator, any, any) any { return &refreshGrant{s} })
 	}
 	s.provider = compose.Compose(conf, store, s.strategy, factories...)
-}
-
-// withinRegistration is fosite's ScopeStrategy in SMART's algebra. What cannot be parsed is outside.
-func withinRegistration(registered []string, asked string) bool {
-	have, err := parseScopes(registered)
-	if err != nil {
-		return false
-	}
-	want, err := smart.Parse(asked)
-	return err == nil && !want.Empty() && have.ContainsAll(want)
 }

@@ -130,8 +130,8 @@ type Grants interface {
 	SaveAuthorization(ctx context.Context, a Authorization) error
 	// Authorization returns one as of now, revoked and ended ones included; ErrNotFound.
 	Authorization(ctx context.Context, id string) (Authorization, error)
-	// Authorizations lists those of an account, newest first.
-	Authorizations(ctx context.Context, user string) ([]Authorization, error)
+	// Authorizations lists those of an account that are neither revoked nor ended at an instant, newest first.
+	Authorizations(ctx context.Context, user string, at time.Time) ([]Authorization, error)
 	// RevokeAuthorization ends it with every token under it, durably on return. Twice is no error; ErrNotFound.
 	RevokeAuthorization(ctx context.Context, id string, at time.Time) error
 	// Issue takes the code or refresh token and inserts the tokens, durably on return. Of any number of concurrent calls

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -137,6 +138,9 @@ func TestAuthorizationRequest(t *testing.T) {
 		"system scope":            {func(f url.Values) { f.Set("scope", "system/Basic.rs") }, "invalid_scope"},
 		"both offline and online": {func(f url.Values) { f.Set("scope", "offline_access online_access") }, "invalid_scope"},
 		"launch without handle":   {func(f url.Values) { f.Set("scope", "launch patient/Patient.rs") }, "invalid_request"},
+		"launch, empty handle":    {func(f url.Values) { f.Set("scope", "launch patient/Patient.rs"); f.Set("launch", "") }, "invalid_request"},
+		"none with others":        {func(f url.Values) { f.Set("prompt", "none login") }, "invalid_request"},
+		"an operator's scope":     {func(f url.Values) { f.Set("scope", "introspect") }, "invalid_scope"},
 		"handle without launch":   {func(f url.Values) { f.Set("launch", "x") }, "invalid_request"},
 		"request object":          {func(f url.Values) { f.Set("request", "x.y.z") }, "request_not_supported"},
 		"response mode":           {func(f url.Values) { f.Set("response_mode", "fragment") }, "invalid_request"},
@@ -153,6 +157,23 @@ func TestAuthorizationRequest(t *testing.T) {
 		if r.Code != c.code || !strings.HasPrefix(r.Location, callback+"?") || !strings.Contains(r.Location, "error="+c.code) {
 			t.Errorf("%s: %+v", name, r)
 		}
+	}
+	for text, want := range map[string]string{"login consent": "login", "consent select_account": "select_account", "consent": "consent", "none": "none"} {
+		form := authorization("public")
+		form.Set("prompt", text)
+		if i, err := a.begin(form); err != nil || i.Prompt != want {
+			t.Errorf("prompt %q: %+v %v", text, i, err)
+		}
+	}
+	huge := authorization("public")
+	huge.Set("nonce", strings.Repeat("x", 17<<10))
+	if r := a.refused(t, huge); r.Location != "" {
+		t.Errorf("more than is kept: %+v", r)
+	}
+	extra := authorization("public")
+	extra.Set("unknown", strings.Repeat("x", 40<<10))
+	if i, err := a.begin(extra); err != nil || len(i.Request) > 4<<10 {
+		t.Errorf("an unknown parameter is kept: %d bytes, %v", len(i.Request), err)
 	}
 	// A form posted by a browser is the same request (authorize-post); a repeated parameter is none.
 	r := httptest.NewRequest(http.MethodPost, "/oauth/authorize", strings.NewReader(authorization("public").Encode()))
@@ -292,6 +313,17 @@ func TestIntrospection(t *testing.T) {
 		answer := a.post(t, url.Values{"grant_type": {"client_credentials"}, "scope": {scope}, "client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}, "client_assertion": {a.sign(t, as)}})
 		return answer.text("access_token")
 	}
+	handle, err := a.server.MakeLaunch(t.Context(), oauth.Launch{Client: "symmetric", Patient: "p7", Encounter: "e7", Intent: "order-review"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	launched := authorization("symmetric")
+	launched.Set("scope", "launch openid patient/Patient.rs")
+	launched.Set("launch", handle)
+	inEHR := a.ask(t, "symmetric", exchange(a.code(t, launched, "")))
+	if _, body := look(about("symmetric", inEHR.text("access_token"))); body["patient"] != "p7" || body["encounter"] != "e7" || body["intent"] != "order-review" || body["scope"] != inEHR.text("scope") {
+		t.Errorf("an EHR launch's token: %v", body)
+	}
 	status, body := look(about("symmetric", got.text("access_token")))
 	for name, want := range map[string]any{"active": true, "client_id": "symmetric", "scope": asked, "patient": "p1", "iss": issuer, "sub": "u1",
 		"fhirUser": fhirBase + "/Patient/p1", "exp": float64(a.clock.now().Add(oauth.AppLifetime).Unix())} {
@@ -322,6 +354,12 @@ func TestIntrospection(t *testing.T) {
 	inactive("invalid_token_value", about("symmetric", "invalid_token_value"))
 	inactive("another client's token", about("asymmetric", got.text("access_token")))
 	inactive("no token", about("symmetric", ""))
+	a.absent["u1"] = true
+	a.clock.advance(time.Second)
+	inactive("a person who may no longer act", about("symmetric", got.text("access_token")))
+	inactive("and the refresh token", about("symmetric", got.text("refresh_token")))
+	delete(a.absent, "u1")
+	a.clock.advance(time.Second)
 	if status, body := look(about("symmetric", got.text("refresh_token"))); status != 200 || body["active"] != true || body["token_type"] != "refresh_token" {
 		t.Errorf("refresh token: %d %v", status, body)
 	}
@@ -334,6 +372,38 @@ func TestIntrospection(t *testing.T) {
 	inactive("revoked refresh", about("symmetric", got.text("refresh_token")))
 	if _, err := a.bearer(got.text("access_token")); !errors.Is(err, oauth.ErrBadToken) {
 		t.Errorf("a revoked token works: %v", err)
+	}
+}
+
+// A redirect URI's own query stays as it was registered, byte for byte.
+func TestRedirectKeepsItsQuery(t *testing.T) {
+	a := newApps(t)
+	const uri = "https://app.example/cb?a=1;b=2&c=%20d"
+	a.store.Know(oauth.Client{ID: "query", Name: "Query", Scopes: strings.Fields(asked), RedirectURIs: []string{uri}})
+	form := authorization("query")
+	form.Set("redirect_uri", uri)
+	i, err := a.begin(form)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if location, err := a.server.Refuse(t.Context(), i, "access_denied"); err != nil || !strings.HasPrefix(location, uri+"&error=access_denied&iss=") {
+		t.Errorf("%q %v", location, err)
+	}
+}
+
+// prompt=none is for apps whose redirect nobody else can listen at.
+func TestSilent(t *testing.T) {
+	a := newApps(t)
+	a.store.Know(oauth.Client{ID: "native", Name: "Native", Native: true, Scopes: strings.Fields(asked), RedirectURIs: []string{"org.example.app:/cb", "http://127.0.0.1/cb"}})
+	for _, c := range []struct {
+		client, uri string
+		silent      bool
+	}{{"public", callback, true}, {"symmetric", callback, true}, {"native", "org.example.app:/cb", false}, {"native", "http://127.0.0.1:5000/cb", false}} {
+		form := authorization(c.client)
+		form.Set("redirect_uri", c.uri)
+		if i, err := a.begin(form); err != nil || i.Silent() != c.silent {
+			t.Errorf("%s %s: %v", c.client, c.uri, err)
+		}
 	}
 }
 
@@ -525,6 +595,21 @@ func TestDynamicRegistration(t *testing.T) {
 	if r := a.refused(t, form); r.Location != "" {
 		t.Errorf("after deletion the app still begins: %+v", r)
 	}
+	// Whoever sends a change slowly does not undo what the operator does meanwhile.
+	_, made = send("POST", "/oauth/register", "", `{`+base+`}`)
+	id, token = made["client_id"].(string), made["registration_access_token"].(string)
+	slow := httptest.NewRequest("PUT", "/oauth/register/"+id, io.MultiReader(strings.NewReader(`{"client_id":"`+id+`",`), whenRead(func() {
+		if err := a.store.ChangeClient(t.Context(), id, func(c *oauth.Client) error { c.Disabled = true; return nil }); err != nil {
+			t.Error(err)
+		}
+	}), strings.NewReader(base+`}`)))
+	slow.Header.Set("Content-Type", "application/json")
+	slow.Header.Set("Authorization", "Bearer "+token)
+	answered := httptest.NewRecorder()
+	a.server.Registration(answered, slow, id)
+	if c, err := a.store.Client(t.Context(), id); err != nil || !c.Disabled || answered.Code != 401 {
+		t.Errorf("a slow change: %d, disabled %t, %v", answered.Code, c.Disabled, err)
+	}
 	off := newApps(t)
 	w := httptest.NewRecorder()
 	off.server.Register(w, httptest.NewRequest("POST", "/oauth/register", strings.NewReader("{}")))
@@ -532,6 +617,11 @@ func TestDynamicRegistration(t *testing.T) {
 		t.Errorf("registration is off: %d", w.Code)
 	}
 }
+
+// whenRead is an empty reader that does something when it is reached.
+type whenRead func()
+
+func (f whenRead) Read([]byte) (int, error) { f(); return 0, io.EOF }
 
 // Client secrets: of the alphabet a Basic header takes as it is, and compared by a keyed hash.
 func TestClientSecret(t *testing.T) {

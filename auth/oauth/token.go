@@ -2,7 +2,9 @@ package oauth
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"mime"
 	"net/http"
 	"net/url"
@@ -41,14 +43,11 @@ func (s *Server) issue(w http.ResponseWriter, r *http.Request) (fosite.AccessReq
 	}
 	ctx := r.Context()
 	request, response, p := s.exchange(ctx, r, form)
-	if p != nil && form.Get("grant_type") == "authorization_code" {
+	if p != nil && p.status < http.StatusInternalServerError && form.Get("grant_type") == "authorization_code" {
 		// A code has one try: whoever comes again, with another verifier or none, finds it used.
-		replayed, err := s.burn(ctx, form.Get("code"))
-		switch {
-		case err != nil:
+		_, authenticated := authenticatedClient(request)
+		if err := s.burn(ctx, form.Get("code"), authenticated, p); err != nil {
 			p = serverError(err)
-		case replayed:
-			p.note = NoteCodeReplay
 		}
 	}
 	return request, response, p
@@ -81,12 +80,35 @@ func (s *Server) exchange(ctx context.Context, r *http.Request, form url.Values)
 		return request, nil, asProblem(err)
 	}
 	response.SetExpiresIn(sess.access.ExpiresAt.Sub(sess.access.IssuedAt))
-	if sess.grant.ID != "" {
+	if sess.issue != nil {
+		if p := s.commit(ctx, sess, form.Get("grant_type")); p != nil {
+			return request, nil, p
+		}
 		for name, value := range s.launchContext(sess.grant.Context, sess.access.Scopes) {
 			response.SetExtra(name, value)
 		}
 	}
 	return request, response, nil
+}
+
+// commit takes the code or refresh token and keeps the new tokens. Whoever comes second has used it a second time, were it
+// a moment after the first: that ends the authorization.
+func (s *Server) commit(ctx context.Context, sess *session, grant string) *problem {
+	err := s.cfg.Grants.Issue(ctx, *sess.issue)
+	if err == nil {
+		return nil
+	}
+	p := asProblem(err)
+	if errors.Is(err, ErrTaken) {
+		if err := s.revokeFamily(ctx, sess.grant.ID); err != nil {
+			return serverError(err)
+		}
+		p.note = NoteCodeReplay
+		if grant == "refresh_token" {
+			p.note = NoteRefreshReuse
+		}
+	}
+	return p
 }
 
 // prepare settles scope and purpose before the token is made.
@@ -131,20 +153,33 @@ func (s *Server) stands(ctx context.Context, who Context, c Client, scopes []str
 	return nil
 }
 
-// burn takes a code, and reports whether it was taken before. A second redemption is noticed by fosite as well, which then
-// ends the authorization.
-func (s *Server) burn(ctx context.Context, code string) (replayed bool, err error) {
+// burn takes the code of a refused request. One that was taken before is a replay: when a client authenticated itself it ends
+// the authorization, and p says so to the log.
+func (s *Server) burn(ctx context.Context, code string, authenticated bool, p *problem) error {
 	if s.cfg.Tickets == nil || len(code) > maxToken || s.mac.Validate(ctx, code) != nil {
-		return false, nil
+		return nil
 	}
-	_, err = s.cfg.Tickets.TakeTicket(ctx, ticketCode, digest(s.mac.Signature(code)))
-	if errors.Is(err, ErrNotFound) {
-		return false, nil
+	id := digest(s.mac.Signature(code))
+	_, err := s.cfg.Tickets.TakeTicket(ctx, ticketCode, id)
+	if !errors.Is(err, ErrTaken) || !authenticated || p.note != "" {
+		if errors.Is(err, ErrNotFound) || errors.Is(err, ErrTaken) {
+			return nil
+		}
+		return err
 	}
-	if errors.Is(err, ErrTaken) {
-		return true, nil
+	ticket, err := s.cfg.Tickets.Ticket(ctx, ticketCode, id)
+	if err != nil {
+		return err
 	}
-	return false, err
+	var kept codeRequest
+	if err := json.Unmarshal(ticket.Body, &kept); err != nil {
+		return fmt.Errorf("oauth: a stored code cannot be read: %w", err)
+	}
+	if err := s.revokeFamily(ctx, kept.Authorization); err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	p.note = NoteCodeReplay
+	return nil
 }
 
 func authenticatedClient(request fosite.AccessRequester) (*authenticated, bool) {
@@ -209,8 +244,7 @@ func onceEach(form url.Values) *problem {
 	return nil
 }
 
-// grantScopes grants what was asked for. That each scope lies within the registration fosite has asked
-// withinRegistration already; here are the rules it cannot express.
+// grantScopes grants what was asked for, when it lies within the registration.
 func (s *Server) grantScopes(request fosite.AccessRequester, text string) *problem {
 	asked, err := smart.Parse(text)
 	if err != nil {
@@ -224,6 +258,10 @@ func (s *Server) grantScopes(request fosite.AccessRequester, text string) *probl
 			return invalidScope("only system/ scopes can be granted to a client acting for itself")
 		}
 		request.GrantScope(context)
+	}
+	registered, err := parseScopes(request.GetClient().GetScopes())
+	if err != nil || !registered.ContainsAll(asked) {
+		return invalidScope(scopeOutside)
 	}
 	for _, sc := range asked.Resources() {
 		if sc.Level != smart.System {

@@ -138,6 +138,9 @@ func (r *registration) add(ctx context.Context, s *store.Store) error {
 	} else if !errors.Is(err, oauth.ErrNotFound) {
 		return err
 	}
+	if strings.Trim(r.id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.") != "" || len(r.id) > 100 {
+		return errors.New("--id: up to 100 letters, digits and - _ . : it is sent as it is in Basic headers")
+	}
 	if err := r.check(&c); err != nil {
 		return err
 	}
@@ -187,6 +190,11 @@ func (r *registration) check(c *oauth.Client) error {
 	for _, uri := range c.RedirectURIs {
 		if !oauth.RedirectAllowed(uri, c.Native) && !loopback(uri) {
 			return fmt.Errorf("--redirect: %q has to be https, without user and fragment; http is for loopback addresses, other schemes for --native", uri)
+		}
+	}
+	for name, link := range map[string]string{"--jwks-url": r.jwksURL, "--launch-url": r.launchURL, "--uri": r.uri} {
+		if link != "" && !oauth.RedirectAllowed(link, false) && !loopback(link) {
+			return fmt.Errorf("%s: %q has to be an https URL; http is for loopback addresses", name, link)
 		}
 	}
 	if c.LaunchURL != "" && !c.Interactive() {
@@ -242,29 +250,36 @@ func (r *registration) credential(ctx context.Context, s *store.Store, c *oauth.
 	return nil
 }
 
-// rotate gives a client another credential. The old one ends within a second.
+// rotate gives a client another credential. The old one ends within a second, and with it the right of an app that registered
+// itself to change its registration.
 func (r *registration) rotate(ctx context.Context, s *store.Store) error {
+	if !r.secret && r.jwks == "" && r.jwksURL == "" && r.newKey == "" {
+		return errors.New("one of --secret, --jwks, --jwks-url and --new-key is required")
+	}
 	record, err := r.record(ctx, s)
 	if err != nil {
 		return err
 	}
-	if !r.secret && r.jwks == "" && r.jwksURL == "" && r.newKey == "" {
-		return errors.New("one of --secret, --jwks, --jwks-url and --new-key is required")
+	fresh := record.OAuth
+	if r.secret && slices.Contains(strings.Split(strings.Join(fresh.Scopes, "/"), "/"), smart.System) {
+		return errors.New("--secret: a client with system/ scopes proves itself by a key")
 	}
-	if err := r.credential(ctx, s, &record.OAuth); err != nil {
+	if err := r.credential(ctx, s, &fresh); err != nil {
 		return err
 	}
-	return s.PutClient(ctx, record)
+	return s.ChangeClient(ctx, r.id, func(c *store.ClientRecord) error {
+		c.OAuth.JWKS, c.OAuth.JWKSURL, c.OAuth.SecretHash = fresh.JWKS, fresh.JWKSURL, fresh.SecretHash
+		c.OAuth.RegistrationHash = "" // or whoever held the old credential could change it again
+		return nil
+	})
 }
 
 // enable turns a client on or off. Its tokens are refused within a second.
 func (r *registration) enable(ctx context.Context, s *store.Store, on bool) error {
-	record, err := r.record(ctx, s)
-	if err != nil {
+	if _, err := r.record(ctx, s); err != nil {
 		return err
 	}
-	record.OAuth.Disabled = !on
-	return s.PutClient(ctx, record)
+	return s.ChangeClient(ctx, r.id, func(c *store.ClientRecord) error { c.OAuth.Disabled = !on; return nil })
 }
 
 func (r *registration) record(ctx context.Context, s *store.Store) (store.ClientRecord, error) {

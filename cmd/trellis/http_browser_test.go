@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
 	"trellis/auth/oauth"
@@ -76,7 +75,7 @@ func (b *chromium) picture(name string) {
 	}{{"phone", 390, 844}, {"desktop", 1280, 900}} {
 		var png []byte
 		var wide bool
-		b.run(emulation.SetDeviceMetricsOverride(size.w, size.h, 1, size.w < 500),
+		b.run(chromedp.EmulateViewport(size.w, size.h),
 			chromedp.Evaluate(`document.documentElement.scrollWidth > document.documentElement.clientWidth`, &wide),
 			chromedp.FullScreenshot(&png, 100))
 		if wide {
@@ -176,7 +175,7 @@ func TestBrowserRefusal(t *testing.T) {
 	if got := b.outcome(); got.Error != "access_denied" {
 		t.Errorf("%+v", got)
 	}
-	list, err := b.gateway.store.OAuth().Authorizations(t.Context(), "u-maya")
+	list, err := b.gateway.store.OAuth().Authorizations(t.Context(), "u-maya", b.clock.now())
 	if err != nil || len(list) != 0 {
 		t.Errorf("a refusal left %v %v", list, err)
 	}

@@ -48,7 +48,7 @@ func TestBrowserByKeyboard(t *testing.T) {
 	b.tabTo("allow")
 	b.run(chromedp.KeyEvent(kb.Enter))
 	b.outcome() // the app got its answer
-	list, err := b.gateway.store.OAuth().Authorizations(t.Context(), "u-maya")
+	list, err := b.gateway.store.OAuth().Authorizations(t.Context(), "u-maya", b.clock.now())
 	want := "launch/patient openid patient/Condition.rs?" + problemList + " patient/Goal.rs"
 	if err != nil || len(list) != 1 || strings.Join(list[0].Scopes, " ") != want {
 		t.Errorf("granted %v, want %q; %v", list, want, err)

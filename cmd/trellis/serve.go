@@ -184,9 +184,15 @@ func (g *gateway) wire(ctx context.Context, d deployment) error {
 	}
 
 	// Authorisation server. A token is given out only when its audit leaf is durable.
-	now := time.Now
-	if d.clock != nil {
-		now = d.clock
+	now := d.clock
+	if now == nil { // the database's: replicas agree on it
+		now = func() time.Time {
+			at, err := g.store.Now(ctx)
+			if err != nil {
+				return time.Now()
+			}
+			return at
+		}
 	}
 	keys := oauth.NewFetcher(oauth.FetcherConfig{AllowPrivate: d.AllowPrivate, Now: now})
 	kept := g.store.OAuth()
@@ -245,7 +251,7 @@ func (g *gateway) wire(ctx context.Context, d deployment) error {
 	}
 	server := &rest.Server{
 		Terminology: terms,
-		Base:        g.base, Authorization: g.endpoints(registry != nil), Store: g.store, Gate: gate, OAuth: authorization, Intake: desk,
+		Base:        g.base, Authorization: g.endpoints(registry != nil), TrustedProxies: d.TrustedProxies, Store: g.store, Gate: gate, OAuth: authorization, Intake: desk,
 		Parser: g.parser, Registry: g.registry, Labels: g.labels, Cursors: cursors, Logger: d.logger,
 	}
 	if g.handler, err = server.Handler(); err != nil {
@@ -351,8 +357,12 @@ func standing(ctx context.Context, s *store.Store, who oauth.Context, now time.T
 	}), nil
 }
 
-// logToken records what the authorization server did.
+// logToken records what the authorization server did. What nobody known asked for stays in the request log: strangers do not
+// fill the audit log.
 func logToken(ctx context.Context, s *store.Store, o oauth.Outcome) error {
+	if o.ClientID == "" {
+		return nil
+	}
 	now, err := s.Now(ctx)
 	if err != nil {
 		return err
@@ -363,7 +373,7 @@ func logToken(ctx context.Context, s *store.Store, o oauth.Outcome) error {
 	case oauth.EndpointRevocation:
 		ev.Outcome = "revoked"
 	case oauth.EndpointRegistration:
-		ev.Kind, ev.Outcome = audit.Admin, "registered"
+		ev.Kind, ev.Outcome = audit.Admin, o.Note
 	}
 	if o.Context.Patient != "" {
 		ev.Patient = "Patient/" + o.Context.Patient

@@ -2,14 +2,17 @@ package rest
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"time"
 
 	"github.com/gin-gonic/gin"
 
 	"trellis/auth/oauth"
+	"trellis/auth/people"
 	"trellis/conformance/capability"
 	"trellis/fhir"
+	"trellis/gateway/brake"
 	"trellis/gateway/store"
 )
 
@@ -23,9 +26,9 @@ func StyleURL(public string) string { return public + stylePath }
 // client authentication or a token of their own, and carry no patient data.
 func (s *Server) authorizationRoutes() []route {
 	plain := func(serve func(http.ResponseWriter, *http.Request)) func(*gin.Context) {
-		return func(c *gin.Context) { serve(c.Writer, c.Request) }
+		return s.braked(func(c *gin.Context) { serve(c.Writer, c.Request) })
 	}
-	registration := func(c *gin.Context) { s.OAuth.Registration(c.Writer, c.Request, c.Param("client")) }
+	registration := s.braked(func(c *gin.Context) { s.OAuth.Registration(c.Writer, c.Request, c.Param("client")) })
 	return []route{
 		{method: "GET", path: "/fhir/.well-known/smart-configuration", interaction: "smart-configuration", public: s.discovery(capability.SMART)},
 		{method: "GET", path: "/.well-known/openid-configuration", interaction: "openid-configuration", public: s.discovery(capability.OpenID)},
@@ -46,6 +49,33 @@ func (s *Server) authorizationRoutes() []route {
 
 		{method: "POST", path: "/smart/launch", interaction: "launch", anyFormat: true, serve: (*call).launch}, // scope create_launch
 	}
+}
+
+// How often one address may fail at the authorization server's endpoints, or push requests that nobody authenticated.
+const (
+	failuresPerSec = 2
+	failuresAtOnce = 120
+)
+
+// braked serves whoever has not failed too often: guessing secrets, tokens and registrations is slow, and clients that know
+// theirs are not held up. A pushed request counts always: it is kept, and a public client has nothing to prove.
+func (s *Server) braked(serve func(*gin.Context)) func(*gin.Context) {
+	return func(c *gin.Context) {
+		from, now := brake.Address(c.ClientIP()), time.Now()
+		if !s.failures.Open(from, now) {
+			tooMany(c, "1", "too many requests from this address failed; wait a moment")
+			return
+		}
+		serve(c)
+		if status := c.Writer.Status(); status >= http.StatusBadRequest && status < http.StatusInternalServerError || status == http.StatusCreated {
+			s.failures.Allow(from, now)
+		}
+	}
+}
+
+func tooMany(c *gin.Context, after, text string) {
+	c.Writer.Header().Set("Retry-After", after)
+	c.JSON(http.StatusTooManyRequests, map[string]string{"error": "temporarily_unavailable", "error_description": text})
 }
 
 // discovery serves a document any app may read from anywhere.
@@ -72,14 +102,13 @@ const maxRegistrations = 20
 
 // register bounds what one address can register, then hands the request on.
 func (s *Server) register(c *gin.Context) {
-	n, err := s.Store.Attempt(c.Request.Context(), "register "+c.ClientIP(), time.Hour)
+	n, err := s.Store.Attempt(c.Request.Context(), "register "+brake.Address(c.ClientIP()), time.Hour)
 	if err != nil {
 		s.fail(c, err)
 		return
 	}
 	if n > maxRegistrations {
-		c.Writer.Header().Set("Retry-After", "3600")
-		c.JSON(http.StatusTooManyRequests, map[string]string{"error": "temporarily_unavailable", "error_description": "too many registrations from this address; try again in an hour"})
+		tooMany(c, "3600", "too many registrations from this address; try again in an hour")
 		return
 	}
 	s.OAuth.Register(c.Writer, c.Request)
@@ -100,6 +129,9 @@ func (k *call) launch() error {
 		return fhir.NewProblem(fhir.Invalid, "structure", "the body is not a JSON object that describes a launch").Because(err)
 	}
 	app, err := k.s.Store.OAuth().Client(k.ctx, asked.Client)
+	if err != nil && !errors.Is(err, oauth.ErrNotFound) {
+		return err
+	}
 	if err != nil || app.Disabled || !app.Interactive() {
 		return fhir.NewProblem(fhir.Unprocessable, "not-found", "client names no app that can be launched").Because(err)
 	}
@@ -107,7 +139,10 @@ func (k *call) launch() error {
 		return fhir.NewProblem(fhir.Unprocessable, "value", "patient and encounter are ids, intent is a short text")
 	}
 	if asked.User != "" {
-		user, err := k.s.Store.UserByLogin(k.ctx, asked.User)
+		user, err := k.s.Store.UserByLogin(k.ctx, people.FoldLogin(asked.User))
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
 		if err != nil || user.Disabled {
 			return fhir.NewProblem(fhir.Unprocessable, "not-found", "user is no account's login").Because(err)
 		}

@@ -19,6 +19,7 @@ import (
 	"trellis/fhir"
 	"trellis/fhir/search"
 	"trellis/fhir/terminology"
+	"trellis/gateway/brake"
 	"trellis/gateway/intake"
 	"trellis/gateway/release"
 	"trellis/gateway/store"
@@ -41,6 +42,10 @@ type Server struct {
 	// Terminology answers terminology operations, and token modifiers that need code systems.
 	Terminology Terminology
 
+	// TrustedProxies are in front of us: their X-Forwarded-For says where a request comes from.
+	TrustedProxies []string
+
+	failures   brake.Brakes // of the authorization server's endpoints, by address
 	principals principalCache
 	origins    origins
 	statement  statement
@@ -61,7 +66,8 @@ func (s *Server) Handler() (http.Handler, error) {
 	engine := gin.New()
 	engine.HandleMethodNotAllowed = true
 	engine.RedirectTrailingSlash = false
-	if err := engine.SetTrustedProxies(nil); err != nil {
+	s.failures.PerSecond, s.failures.AtOnce = failuresPerSec, failuresAtOnce
+	if err := engine.SetTrustedProxies(s.TrustedProxies); err != nil {
 		return nil, err
 	}
 	engine.Use(s.frame)

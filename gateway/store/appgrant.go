@@ -16,6 +16,10 @@ func (o oauthStore) SaveAuthorization(ctx context.Context, a oauth.Authorization
 		return fmt.Errorf("store: authorization: %w", err)
 	}
 	return o.s.engine.Write(ctx, func(tx Tx) error {
+		// What nobody redeemed in time nobody will.
+		if _, err := tx.Exec(ctx, "DELETE FROM app_grant WHERE used=0 AND expires<?", a.Created.Add(-24*time.Hour).UnixMicro()); err != nil {
+			return err
+		}
 		_, err := tx.Exec(ctx, "INSERT INTO app_grant (id,person,created,used,expires,revoked,body) VALUES (?,?,?,0,?,0,?)",
 			a.ID, a.Context.User, a.Created.UnixMicro(), a.Expires.UnixMicro(), string(body))
 		return err
@@ -26,7 +30,7 @@ const grantColumns = "SELECT body,used,expires,revoked FROM app_grant WHERE "
 
 // Authorization implements oauth.Grants.
 func (o oauthStore) Authorization(ctx context.Context, id string) (oauth.Authorization, error) {
-	list, err := o.authorizations(ctx, grantColumns+"id=?", id)
+	list, err := o.authorizations(ctx, grantColumns+"id=?", []any{id})
 	if err == nil && len(list) == 0 {
 		err = oauth.ErrNotFound
 	}
@@ -37,14 +41,14 @@ func (o oauthStore) Authorization(ctx context.Context, id string) (oauth.Authori
 }
 
 // Authorizations implements oauth.Grants.
-func (o oauthStore) Authorizations(ctx context.Context, user string) ([]oauth.Authorization, error) {
-	return o.authorizations(ctx, grantColumns+"person=? ORDER BY created DESC,id", user)
+func (o oauthStore) Authorizations(ctx context.Context, user string, at time.Time) ([]oauth.Authorization, error) {
+	return o.authorizations(ctx, grantColumns+"person=? AND revoked=0 AND expires>? ORDER BY created DESC,id", []any{user, at.UnixMicro()})
 }
 
-func (o oauthStore) authorizations(ctx context.Context, sql, arg string) ([]oauth.Authorization, error) {
+func (o oauthStore) authorizations(ctx context.Context, sql string, args []any) ([]oauth.Authorization, error) {
 	var out []oauth.Authorization
 	err := o.s.engine.Read(ctx, func(tx Tx) error {
-		return each(ctx, tx, sql, []any{arg}, func(r Rows) error {
+		return each(ctx, tx, sql, args, func(r Rows) error {
 			var body string
 			var used, expires, revoked int64
 			if err := r.Scan(&body, &used, &expires, &revoked); err != nil {
@@ -70,20 +74,14 @@ func instant(micros int64) time.Time {
 	return time.UnixMicro(micros).UTC()
 }
 
-// RevokeAuthorization implements oauth.Grants.
+// RevokeAuthorization implements oauth.Grants. It changes one row, however many tokens there are: a token is read with its
+// grant.
 func (o oauthStore) RevokeAuthorization(ctx context.Context, id string, at time.Time) error {
 	return o.s.engine.Write(ctx, func(tx Tx) error {
-		var n int64
-		if _, err := one(ctx, tx, "SELECT COUNT(*) FROM app_grant WHERE id=?", []any{id}, &n); err != nil {
-			return err
+		n, err := tx.Exec(ctx, "UPDATE app_grant SET revoked=CASE WHEN revoked=0 THEN ? ELSE revoked END WHERE id=?", at.UnixMicro(), id)
+		if err == nil && n == 0 {
+			err = oauth.ErrNotFound
 		}
-		if n == 0 {
-			return oauth.ErrNotFound
-		}
-		if _, err := tx.Exec(ctx, "UPDATE app_grant SET revoked=? WHERE id=? AND revoked=0", at.UnixMicro(), id); err != nil {
-			return err
-		}
-		_, err := revokeTokens(ctx, tx, id)
 		return err
 	})
 }
@@ -112,6 +110,9 @@ func (o oauthStore) Issue(ctx context.Context, i oauth.Issue) error {
 				return err
 			}
 		}
+		if err := pruneTokens(ctx, tx, i.At); err != nil {
+			return err
+		}
 		for _, t := range i.Tokens {
 			if err := insertToken(ctx, tx, t); err != nil {
 				return err
@@ -119,6 +120,12 @@ func (o oauthStore) Issue(ctx context.Context, i oauth.Issue) error {
 		}
 		return nil
 	})
+}
+
+// pruneTokens forgets tokens a day after their end.
+func pruneTokens(ctx context.Context, tx Tx, now time.Time) error {
+	_, err := tx.Exec(ctx, "DELETE FROM oauth_token WHERE expires<?", now.Add(-24*time.Hour).UnixMicro())
+	return err
 }
 
 func insertToken(ctx context.Context, tx Tx, t oauth.Token) error {

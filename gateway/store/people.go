@@ -30,6 +30,37 @@ func (s *Store) PutUser(ctx context.Context, u people.User) error {
 	})
 }
 
+// ChangeUser changes an account as it stands, so that two who change it at once lose nothing of each other's; ErrNotFound.
+// change may be called again after a conflict, and its error ends it.
+func (s *Store) ChangeUser(ctx context.Context, id string, change func(*people.User) error) error {
+	return s.engine.Write(ctx, func(tx Tx) error {
+		var body string
+		found, err := one(ctx, tx, "SELECT body FROM person WHERE id=?", []any{id}, &body)
+		if err == nil && !found {
+			err = ErrNotFound
+		}
+		if err != nil {
+			return err
+		}
+		var u people.User
+		if err := json.Unmarshal([]byte(body), &u); err != nil {
+			return err
+		}
+		if err := change(&u); err != nil {
+			return err
+		}
+		changed, err := json.Marshal(u)
+		if err != nil {
+			return fmt.Errorf("store: account: %w", err)
+		}
+		n, err := tx.Exec(ctx, "UPDATE person SET login=?,upstream=?,body=? WHERE id=? AND body=?", u.Login, u.Upstream, string(changed), id, body)
+		if err == nil && n == 0 {
+			err = ErrConflict
+		}
+		return err
+	})
+}
+
 // User is an account by its id; ErrNotFound.
 func (s *Store) User(ctx context.Context, id string) (people.User, error) {
 	return s.user(ctx, "id", id)
@@ -90,10 +121,10 @@ func (s *Store) Attempt(ctx context.Context, name string, slot time.Duration) (i
 	var n int64
 	current := now / slot.Microseconds()
 	err = s.engine.Write(ctx, func(tx Tx) error {
-		if _, err := tx.Exec(ctx, "DELETE FROM attempt WHERE name=? AND slot<?", name, current); err != nil {
+		if _, err := tx.Exec(ctx, "DELETE FROM attempt WHERE expires<=?", now); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, "INSERT INTO attempt (name,slot,n) VALUES (?,?,1) ON CONFLICT (name,slot) DO UPDATE SET n=attempt.n+1", name, current); err != nil {
+		if _, err := tx.Exec(ctx, "INSERT INTO attempt (name,slot,n,expires) VALUES (?,?,1,?) ON CONFLICT (name,slot) DO UPDATE SET n=attempt.n+1", name, current, (current+1)*slot.Microseconds()); err != nil {
 			return err
 		}
 		_, err := one(ctx, tx, "SELECT n FROM attempt WHERE name=? AND slot=?", []any{name, current}, &n)

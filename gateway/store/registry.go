@@ -64,6 +64,37 @@ func (s *Store) PutClient(ctx context.Context, c ClientRecord) error {
 	})
 }
 
+// ChangeClient changes a registration as it stands, so that two who change it at once lose nothing of each other's;
+// oauth.ErrNotFound. change may be called again after a conflict, and its error ends it.
+func (s *Store) ChangeClient(ctx context.Context, id string, change func(*ClientRecord) error) error {
+	return s.engine.Write(ctx, func(tx Tx) error {
+		var body string
+		found, err := one(ctx, tx, "SELECT body FROM client WHERE id=?", []any{id}, &body)
+		if err == nil && !found {
+			err = oauth.ErrNotFound
+		}
+		if err != nil {
+			return err
+		}
+		var c ClientRecord
+		if err := json.Unmarshal([]byte(body), &c); err != nil {
+			return err
+		}
+		if err := change(&c); err != nil {
+			return err
+		}
+		changed, err := json.Marshal(c)
+		if err != nil {
+			return fmt.Errorf("store: client: %w", err)
+		}
+		n, err := tx.Exec(ctx, "UPDATE client SET organization=?,body=? WHERE id=? AND body=?", c.OAuth.Organization, string(changed), id, body)
+		if err == nil && n == 0 {
+			err = ErrConflict
+		}
+		return err
+	})
+}
+
 // ClientRecord finds a registration; oauth.ErrNotFound when there is none.
 func (s *Store) ClientRecord(ctx context.Context, id string) (ClientRecord, error) {
 	var c ClientRecord
@@ -98,10 +129,11 @@ func (s *Store) Clients(ctx context.Context) ([]ClientRecord, error) {
 }
 
 // actors are the organisations with every purpose their clients may ask for. An app that people use speaks for the staff
-// of any organisation, so its purposes count for all. For what patients and proxies ask there are no grants.
+// of any organisation, so its purposes count for all, and so does treatment, what staff asks for with an app that registered
+// nothing: such apps register themselves at any time. For what patients and proxies ask there are no grants.
 func (s *Store) actors(ctx context.Context, tx Tx) ([]access.Actor, error) {
 	purposes := map[string][]string{}
-	var everywhere []string
+	everywhere := []string{"TREAT"}
 	err := each(ctx, tx, "SELECT organization,body FROM client ORDER BY id", nil, func(r Rows) error {
 		var org, body string
 		if err := r.Scan(&org, &body); err != nil {
@@ -110,9 +142,6 @@ func (s *Store) actors(ctx context.Context, tx Tx) ([]access.Actor, error) {
 		var c ClientRecord
 		if err := json.Unmarshal([]byte(body), &c); err != nil {
 			return err
-		}
-		if c.OAuth.Interactive() && len(c.OAuth.Purposes) == 0 && c.OAuth.DefaultPurpose == "" {
-			c.OAuth.DefaultPurpose = "TREAT" // what staff asks for with an app that registered nothing
 		}
 		for _, p := range append(c.OAuth.Purposes, c.OAuth.DefaultPurpose) {
 			if c.OAuth.Interactive() && p != "" && p != "PATRQT" && p != "FAMRQT" && !slices.Contains(everywhere, p) {
@@ -167,9 +196,14 @@ func (o oauthStore) Client(ctx context.Context, id string) (oauth.Client, error)
 	return c.OAuth, err
 }
 
-// PutClient implements oauth.Registry. A client that registered itself may do nothing OAuth does not know of.
-func (o oauthStore) PutClient(ctx context.Context, c oauth.Client) error {
+// NewClient implements oauth.Registry. A client that registered itself may do nothing OAuth does not know of.
+func (o oauthStore) NewClient(ctx context.Context, c oauth.Client) error {
 	return o.s.PutClient(ctx, ClientRecord{OAuth: c})
+}
+
+// ChangeClient implements oauth.Registry.
+func (o oauthStore) ChangeClient(ctx context.Context, id string, change func(*oauth.Client) error) error {
+	return o.s.ChangeClient(ctx, id, func(r *ClientRecord) error { return change(&r.OAuth) })
 }
 
 // UseAssertion implements oauth.Store: the primary key makes the pair usable once.
@@ -192,16 +226,21 @@ func (o oauthStore) UseAssertion(ctx context.Context, issuer, jti string, expire
 
 // SaveToken implements oauth.Store.
 func (o oauthStore) SaveToken(ctx context.Context, t oauth.Token) error {
-	return o.s.engine.Write(ctx, func(tx Tx) error { return insertToken(ctx, tx, t) })
+	return o.s.engine.Write(ctx, func(tx Tx) error {
+		if err := pruneTokens(ctx, tx, t.IssuedAt); err != nil {
+			return err
+		}
+		return insertToken(ctx, tx, t)
+	})
 }
 
-// Token implements oauth.Store.
+// Token implements oauth.Store. A token under an authorization is as revoked as that.
 func (o oauthStore) Token(ctx context.Context, signature string) (oauth.Token, error) {
 	var t oauth.Token
 	err := o.s.engine.Read(ctx, func(tx Tx) error {
 		var body string
-		var used int64
-		found, err := one(ctx, tx, "SELECT body,used FROM oauth_token WHERE signature=?", []any{signature}, &body, &used)
+		var used, revoked int64
+		found, err := one(ctx, tx, "SELECT t.body,t.used,COALESCE(g.revoked,0) FROM oauth_token t LEFT JOIN app_grant g ON g.id=t.request_id WHERE t.signature=?", []any{signature}, &body, &used, &revoked)
 		if err != nil {
 			return err
 		}
@@ -211,7 +250,7 @@ func (o oauthStore) Token(ctx context.Context, signature string) (oauth.Token, e
 		if err := json.Unmarshal([]byte(body), &t); err != nil {
 			return err
 		}
-		t.Used = used != 0
+		t.Used, t.Revoked = used != 0, t.Revoked || revoked != 0
 		return nil
 	})
 	return t, err
@@ -220,39 +259,33 @@ func (o oauthStore) Token(ctx context.Context, signature string) (oauth.Token, e
 // RevokeToken implements oauth.Store.
 func (o oauthStore) RevokeToken(ctx context.Context, requestID string) error {
 	return o.s.engine.Write(ctx, func(tx Tx) error {
-		n, err := revokeTokens(ctx, tx, requestID)
-		if err == nil && n == 0 {
-			err = oauth.ErrNotFound
-		}
-		return err
-	})
-}
-
-// revokeTokens marks every token of a request and reports how many there are.
-func revokeTokens(ctx context.Context, tx Tx, requestID string) (int, error) {
-	var tokens []oauth.Token
-	err := each(ctx, tx, "SELECT body FROM oauth_token WHERE request_id=?", []any{requestID}, func(r Rows) error {
-		var body string
-		if err := r.Scan(&body); err != nil {
+		var tokens []oauth.Token
+		err := each(ctx, tx, "SELECT body FROM oauth_token WHERE request_id=?", []any{requestID}, func(r Rows) error {
+			var body string
+			if err := r.Scan(&body); err != nil {
+				return err
+			}
+			tokens = append(tokens, oauth.Token{})
+			return json.Unmarshal([]byte(body), &tokens[len(tokens)-1])
+		})
+		if err != nil {
 			return err
 		}
-		tokens = append(tokens, oauth.Token{})
-		return json.Unmarshal([]byte(body), &tokens[len(tokens)-1])
+		if len(tokens) == 0 {
+			return oauth.ErrNotFound
+		}
+		for _, t := range tokens {
+			t.Revoked = true
+			body, err := json.Marshal(t)
+			if err != nil {
+				return err
+			}
+			if _, err := tx.Exec(ctx, "UPDATE oauth_token SET body=? WHERE signature=?", string(body), t.Signature); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
-	if err != nil {
-		return 0, err
-	}
-	for _, t := range tokens {
-		t.Revoked = true
-		body, err := json.Marshal(t)
-		if err != nil {
-			return 0, err
-		}
-		if _, err := tx.Exec(ctx, "UPDATE oauth_token SET body=? WHERE signature=?", string(body), t.Signature); err != nil {
-			return 0, err
-		}
-	}
-	return len(tokens), nil
 }
 
 // errDelivery is a delivery row another worker took or that vanished.

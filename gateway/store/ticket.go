@@ -7,7 +7,7 @@ import (
 	"trellis/auth/oauth"
 )
 
-// PutTicket implements oauth.Tickets. Tickets long expired go with it: what is taken is kept a day past its end, so that a
+// PutTicket implements oauth.Tickets. Expired ones go with it, but what is taken is kept a day past its end, so that a
 // second use is still known for one.
 func (s *Store) PutTicket(ctx context.Context, t oauth.Ticket) error {
 	now, err := s.now(ctx)
@@ -15,7 +15,7 @@ func (s *Store) PutTicket(ctx context.Context, t oauth.Ticket) error {
 		return err
 	}
 	return s.engine.Write(ctx, func(tx Tx) error {
-		if _, err := tx.Exec(ctx, "DELETE FROM ticket WHERE expires<?", now-(24*time.Hour).Microseconds()); err != nil {
+		if _, err := tx.Exec(ctx, "DELETE FROM ticket WHERE expires<? AND (taken=0 OR expires<?)", now, now-(24*time.Hour).Microseconds()); err != nil {
 			return err
 		}
 		_, err := tx.Exec(ctx, "INSERT INTO ticket (kind,id,expires,taken,body) VALUES (?,?,?,0,?) ON CONFLICT (kind,id) DO UPDATE SET expires=excluded.expires,taken=0,body=excluded.body",

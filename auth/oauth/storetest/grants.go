@@ -32,12 +32,12 @@ func (m *Memory) Authorization(_ context.Context, id string) (oauth.Authorizatio
 }
 
 // Authorizations implements oauth.Grants.
-func (m *Memory) Authorizations(_ context.Context, user string) ([]oauth.Authorization, error) {
+func (m *Memory) Authorizations(_ context.Context, user string, at time.Time) ([]oauth.Authorization, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var out []oauth.Authorization
 	for _, a := range m.grants {
-		if a.Context.User == user {
+		if a.Context.User == user && a.Revoked.IsZero() && at.Before(a.Expires) {
 			out = append(out, a)
 		}
 	}

@@ -72,11 +72,11 @@ func authorizationRoundTrip(t *testing.T, s Grants) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("authorization (-want +got):\n%s", diff)
 	}
-	list, err := s.Authorizations(ctx, "u1")
+	list, err := s.Authorizations(ctx, "u1", at(10))
 	if err != nil || len(list) != 2 || list[0].ID != "g2" {
 		t.Errorf("authorizations of u1: %v %v", list, err)
 	}
-	if list, err := s.Authorizations(ctx, "u2"); err != nil || len(list) != 0 {
+	if list, err := s.Authorizations(ctx, "u2", at(10)); err != nil || len(list) != 0 {
 		t.Errorf("authorizations of u2: %v %v", list, err)
 	}
 	if _, err := s.Authorization(ctx, "none"); !errors.Is(err, oauth.ErrNotFound) {
@@ -204,6 +204,9 @@ func grantRevocation(t *testing.T, s Grants) {
 	}
 	if a, err := s.Authorization(ctx, "g1"); err != nil || !a.Revoked.Equal(at(3)) {
 		t.Errorf("authorization: %+v %v", a, err)
+	}
+	if list, err := s.Authorizations(ctx, "u1", at(4)); err != nil || len(list) != 1 || list[0].ID != "g2" {
+		t.Errorf("what stands: %v %v", list, err)
 	}
 	err := s.Issue(ctx, oauth.Issue{Authorization: "g1", Refresh: "r1", At: at(4), Expires: at(90), Tokens: []oauth.Token{userToken("a9", oauth.UseAccess, "g1")}})
 	if !errors.Is(err, oauth.ErrRevoked) {

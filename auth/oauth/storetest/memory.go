@@ -37,11 +37,24 @@ func NewMemory(clients ...oauth.Client) *Memory {
 	return m
 }
 
-// PutClient implements oauth.Registry.
-func (m *Memory) PutClient(_ context.Context, c oauth.Client) error {
+// NewClient implements oauth.Registry.
+func (m *Memory) NewClient(_ context.Context, c oauth.Client) error {
+	m.Know(c)
+	return nil
+}
+
+// ChangeClient implements oauth.Registry.
+func (m *Memory) ChangeClient(_ context.Context, id string, change func(*oauth.Client) error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.clients[c.ID] = c
+	c, ok := m.clients[id]
+	if !ok {
+		return oauth.ErrNotFound
+	}
+	if err := change(&c); err != nil {
+		return err
+	}
+	m.clients[id] = c
 	return nil
 }
 
