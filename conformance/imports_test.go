@@ -147,7 +147,7 @@ var doors = []struct {
 	{"github.com/go-json-experiment/json", "reads JSON by position, which splicing stored bytes needs", []string{"fhir"}, nil},
 	{"golang.org/x/text", "folds strings for search; chooses a page's language", []string{"fhir/search", "gateway/login"}, nil},
 	{"golang.org/x/term", "reads a password without showing it", []string{"cmd"}, nil},
-	{"golang.org/x/time/rate", "slows down who asks for too many pages", []string{"gateway/login"}, nil},
+	{"golang.org/x/time/rate", "slows down who asks too often", []string{"gateway/brake"}, nil},
 	{"golang.org/x/crypto/argon2", "passwords", []string{"auth/people"}, []string{"cmd"}},
 	{"github.com/pquerna/otp", "second factors", []string{"auth/people"}, nil},
 	{"github.com/coreos/go-oidc/v3", "signing in with an OpenID provider", []string{"gateway/login"}, nil},

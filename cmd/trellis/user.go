@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -147,7 +148,7 @@ func (c *userCommand) add(ctx context.Context, s *store.Store) error {
 	if err := c.setPassword(ctx, s, &who); err != nil {
 		return err
 	}
-	return c.keep(ctx, s, who)
+	return c.keep(ctx, s, who, func() error { return s.PutUser(ctx, who) })
 }
 
 // change is a subcommand that changes an account.
@@ -157,10 +158,22 @@ func (c *userCommand) change(how func(*userCommand, context.Context, *store.Stor
 		if err != nil {
 			return err
 		}
+		before, err := c.find(ctx, s)
+		if err != nil {
+			return err
+		}
 		if err := how(c, ctx, s, &who); err != nil {
 			return err
 		}
-		return c.keep(ctx, s, who)
+		return c.keep(ctx, s, who, func() error {
+			return s.ChangeUser(ctx, who.ID, func(now *people.User) error {
+				if !reflect.DeepEqual(*now, before) {
+					return errors.New("the account was changed meanwhile; try again")
+				}
+				*now = who
+				return nil
+			})
+		})
 	}
 }
 
@@ -176,7 +189,7 @@ func (c *userCommand) find(ctx context.Context, s *store.Store) (people.User, er
 }
 
 // keep writes an account, and into the audit log that it was written.
-func (c *userCommand) keep(ctx context.Context, s *store.Store, who people.User) error {
+func (c *userCommand) keep(ctx context.Context, s *store.Store, who people.User, write func() error) error {
 	if err := who.Check(); err != nil {
 		return err
 	}
@@ -187,7 +200,7 @@ func (c *userCommand) keep(ctx context.Context, s *store.Store, who people.User)
 	if err := s.Audit().Append(ctx, leaf); err != nil {
 		return err
 	}
-	return s.PutUser(ctx, who)
+	return write()
 }
 
 // link adds what the person is.

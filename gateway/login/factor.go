@@ -138,10 +138,17 @@ func (v *visit) enroll() error {
 	if err := v.signIn("second-factor", u.ID, "enrolled", ""); err != nil {
 		return err
 	}
-	u.TOTP = secret
-	if err := v.s.Accounts.PutUser(v.ctx, u); err != nil {
+	err = v.s.Accounts.ChangeUser(v.ctx, u.ID, func(now *people.User) error {
+		if now.TOTP != "" { // set up elsewhere meanwhile
+			return errForeign()
+		}
+		now.TOTP = secret
+		return nil
+	})
+	if err != nil {
 		return err
 	}
+	u.TOTP = secret
 	if err := v.s.Tickets.DropTicket(v.ctx, ticketEnroll, v.session.id); err != nil {
 		return err
 	}

@@ -206,25 +206,3 @@ func TestPurposeOfAnApp(t *testing.T) {
 		}
 	}
 }
-
-func TestBrakes(t *testing.T) {
-	var b brakes
-	now := time.Date(2026, 6, 1, 9, 0, 0, 0, time.UTC)
-	for range requestsAtOnce {
-		if !b.allow("a", now) {
-			t.Fatal("slowed down too early")
-		}
-	}
-	if b.allow("a", now) || !b.allow("b", now) {
-		t.Error("not slowed down, or somebody else is")
-	}
-	if !b.allow("a", now.Add(time.Second)) {
-		t.Error("still slowed down after a second")
-	}
-	for i := range maxAddresses + 10 {
-		b.allow(strconv.Itoa(i), now.Add(time.Hour))
-	}
-	if len(b.m) > maxAddresses {
-		t.Errorf("%d addresses are kept", len(b.m))
-	}
-}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"trellis/auth/oauth"
 	"trellis/auth/people"
 	"trellis/gateway/audit"
+	"trellis/gateway/brake"
 	"trellis/gateway/store"
 )
 
@@ -43,7 +43,7 @@ type Server struct {
 	Upstream *Upstream
 
 	pages  *pages
-	brakes brakes
+	brakes brake.Brakes
 }
 
 // Authorizer answers authorization requests. *oauth.Server is one.
@@ -66,7 +66,7 @@ type Accounts interface {
 	User(ctx context.Context, id string) (people.User, error)
 	UserByLogin(ctx context.Context, login string) (people.User, error)
 	UserByUpstream(ctx context.Context, upstream string) (people.User, error)
-	PutUser(ctx context.Context, u people.User) error
+	ChangeUser(ctx context.Context, id string, change func(*people.User) error) error
 }
 
 // Attempts are counted together by all replicas. *store.Store keeps them.
@@ -112,6 +112,7 @@ func (s *Server) Handler() (http.Handler, error) {
 	if u, err := url.Parse(s.PublicURL); err != nil || !u.IsAbs() || u.Host == "" {
 		return nil, errors.New("login: PublicURL has to be an absolute URL")
 	}
+	s.brakes.PerSecond, s.brakes.AtOnce = requestsPerSecond, requestsAtOnce
 	var err error
 	if s.pages, err = readPages(); err != nil {
 		return nil, err
@@ -130,19 +131,4 @@ func (s *Server) Handler() (http.Handler, error) {
 	engine.NoRoute(func(c *gin.Context) { s.fail(c, refusal(http.StatusNotFound, "none")) })
 	engine.NoMethod(func(c *gin.Context) { s.fail(c, refusal(http.StatusMethodNotAllowed, "method")) })
 	return engine, nil
-}
-
-// address is where a request comes from; of IPv6 the network somebody is usually given.
-func address(c *gin.Context) string {
-	a, err := netip.ParseAddr(c.ClientIP())
-	if err != nil {
-		return "unknown"
-	}
-	if a = a.Unmap(); a.Is6() {
-		p, err := a.WithZone("").Prefix(64)
-		if err == nil {
-			return p.String()
-		}
-	}
-	return a.String()
 }

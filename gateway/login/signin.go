@@ -104,8 +104,15 @@ func (v *visit) rehash(u people.User, password string) (people.User, error) {
 	if err != nil {
 		return u, err
 	}
+	old := u.Password
+	err = v.s.Accounts.ChangeUser(v.ctx, u.ID, func(now *people.User) error {
+		if now.Password == old { // else it was changed meanwhile, and this session will end
+			now.Password = hash
+		}
+		return nil
+	})
 	u.Password = hash
-	return u, v.s.Accounts.PutUser(v.ctx, u)
+	return u, err
 }
 
 // passworded goes on with an account whose password was right.
