@@ -28,9 +28,20 @@ type config struct {
 	Registration string `json:"registration"`
 	// TrustedProxies stand in front of the gateway: their word is taken for where a request comes from.
 	TrustedProxies []string              `json:"trusted_proxies"`
+	UpstreamLogin  *upstreamLogin        `json:"upstream_login"`
 	Posture        posture               `json:"posture"`
 	Organizations  []access.Organization `json:"organizations"`
 	Partners       []partnerConfig       `json:"partners"`
+}
+
+// upstreamLogin is the OpenID provider people may sign in with.
+type upstreamLogin struct {
+	Name       string `json:"name"`
+	Issuer     string `json:"issuer"`
+	ClientID   string `json:"client_id"`
+	SecretFile string `json:"secret_file"`
+
+	secret string
 }
 
 // registrationOpen lets apps register themselves (RFC 7591); without it the operator registers them.
@@ -142,6 +153,13 @@ func (c *config) settle() []string {
 				faults = append(faults, fmt.Sprintf("posture: %q is none of the organizations", id))
 			}
 		}
+	}
+	if up := c.UpstreamLogin; up != nil {
+		secret, err := os.ReadFile(up.SecretFile)
+		if err != nil {
+			faults = append(faults, fmt.Sprintf("upstream_login/secret_file: %v", err))
+		}
+		up.secret = strings.TrimSpace(string(secret))
 	}
 	for i := range c.Partners {
 		p := &c.Partners[i]

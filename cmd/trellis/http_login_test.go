@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/base64"
+	"image/png"
 	"net/http"
 	"net/url"
 	"slices"
@@ -9,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/crypto/argon2"
 
 	"trellis/auth/people"
 	"trellis/gateway/audit"
@@ -26,7 +29,7 @@ func TestStandaloneLaunchOfAPatient(t *testing.T) {
 		in := loginInstallation(t, where)
 		b := in.browser().visit(in.authorize("diary", standalone))
 		b.expect("/account/login").shows("Sign in", "My Diary")
-		b.signIn("maya").expect("/account/consent").shows("My Diary", "diary.example", "Registered by the operator", "Because you ask for it yourself",
+		b.signIn("maya").expect("/account/consent").shows("My Diary", "diary.example", "Registered by the operator", "Because you ask for it yourself", "Zqcanary-Nneka Zqcanary-Abara", "born 12 April 1988", "Record kept by Fixture Hospital",
 			"Sensitive", "substance use disorder", "HIPAA and 42 CFR Part 2", "Stay connected", "Who you are")
 		got := b.submit("decision=allow").redeem("diary")
 		if got.status != 200 || got.Patient != "P1" || got.Scope != standalone || got.Refresh == "" {
@@ -186,6 +189,16 @@ func TestStaffEnrolAndChoose(t *testing.T) {
 	}
 	b.shows("Set up a second step")
 	secret := b.enrolmentKey()
+	if !strings.Contains(b.text, `href="otpauth://totp/`) {
+		t.Error("the key's address is missing")
+	}
+	picture, err := b.http.Get(in.gateway.public + "/account/enroll/code.png?" + b.at.RawQuery)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := png.Decode(picture.Body); err != nil || picture.Body.Close() != nil || picture.Header.Get("Cache-Control") != "no-store" {
+		t.Errorf("the key's picture: %v", err)
+	}
 	b.submit("", "code=000000").refused(http.StatusUnprocessableEntity).shows("not right")
 	if again := b.enrolmentKey(); again != secret {
 		t.Error("another key is shown for the second try")
@@ -235,7 +248,7 @@ func (b *browser) enrolmentKey() string {
 func TestProxyLaunch(t *testing.T) {
 	in := loginInstallation(t, location{data: t.TempDir()})
 	b := in.browser().visit(in.authorize("diary", "launch/patient fhirUser offline_access patient/*.rs"))
-	b.signIn("pat").expect("/account/capacity").shows("for myself, Pat Parent")
+	b.signIn("pat").expect("/account/capacity").shows("for myself, Pat Parent", "for Zqcanary-Ole Zqcanary-Brandt, with authority")
 	if got := b.submit("decision=go", "way=1").expect("/account/consent").submit("decision=allow").redeem("diary"); got.Patient != "P2" {
 		t.Errorf("%+v", got)
 	}
@@ -251,7 +264,7 @@ func TestProxyLaunch(t *testing.T) {
 	}
 	// Somebody with several records says which.
 	b = in.browser().visit(in.authorize("diary", "launch/patient patient/*.rs")).signIn("two")
-	b.expect("/account/patient").submit("decision=go").refused(http.StatusUnprocessableEntity)
+	b.expect("/account/patient").shows("Zqcanary-Nneka", "Zqcanary-Ole").submit("decision=go").refused(http.StatusUnprocessableEntity)
 	b.submit("decision=go", "patient=P3").refused(http.StatusUnprocessableEntity)
 	if got := b.submit("decision=go", "patient=P2").submit("decision=allow").redeem("diary"); got.Patient != "P2" {
 		t.Errorf("%+v", got)
@@ -391,6 +404,26 @@ func TestLogout(t *testing.T) {
 	b.setCookie(before)
 	b.visit("/account/apps").expect("/account/login")
 	elsewhere.visit("/account/apps").expect("/account/apps")
+	// Somebody else who signs in at the same browser ends it too.
+	in.clock.advance(time.Minute)
+	elsewhere.visit(in.authorize("diary", "launch/patient patient/Goal.rs", "prompt=login")).signIn("two").expect("/account/patient")
+	if got := in.tokens(url.Values{"grant_type": {"refresh_token"}, "refresh_token": {other.Refresh}, "client_id": {"diary"}}); got.Error == "" {
+		t.Error("an app stays connected to a session that is over")
+	}
+}
+
+// A password kept at a lower cost than today's is kept anew when it is typed.
+func TestOldHashesAreRenewed(t *testing.T) {
+	in := loginInstallation(t, location{data: t.TempDir()})
+	const old = "$argon2id$v=19$m=8192,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$"
+	in.putUser(people.User{ID: "u-old", Login: "old", Name: "Old Hash", Patients: []string{"P1"},
+		Password: old + base64.RawStdEncoding.EncodeToString(argon2.IDKey([]byte(rightPassword), []byte("somesaltsomesalt"), 1, 8192, 1, 32))})
+	in.browser().visit("/account/apps").signIn("old").expect("/account/apps").visit("/account/apps").expect("/account/apps")
+	u, err := in.gateway.store.User(t.Context(), "u-old")
+	if err != nil || !strings.HasPrefix(u.Password, "$argon2id$v=19$m=19456,t=2,p=1$") {
+		t.Errorf("%.40s, %v", u.Password, err)
+	}
+	in.browser().visit("/account/apps").signIn("old").expect("/account/apps")
 }
 
 // Sessions end after half an hour without a request, after twelve hours at the latest, and when the account changes.

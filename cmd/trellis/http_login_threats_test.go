@@ -193,6 +193,9 @@ func TestSessionFixation(t *testing.T) {
 			t.Errorf("a password alone opens %s", other.at.Path)
 		}
 	}
+	// Whoever gave the password need not give the code: they can leave.
+	other.visit("/account/logout").expect("/account/logout").submit("").shows("You are signed out")
+	other.visit("/account/apps").expect("/account/login")
 	// Flows begun by whoever planted the name do not go along.
 	attacker.visit(in.authorize("diary", standalone))
 	b.visit(attacker.at.String()).refused(http.StatusForbidden)

@@ -29,6 +29,10 @@ func (g *gateway) addLogin(d deployment, authorization *oauth.Server, gate *rele
 		Records: &names{store: g.store, gate: gate, registry: g.registry, base: g.base}, Log: g.store.Audit(),
 		Hasher: people.NewHasher(passwordsAtOnce), Now: now, Logger: d.logger, TrustedProxies: d.TrustedProxies,
 	}
+	if up := d.UpstreamLogin; up != nil {
+		server.Upstream = &login.Upstream{Name: up.Name, Issuer: up.Issuer, ClientID: up.ClientID, ClientSecret: up.secret,
+			RedirectURL: login.CallbackURL(d.PublicURL), HTTP: &http.Client{Timeout: 10 * time.Second}, Now: now}
+	}
 	pages, err := server.Handler()
 	if err != nil {
 		return err

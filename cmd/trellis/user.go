@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -43,6 +44,8 @@ A link says what a person is, and each may be given several times:
   --staff   org=ID,practitioner=ID[,role=ID][,kind=practitioner|peer-worker]
                          a position in an organisation
   --role    auditor|administrator
+  --upstream "ISSUER SUBJECT"
+                         who the person is at the OpenID provider of the configuration's upstream_login
 To unlink, the patient, the organisation or the role is enough.
 
 A password has 10 to 256 characters. It is read from the first line of FILE, "-" for standard input; without
@@ -105,6 +108,7 @@ func runUser(args []string, stdout, stderr io.Writer) int {
 type userCommand struct {
 	verb                            string
 	login, name, language, password string
+	upstream                        string
 	patients, proxies, staff, roles []string
 	remove                          bool
 	stdin                           io.Reader
@@ -116,6 +120,7 @@ func (c *userCommand) flags(fs *flag.FlagSet) {
 	fs.StringVar(&c.name, "name", "", "")
 	fs.StringVar(&c.language, "language", "", "")
 	fs.StringVar(&c.password, "password-file", "", "")
+	fs.StringVar(&c.upstream, "upstream", "", "")
 	fs.BoolVar(&c.remove, "remove", false, "")
 	for name, list := range map[string]*[]string{"patient": &c.patients, "proxy": &c.proxies, "staff": &c.staff, "role": &c.roles} {
 		fs.Func(name, "", func(value string) error { *list = append(*list, value); return nil })
@@ -143,7 +148,7 @@ func (c *userCommand) add(ctx context.Context, s *store.Store) error {
 	if err := c.setPassword(ctx, s, &who); err != nil {
 		return err
 	}
-	return c.keep(ctx, s, who)
+	return c.keep(ctx, s, who, func() error { return s.PutUser(ctx, who) })
 }
 
 // change is a subcommand that changes an account.
@@ -153,10 +158,22 @@ func (c *userCommand) change(how func(*userCommand, context.Context, *store.Stor
 		if err != nil {
 			return err
 		}
+		before, err := c.find(ctx, s)
+		if err != nil {
+			return err
+		}
 		if err := how(c, ctx, s, &who); err != nil {
 			return err
 		}
-		return c.keep(ctx, s, who)
+		return c.keep(ctx, s, who, func() error {
+			return s.ChangeUser(ctx, who.ID, func(now *people.User) error {
+				if !reflect.DeepEqual(*now, before) {
+					return errors.New("the account was changed meanwhile; try again")
+				}
+				*now = who
+				return nil
+			})
+		})
 	}
 }
 
@@ -172,7 +189,7 @@ func (c *userCommand) find(ctx context.Context, s *store.Store) (people.User, er
 }
 
 // keep writes an account, and into the audit log that it was written.
-func (c *userCommand) keep(ctx context.Context, s *store.Store, who people.User) error {
+func (c *userCommand) keep(ctx context.Context, s *store.Store, who people.User, write func() error) error {
 	if err := who.Check(); err != nil {
 		return err
 	}
@@ -183,13 +200,16 @@ func (c *userCommand) keep(ctx context.Context, s *store.Store, who people.User)
 	if err := s.Audit().Append(ctx, leaf); err != nil {
 		return err
 	}
-	return s.PutUser(ctx, who)
+	return write()
 }
 
 // link adds what the person is.
 func (c *userCommand) link(ctx context.Context, s *store.Store, who *people.User) error {
-	if c.verb == "link" && len(c.patients)+len(c.proxies)+len(c.staff)+len(c.roles) == 0 {
-		return errors.New("one of --patient, --proxy, --staff and --role is required")
+	if c.verb == "link" && len(c.patients)+len(c.proxies)+len(c.staff)+len(c.roles)+len(c.upstream) == 0 {
+		return errors.New("one of --patient, --proxy, --staff, --role and --upstream is required")
+	}
+	if err := c.linkUpstream(ctx, s, who); err != nil {
+		return err
 	}
 	for _, id := range c.patients {
 		if err := known(ctx, s, "--patient", "Patient", id); err != nil {
@@ -234,6 +254,25 @@ func (c *userCommand) link(ctx context.Context, s *store.Store, who *people.User
 	return nil
 }
 
+// linkUpstream says who the person is elsewhere: one account there is one account here.
+func (c *userCommand) linkUpstream(ctx context.Context, s *store.Store, who *people.User) error {
+	if c.upstream == "" {
+		return nil
+	}
+	if len(strings.Fields(c.upstream)) != 2 {
+		return errors.New("--upstream: give issuer and subject, with a blank between them")
+	}
+	other, err := s.UserByUpstream(ctx, c.upstream)
+	if err == nil && other.ID != who.ID {
+		return fmt.Errorf("--upstream: that is %q already", other.Login)
+	}
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	who.Upstream = c.upstream
+	return nil
+}
+
 // known refuses an id nothing has: a mistyped one might become somebody else's.
 func known(ctx context.Context, s *store.Store, flag, typ, id string) error {
 	id = strings.TrimPrefix(id, typ+"/")
@@ -246,7 +285,10 @@ func known(ctx context.Context, s *store.Store, flag, typ, id string) error {
 
 // unlink takes away what the person is no more.
 func (c *userCommand) unlink(_ context.Context, _ *store.Store, who *people.User) error {
-	before := len(who.Patients) + len(who.Proxies) + len(who.Positions) + len(who.Roles)
+	before := len(who.Patients) + len(who.Proxies) + len(who.Positions) + len(who.Roles) + len(who.Upstream)
+	if who.Upstream == c.upstream {
+		who.Upstream = ""
+	}
 	for _, id := range c.patients {
 		who.Patients = slices.DeleteFunc(who.Patients, func(have string) bool { return have == id })
 	}
@@ -261,7 +303,7 @@ func (c *userCommand) unlink(_ context.Context, _ *store.Store, who *people.User
 	for _, r := range c.roles {
 		who.Roles = slices.DeleteFunc(who.Roles, func(have people.Role) bool { return string(have) == r })
 	}
-	if before == len(who.Patients)+len(who.Proxies)+len(who.Positions)+len(who.Roles) {
+	if before == len(who.Patients)+len(who.Proxies)+len(who.Positions)+len(who.Roles)+len(who.Upstream) {
 		return errors.New("the account has no such link")
 	}
 	return nil
@@ -472,6 +514,9 @@ func (c *userCommand) show(ctx context.Context, s *store.Store) error {
 	}
 	for _, r := range u.Roles {
 		fmt.Fprintf(tw, "role\t%s\n", r)
+	}
+	if u.Upstream != "" {
+		fmt.Fprintf(tw, "elsewhere\t%s\n", u.Upstream)
 	}
 	return tw.Flush()
 }

@@ -135,13 +135,13 @@ func (v *visit) apps() error {
 	}
 	at := slices.IndexFunc(list, func(a oauth.Authorization) bool { return a.ID == id })
 	if at < 0 {
-		return v.showApps(http.StatusNotFound, "", fault{"apps", "apps.unknown"})
+		return v.showApps(http.StatusNotFound, "", fault{Field: "apps", Key: "apps.unknown"})
 	}
 	row, err := v.accessOf(list[at])
 	if err != nil {
 		return err
 	}
-	if err := v.revoke(id, list[at].ClientID, "person"); err != nil {
+	if err := v.revoke(v.user.ID, id, list[at].ClientID, "person"); err != nil {
 		return err
 	}
 	return v.showApps(http.StatusOK, row.App.Name)

@@ -77,7 +77,7 @@ func (v *visit) capacity() error {
 	}
 	i, err := strconv.Atoi(v.field("way"))
 	if err != nil || i < 0 || i >= len(ways) {
-		return v.askCapacity(http.StatusUnprocessableEntity, fault{"way-0", "capacity.none"})
+		return v.askCapacity(http.StatusUnprocessableEntity, fault{Field: "way-0", Key: "capacity.none"})
 	}
 	v.flow.Acting, v.flow.Patient = &ways[i], ""
 	if err := v.s.putFlow(v.ctx, v.flow); err != nil {

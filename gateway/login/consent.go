@@ -14,20 +14,21 @@ import (
 )
 
 type consentData struct {
-	App       appData
-	Staff     bool
-	Who       string // organisation of staff, name of anybody else
-	Patient   *Patient
-	Unnamed   bool // there is a patient, whose record could not be shown
-	Encounter bool
-	Purpose   string // message
-	Sections  []sectionData
-	Identity  *boxData
-	Offline   *boxData
-	Online    *boxData
-	Tells     bool
-	Dropped   bool // writing was asked for and is not offered
-	CanChange string
+	App         appData
+	Staff       bool
+	Who         string // organisation of staff, name of anybody else
+	Patient     *Patient
+	Unnamed     bool // there is a patient, whose record could not be shown
+	Encounter   bool
+	Purpose     string // message
+	Sections    []sectionData
+	Identity    *boxData
+	Offline     *boxData
+	Online      *boxData
+	OfflineDays int
+	Tells       bool
+	Dropped     bool // writing was asked for and is not offered
+	CanChange   string
 }
 
 // appData is who asks.
@@ -56,7 +57,7 @@ type sectionData struct {
 type typeData struct {
 	ID, Value string
 	Type      string
-	Named     bool   // has words of its own
+	Kind      string // message
 	Tells     string // message
 	Whole     bool
 	How       string
@@ -90,7 +91,7 @@ func (v *visit) consentPage() error {
 func (v *visit) askConsent(status int, c chosen, how map[string]string, faults ...fault) error {
 	way, _ := v.way()
 	o, i := v.offerTo(way), v.interaction
-	d := consentData{App: appOf(i.Client), Staff: way.Capacity == access.Staff, Who: v.user.Name, Tells: o.tells(),
+	d := consentData{App: appOf(i.Client), Staff: way.Capacity == access.Staff, Who: v.user.Name, Tells: o.tells(), OfflineDays: int(oauth.OfflineLifetime.Hours() / 24),
 		Purpose: "purpose." + purpose(way.Capacity, i.Client), Encounter: i.Launch != nil && i.Launch.Encounter != ""}
 	if err := v.subjects(&d, way); err != nil {
 		return err
@@ -141,6 +142,17 @@ func (v *visit) subjects(d *consentData, way people.Acting) error {
 	return nil
 }
 
+// kindKey is the message that names a type.
+func kindKey(typ string) string {
+	if _, named := known(typ); named {
+		return "kind." + typ
+	}
+	if typ == "*" {
+		return "kind.any"
+	}
+	return "kind.other"
+}
+
 // appOf is an app as the pages name it.
 func appOf(c oauth.Client) appData {
 	a := appData{Name: c.Name, Itself: !c.Registered.IsZero()}
@@ -185,9 +197,8 @@ func sectionOf(s section, capacity access.Capacity, c chosen, how map[string]str
 }
 
 func typeOf(t typeOffer, h half, c chosen, how map[string]string) typeData {
-	_, named := known(t.typ)
-	d := typeData{ID: fieldID(t.key), Value: t.key, Type: t.typ, Named: named || t.typ == "*", Whole: t.whole, Checked: c[t.key], How: how[t.key]}
-	if t.tells && named && h == reading {
+	d := typeData{ID: fieldID(t.key), Value: t.key, Type: t.typ, Kind: kindKey(t.typ), Whole: t.whole, Checked: c[t.key], How: how[t.key]}
+	if _, named := known(t.typ); t.tells && named && h == reading {
 		d.Tells = "tells." + t.typ
 	}
 	if d.How == "" {
@@ -247,14 +258,14 @@ func (v *visit) choices(o offer) (c chosen, how map[string]string, faults []faul
 		some := false
 		for _, t := range s.types {
 			if v.chooseType(t, ticked, c, how) {
-				faults = append(faults, fault{fieldID(t.key) + "-which", "consent.some"})
+				faults = append(faults, fault{fieldID(t.key) + "-which", "consent.some", kindKey(t.typ), t.typ})
 			}
 			some = some || c[t.key] || slices.ContainsFunc(t.parts, func(p partOffer) bool { return c[p.key] })
 		}
 		switch {
 		case !s.all || how[s.key()] == howParts:
 			if s.all && !some {
-				faults = append(faults, fault{fieldID(s.key()) + "-which", "consent.some"})
+				faults = append(faults, fault{fieldID(s.key()) + "-which", "consent.some", "consent.choose", ""})
 			}
 		default: // all of it or nothing: the list below does not count
 			faults = slices.DeleteFunc(faults, func(f fault) bool { return strings.HasPrefix(f.Field, fieldID(s.key())+"_") })

@@ -1,6 +1,7 @@
 package login
 
 import (
+	"html/template"
 	"net/http"
 	"strconv"
 	"time"
@@ -37,7 +38,7 @@ func (v *visit) factor() error {
 func (v *visit) checkCode(u people.User, secret string, again func(int, ...fault) error) (bool, error) {
 	count := tries("code", u.ID)
 	if ok, err := v.tried(v.ctx, count); err != nil || !ok {
-		return false, v.locked(err, "second-factor", func() error { return again(http.StatusTooManyRequests, fault{"code", "locked"}) })
+		return false, v.locked(err, "second-factor", func() error { return again(http.StatusTooManyRequests, fault{Field: "code", Key: "locked"}) })
 	}
 	step, ok := people.TOTPStep(secret, v.field("code"), v.now)
 	if ok {
@@ -53,7 +54,7 @@ func (v *visit) checkCode(u people.User, secret string, again func(int, ...fault
 		if err := v.signIn("second-factor", u.ID, "refused", ""); err != nil {
 			return false, err
 		}
-		return false, again(http.StatusUnprocessableEntity, fault{"code", "factor.wrong"})
+		return false, again(http.StatusUnprocessableEntity, fault{Field: "code", Key: "factor.wrong"})
 	}
 	return true, v.s.Attempts.ForgetAttempts(v.ctx, count)
 }
@@ -78,8 +79,8 @@ func (v *visit) firstUse(user string, step int64) (bool, error) {
 }
 
 type enrollData struct {
-	Secret  string // in groups of four
-	Address string
+	Secret  string       // in groups of four
+	Address template.URL // otpauth:, made here
 }
 
 // enrollPage serves GET /account/enroll: staff without a second factor get one before anything else.
@@ -99,9 +100,11 @@ func (v *visit) askEnroll(status int, faults ...fault) error {
 	for i := 0; i < len(secret); i += 4 {
 		d.Secret += secret[i:min(i+4, len(secret))] + " "
 	}
-	if d.Address, err = people.TOTPAddress(secret, v.s.Name, v.pending.Login); err != nil {
+	address, err := people.TOTPAddress(secret, v.s.Name, v.pending.Login)
+	if err != nil {
 		return err
 	}
+	d.Address = template.URL(address)
 	return v.showForm(status, "enroll", pathEnroll, page{Key: "enroll", Faults: faults, Data: d})
 }
 
@@ -135,10 +138,17 @@ func (v *visit) enroll() error {
 	if err := v.signIn("second-factor", u.ID, "enrolled", ""); err != nil {
 		return err
 	}
-	u.TOTP = secret
-	if err := v.s.Accounts.PutUser(v.ctx, u); err != nil {
+	err = v.s.Accounts.ChangeUser(v.ctx, u.ID, func(now *people.User) error {
+		if now.TOTP != "" { // set up elsewhere meanwhile
+			return errForeign()
+		}
+		now.TOTP = secret
+		return nil
+	})
+	if err != nil {
 		return err
 	}
+	u.TOTP = secret
 	if err := v.s.Tickets.DropTicket(v.ctx, ticketEnroll, v.session.id); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"trellis/auth/oauth"
 	"trellis/auth/people"
+	"trellis/gateway/brake"
 	"trellis/gateway/release"
 )
 
@@ -54,7 +55,7 @@ func (s *Server) frame(c *gin.Context) {
 		s.Logger.InfoContext(ctx, "request", "request", id, "interaction", c.Request.Method+" "+c.FullPath(),
 			"status", c.Writer.Status(), "bytes", c.Writer.Size(), "ms", time.Since(start).Milliseconds())
 	}()
-	if !s.brakes.allow(address(c), start) {
+	if !s.brakes.Allow(brake.Address(c.ClientIP()), start) {
 		h.Set("Retry-After", "10")
 		s.fail(c, refusal(http.StatusTooManyRequests, "busy"))
 		c.Abort()

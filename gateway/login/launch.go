@@ -102,13 +102,13 @@ func (v *visit) launch() error {
 	i := slices.IndexFunc(apps, func(c oauth.Client) bool { return c.ID == d.App })
 	var faults []fault
 	if i < 0 {
-		faults = append(faults, fault{"app-0", "launch.app"})
+		faults = append(faults, fault{Field: "app-0", Key: "launch.app"})
 	}
 	if d.Chosen == "" {
-		faults = append(faults, fault{"name", "patient.none"})
+		faults = append(faults, fault{Field: "name", Key: "patient.none"})
 	}
 	if d.Encounter != "" && !validID(d.Encounter) {
-		faults = append(faults, fault{"encounter", "launch.encounter"})
+		faults = append(faults, fault{Field: "encounter", Key: "launch.encounter"})
 	}
 	if len(faults) > 0 {
 		return v.askLaunch(http.StatusUnprocessableEntity, d, faults...)
@@ -116,7 +116,7 @@ func (v *visit) launch() error {
 	if _, ok, err := v.named(way, d.Chosen, apps[i]); err != nil {
 		return err
 	} else if !ok {
-		return v.askLaunch(http.StatusUnprocessableEntity, d, fault{"name", "patient.gone"})
+		return v.askLaunch(http.StatusUnprocessableEntity, d, fault{Field: "name", Key: "patient.gone"})
 	}
 	return v.launchApp(apps[i], oauth.Launch{Client: apps[i].ID, User: v.user.ID, Patient: d.Chosen, Encounter: d.Encounter})
 }

@@ -2,63 +2,23 @@ package login
 
 import (
 	"context"
-	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
+	"trellis/gateway/brake"
 )
 
 // How often something may be tried before it has to wait, counted by all replicas together.
 const (
-	slot            = 15 * time.Minute
-	maxAttempts     = 5   // at one account
-	maxFromAddress  = 100 // failures from one address: many may share it
-	requestsPerSec  = 30  // from one address, on one replica
-	requestsAtOnce  = 240
-	maxAddresses    = 10_000
-	addressesForget = 5 * time.Minute
+	slot           = 15 * time.Minute
+	maxAttempts    = 5   // at one account
+	maxFromAddress = 100 // failures from one address: many may share it
 )
 
-// brakes slow down who asks too often. The zero value is ready.
-type brakes struct {
-	mu sync.Mutex
-	m  map[string]*brake
-}
-
-type brake struct {
-	limiter *rate.Limiter
-	seen    time.Time
-}
-
-func (b *brakes) allow(address string, now time.Time) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.m == nil {
-		b.m = map[string]*brake{}
-	}
-	one := b.m[address]
-	if one == nil {
-		if len(b.m) >= maxAddresses {
-			b.forget(now)
-		}
-		one = &brake{limiter: rate.NewLimiter(requestsPerSec, requestsAtOnce)}
-		b.m[address] = one
-	}
-	one.seen = now
-	return one.limiter.AllowN(now, 1)
-}
-
-// forget drops addresses that have been quiet; when all are loud, all.
-func (b *brakes) forget(now time.Time) {
-	for address, one := range b.m {
-		if now.Sub(one.seen) > addressesForget {
-			delete(b.m, address)
-		}
-	}
-	if len(b.m) >= maxAddresses {
-		clear(b.m)
-	}
-}
+// How many pages one address may ask for, on one replica.
+const (
+	requestsPerSecond = 30
+	requestsAtOnce    = 240
+)
 
 // tries is what is counted at one account: passwords and codes apart. Whether the account exists makes no difference.
 func tries(what, account string) string { return what + " " + digest(account) }
@@ -80,4 +40,4 @@ func (v *visit) missed(ctx context.Context) error {
 	return err
 }
 
-func (v *visit) fromAddress() string { return "address " + digest(address(v.c)) }
+func (v *visit) fromAddress() string { return "address " + digest(brake.Address(v.c.ClientIP())) }

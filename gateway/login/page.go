@@ -12,11 +12,12 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 	"time"
 )
 
-//go:embed pages/*.html style.css messages/*.json
+//go:embed pages/*.html style.css mark.svg messages/*.json
 var files embed.FS
 
 // pages are the templates in every language.
@@ -48,8 +49,8 @@ type page struct {
 	Request string
 }
 
-// fault is what is wrong with a field: its id, and a message.
-type fault struct{ Field, Key string }
+// fault is what is wrong with a field: its id, and a message, into which may go another that names the field.
+type fault struct{ Field, Key, Of, Name string }
 
 // Wrong is the fault of a field, nil when it has none.
 func (p page) Wrong(field string) *fault {
@@ -158,7 +159,11 @@ func (v *visit) inLanguage(lang string) string {
 		q.Set(fieldFlow, v.flow.name)
 	}
 	p := v.c.Request.URL.Path
-	if !v.s.isPage(p) {
+	switch {
+	case v.s.isPage(p):
+	case v.flow.name != "":
+		p = pathLogin
+	default:
 		p = pathHome
 	}
 	return p + "?" + q.Encode()
@@ -168,7 +173,7 @@ func (v *visit) inLanguage(lang string) string {
 func (s *Server) isPage(p string) bool {
 	for _, r := range s.routes() {
 		if r.path == p && r.method == http.MethodGet {
-			return p != pathAuthorize && p != pathStart && p != pathStyle && p != pathEnrollPNG
+			return !slices.Contains([]string{pathAuthorize, pathStart, pathStyle, pathMark, pathEnrollPNG, pathUpstream, pathCallback}, p)
 		}
 	}
 	return false
@@ -176,7 +181,20 @@ func (s *Server) isPage(p string) bool {
 
 // style serves the style sheet. Its address changes with it.
 func (v *visit) style() error {
+	return v.asset("text/css; charset=utf-8", v.s.pages.style)
+}
+
+// mark serves the sign browsers put on a page's tab.
+func (v *visit) mark() error {
+	svg, err := files.ReadFile("mark.svg")
+	if err != nil {
+		return err
+	}
+	return v.asset("image/svg+xml", svg)
+}
+
+func (v *visit) asset(contentType string, body []byte) error {
 	v.c.Header("Cache-Control", "public, max-age=31536000, immutable")
-	v.c.Data(http.StatusOK, "text/css; charset=utf-8", v.s.pages.style)
+	v.c.Data(http.StatusOK, contentType, body)
 	return nil
 }

@@ -71,7 +71,7 @@ func (v *visit) patient() error {
 		if _, ok, err := v.named(way, id, v.interaction.Client); err != nil {
 			return err
 		} else if !ok {
-			return v.askPatient(http.StatusUnprocessableEntity, patientData{}, fault{"name", "patient.gone"})
+			return v.askPatient(http.StatusUnprocessableEntity, patientData{}, fault{Field: "name", Key: "patient.gone"})
 		}
 		v.flow.Patient = id
 	default:
@@ -79,7 +79,7 @@ func (v *visit) patient() error {
 		if way.Capacity == access.Staff {
 			field = "name"
 		}
-		return v.askPatient(http.StatusUnprocessableEntity, patientData{}, fault{field, "patient.none"})
+		return v.askPatient(http.StatusUnprocessableEntity, patientData{}, fault{Field: field, Key: "patient.none"})
 	}
 	if err := v.s.putFlow(v.ctx, v.flow); err != nil {
 		return err
@@ -91,7 +91,7 @@ func (v *visit) patient() error {
 func (v *visit) find(way people.Acting, name string) (patientData, []fault, error) {
 	d := patientData{Name: name}
 	if n := len([]rune(name)); n < minSearch || n > 100 {
-		return d, []fault{{"name", "patient.short"}}, nil
+		return d, []fault{{Field: "name", Key: "patient.short"}}, nil
 	}
 	var client oauth.Client
 	if v.interaction != nil {

@@ -1,6 +1,9 @@
 package login
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // need is what a request must bring.
 type need int
@@ -23,6 +26,8 @@ const (
 	pathAuthorize = "/oauth/authorize"
 	pathStart     = "/account/start"
 	pathLogin     = "/account/login"
+	pathUpstream  = "/account/upstream"
+	pathCallback  = "/account/upstream/callback"
 	pathFactor    = "/account/factor"
 	pathEnroll    = "/account/enroll"
 	pathEnrollPNG = "/account/enroll/code.png"
@@ -34,18 +39,22 @@ const (
 	pathLogout    = "/account/logout"
 	pathHome      = "/account"
 	pathStyle     = "/account/style.css"
+	pathMark      = "/account/mark.svg"
 )
 
 // routes is the whole surface.
 func (s *Server) routes() []route {
 	return []route{
 		{"GET", pathStyle, needNothing, (*visit).style},
+		{"GET", pathMark, needNothing, (*visit).mark},
 		{"GET", pathAuthorize, needNothing, (*visit).authorize},
 		{"POST", pathAuthorize, needNothing, (*visit).authorize},
 		{"GET", pathStart, needNothing, (*visit).start},
 
 		{"GET", pathLogin, needFlow, (*visit).loginPage},
 		{"POST", pathLogin, needFlow, (*visit).login},
+		{"GET", pathUpstream, needFlow, (*visit).toUpstream},
+		{"GET", pathCallback, needNothing, (*visit).fromUpstream},
 		{"GET", pathFactor, needFlow, (*visit).factorPage},
 		{"POST", pathFactor, needFlow, (*visit).factor},
 		{"GET", pathEnroll, needFlow, (*visit).enrollPage},
@@ -68,6 +77,9 @@ func (s *Server) routes() []route {
 	}
 }
 
+// CallbackURL is where an OpenID provider sends browsers back to.
+func CallbackURL(publicURL string) string { return publicURL + pathCallback }
+
 // RouteInfo is one route as an inventory shows it.
 type RouteInfo struct {
 	Method, Path string
@@ -85,8 +97,8 @@ func (s *Server) Routes() []RouteInfo {
 
 // Owns reports whether a path is one of the pages'.
 func Owns(path string) bool {
-	return path == pathAuthorize || path == pathHome || len(path) > len(pathHome) && path[:len(pathHome)+1] == pathHome+"/"
+	return path == pathAuthorize || path == pathHome || strings.HasPrefix(path, pathHome+"/")
 }
 
-// goals are the pages that somebody can be on the way to while signing in.
+// isGoal reports whether a page is one that somebody can be on the way to while signing in.
 func isGoal(path string) bool { return slices.Contains([]string{pathApps, pathLaunch}, path) }

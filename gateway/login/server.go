@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -16,10 +15,11 @@ import (
 	"trellis/auth/oauth"
 	"trellis/auth/people"
 	"trellis/gateway/audit"
+	"trellis/gateway/brake"
 	"trellis/gateway/store"
 )
 
-// Server is the pages. All fields but TrustedProxies are required.
+// Server is the pages. All fields but TrustedProxies and Upstream are required.
 type Server struct {
 	PublicURL string // where browsers reach us, absolute, without trailing slash
 	Base      string // FHIR base URL: the iss of a launch
@@ -39,9 +39,11 @@ type Server struct {
 	Logger *slog.Logger
 	// TrustedProxies are in front of us: their X-Forwarded-For says where a request comes from.
 	TrustedProxies []string
+	// Upstream lets people sign in elsewhere; nil: by password only.
+	Upstream *Upstream
 
 	pages  *pages
-	brakes brakes
+	brakes brake.Brakes
 }
 
 // Authorizer answers authorization requests. *oauth.Server is one.
@@ -63,7 +65,8 @@ type Grants interface {
 type Accounts interface {
 	User(ctx context.Context, id string) (people.User, error)
 	UserByLogin(ctx context.Context, login string) (people.User, error)
-	PutUser(ctx context.Context, u people.User) error
+	UserByUpstream(ctx context.Context, upstream string) (people.User, error)
+	ChangeUser(ctx context.Context, id string, change func(*people.User) error) error
 }
 
 // Attempts are counted together by all replicas. *store.Store keeps them.
@@ -109,6 +112,7 @@ func (s *Server) Handler() (http.Handler, error) {
 	if u, err := url.Parse(s.PublicURL); err != nil || !u.IsAbs() || u.Host == "" {
 		return nil, errors.New("login: PublicURL has to be an absolute URL")
 	}
+	s.brakes.PerSecond, s.brakes.AtOnce = requestsPerSecond, requestsAtOnce
 	var err error
 	if s.pages, err = readPages(); err != nil {
 		return nil, err
@@ -127,19 +131,4 @@ func (s *Server) Handler() (http.Handler, error) {
 	engine.NoRoute(func(c *gin.Context) { s.fail(c, refusal(http.StatusNotFound, "none")) })
 	engine.NoMethod(func(c *gin.Context) { s.fail(c, refusal(http.StatusMethodNotAllowed, "method")) })
 	return engine, nil
-}
-
-// address is where a request comes from; of IPv6 the network somebody is usually given.
-func address(c *gin.Context) string {
-	a, err := netip.ParseAddr(c.ClientIP())
-	if err != nil {
-		return "unknown"
-	}
-	if a = a.Unmap(); a.Is6() {
-		p, err := a.WithZone("").Prefix(64)
-		if err == nil {
-			return p.String()
-		}
-	}
-	return a.String()
 }

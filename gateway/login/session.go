@@ -164,6 +164,11 @@ func (v *visit) renew(next session) error {
 		return err
 	}
 	before := v.session
+	if before.User != "" && next.owner() != before.User { // somebody else sits down
+		if err := v.endOnline(before.User, before.Root); err != nil {
+			return err
+		}
+	}
 	if next.Root = before.Root; next.Root == "" || next.owner() != before.owner() {
 		if next.Root, err = newName(); err != nil {
 			return err
@@ -194,6 +199,23 @@ func (v *visit) renew(next session) error {
 	}
 	v.flow.Root = next.Root
 	return v.s.putFlow(v.ctx, v.flow)
+}
+
+// endOnline takes back what an account's apps have only while a session lasts (online_access).
+func (v *visit) endOnline(user, root string) error {
+	list, err := v.s.Grants.Authorizations(v.ctx, user)
+	if err != nil {
+		return err
+	}
+	for _, a := range list {
+		if a.Context.Session == "" || a.Context.Session != root {
+			continue
+		}
+		if err := v.revoke(user, a.ID, a.ClientID, "sign-out"); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // owner is the account a session has to do with.

@@ -8,9 +8,10 @@ import (
 )
 
 type loginData struct {
-	Login string // as typed, or the app's hint
-	App   string
-	Again bool // somebody is signed in, and the app wants them to sign in anew
+	Login    string // as typed, or the app's hint
+	App      string
+	Upstream string // name of the OpenID provider, if there is one
+	Again    bool   // somebody is signed in, and the app wants them to sign in anew
 }
 
 // loginPage serves GET /account/login.
@@ -32,6 +33,9 @@ func (v *visit) askLogin(status int, d loginData, faults ...fault) error {
 	if len(d.Login) > 64 {
 		d.Login = ""
 	}
+	if v.s.Upstream != nil {
+		d.Upstream = v.s.Upstream.Name
+	}
 	return v.showForm(status, "login", pathLogin, page{Key: "login", Faults: faults, Data: d})
 }
 
@@ -43,12 +47,12 @@ func (v *visit) login() error {
 	}
 	login, password := people.FoldLogin(v.field("login")), v.field("password")
 	if login == "" || password == "" {
-		return v.askLogin(http.StatusUnprocessableEntity, loginData{Login: v.field("login")}, fault{"login", "login.empty"})
+		return v.askLogin(http.StatusUnprocessableEntity, loginData{Login: v.field("login")}, fault{Field: "login", Key: "login.empty"})
 	}
 	count := tries("password", login)
 	if ok, err := v.tried(v.ctx, count); err != nil || !ok {
 		return v.locked(err, "password", func() error {
-			return v.askLogin(http.StatusTooManyRequests, loginData{Login: v.field("login")}, fault{"login", "locked"})
+			return v.askLogin(http.StatusTooManyRequests, loginData{Login: v.field("login")}, fault{Field: "login", Key: "locked"})
 		})
 	}
 	u, err := v.s.Accounts.UserByLogin(v.ctx, login)
@@ -69,7 +73,7 @@ func (v *visit) login() error {
 		if err := v.signIn("password", u.ID, "refused", ""); err != nil {
 			return err
 		}
-		return v.askLogin(http.StatusUnprocessableEntity, loginData{Login: v.field("login")}, fault{"login", "login.wrong"})
+		return v.askLogin(http.StatusUnprocessableEntity, loginData{Login: v.field("login")}, fault{Field: "login", Key: "login.wrong"})
 	}
 	if err := v.s.Attempts.ForgetAttempts(v.ctx, count); err != nil {
 		return err
@@ -100,8 +104,15 @@ func (v *visit) rehash(u people.User, password string) (people.User, error) {
 	if err != nil {
 		return u, err
 	}
+	old := u.Password
+	err = v.s.Accounts.ChangeUser(v.ctx, u.ID, func(now *people.User) error {
+		if now.Password == old { // else it was changed meanwhile, and this session will end
+			now.Password = hash
+		}
+		return nil
+	})
 	u.Password = hash
-	return u, v.s.Accounts.PutUser(v.ctx, u)
+	return u, err
 }
 
 // passworded goes on with an account whose password was right.
@@ -109,14 +120,7 @@ func (v *visit) passworded(u people.User) error {
 	if !u.NeedsFactor() {
 		return v.signedIn(u, "password")
 	}
-	if err := v.signIn("password", u.ID, "ok", ""); err != nil {
-		return err
-	}
-	if err := v.renew(session{Pending: u.ID, Stamp: stamp(u)}); err != nil {
-		return err
-	}
-	v.user, v.pending = people.User{}, u
-	return v.proceed()
+	return v.halfSignedIn(u, "password")
 }
 
 // signedIn makes the account this browser's.
@@ -133,7 +137,7 @@ func (v *visit) signedIn(u people.User, by string) error {
 
 // logoutPage serves GET /account/logout.
 func (v *visit) logoutPage() error {
-	if v.user.ID == "" {
+	if v.session.owner() == "" {
 		v.show(http.StatusOK, "loggedout", page{Key: "loggedout"})
 		return nil
 	}
@@ -146,17 +150,8 @@ func (v *visit) logout() error {
 		if err := v.signIn("sign-out", v.user.ID, "ok", ""); err != nil {
 			return err
 		}
-		list, err := v.s.Grants.Authorizations(v.ctx, v.user.ID)
-		if err != nil {
+		if err := v.endOnline(v.user.ID, v.session.Root); err != nil {
 			return err
-		}
-		for _, a := range list {
-			if a.Context.Session == "" || a.Context.Session != v.session.Root {
-				continue
-			}
-			if err := v.revoke(a.ID, a.ClientID, "sign-out"); err != nil {
-				return err
-			}
 		}
 	}
 	if err := v.end(); err != nil {
@@ -167,12 +162,12 @@ func (v *visit) logout() error {
 }
 
 // revoke takes back what an app was let do.
-func (v *visit) revoke(id, client, why string) error {
-	err := v.record(audit.Event{Kind: audit.AppGrant, Interaction: "revoke", Client: client, User: v.user.ID, Outcome: "revoked", Detail: map[string]string{"code": why}})
+func (v *visit) revoke(user, id, client, why string) error {
+	err := v.record(audit.Event{Kind: audit.AppGrant, Interaction: "revoke", Client: client, User: user, Outcome: "revoked", Detail: map[string]string{"code": why}})
 	if err != nil {
 		return err
 	}
-	if err := v.s.Grants.RevokeAuthorization(v.ctx, v.user.ID, id); !isNotFound(err) {
+	if err := v.s.Grants.RevokeAuthorization(v.ctx, user, id); !isNotFound(err) {
 		return err
 	}
 	return nil
