@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"trellis/auth/oauth"
+	"trellis/auth/people"
 	"trellis/auth/smart"
 	"trellis/gateway/store"
 	"trellis/gateway/telemetry"
@@ -223,4 +224,45 @@ func TestLogHoldsNoSecrets(t *testing.T) {
 	if slices.Contains(secrets, "") {
 		t.Error("a secret is empty, so that its absence proves nothing")
 	}
+}
+
+// Trap 22: online_access lasts as long as the person stays signed in: through a quiet hour in the app, but not past a new
+// password, and not at all for a code redeemed after signing out.
+func TestOnlineAccessIsTheLogins(t *testing.T) {
+	in := loginInstallation(t, location{data: t.TempDir()})
+	refresh := func(given issued) issued {
+		return in.tokens(url.Values{"grant_type": {"refresh_token"}, "refresh_token": {given.Refresh}, "client_id": {"diary"}})
+	}
+	b := in.browser()
+	b.visit(in.authorize("diary", "launch/patient online_access patient/Goal.rs")).signIn("maya")
+	given := b.submit("decision=allow").redeem("diary")
+	in.clock.advance(time.Hour)
+	if given = refresh(given); given.status != 200 {
+		t.Fatalf("after an hour in the app: %d %s", given.status, given.Error)
+	}
+	err := in.gateway.store.ChangeUser(t.Context(), "u-maya", func(u *people.User) error { u.Password = "another"; return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := refresh(given); got.status != 400 {
+		t.Errorf("after a new password: %d", got.status)
+	}
+	in.putUser(people.User{ID: "u-late", Login: "late", Name: "Late", Patients: []string{"P1"}, Password: mustHash(t)})
+	late := in.browser()
+	late.visit(in.authorize("diary", "launch/patient online_access patient/Goal.rs")).signIn("late").submit("decision=allow")
+	kept := late.location
+	late.visit(in.gateway.public + "/account/logout").submit("")
+	late.location = kept
+	if got := late.redeem("diary"); got.status != 400 {
+		t.Errorf("a code redeemed after signing out: %d %s", got.status, got.Scope)
+	}
+}
+
+func mustHash(t *testing.T) string {
+	t.Helper()
+	hash, err := hashed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return hash
 }

@@ -30,6 +30,7 @@ import (
 	"trellis/gateway/bulk"
 	"trellis/gateway/exchange"
 	"trellis/gateway/intake"
+	"trellis/gateway/login"
 	"trellis/gateway/release"
 	"trellis/gateway/rest"
 	"trellis/gateway/store"
@@ -339,8 +340,8 @@ func (g *gateway) endpoints(registration bool) capability.Authorization {
 	return out
 }
 
-// standing reports whether a person may still act as a token says: the account is enabled, and what it was to the patient
-// or organisation it still is.
+// standing reports whether a person may still act as a token says: the account is enabled, what it was to the patient or
+// organisation it still is, and who let an app in for as long as they are signed in still is.
 func standing(ctx context.Context, s *store.Store, who oauth.Context, now time.Time) (bool, error) {
 	if who.User == "" {
 		return true, nil
@@ -352,9 +353,13 @@ func standing(ctx context.Context, s *store.Store, who oauth.Context, now time.T
 	if err != nil {
 		return false, err
 	}
-	return slices.ContainsFunc(user.Actings(now), func(a people.Acting) bool {
+	acts := slices.ContainsFunc(user.Actings(now), func(a people.Acting) bool {
 		return string(a.Capacity) == who.Capacity && a.Organization == who.Organization && (a.Patient == "" || a.Patient == who.Patient)
-	}), nil
+	})
+	if !acts || who.Session == "" {
+		return acts, nil
+	}
+	return login.Online(ctx, s, user, who.Session, now)
 }
 
 // logToken records what the authorization server did. What nobody known asked for stays in the request log: strangers do not

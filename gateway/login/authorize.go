@@ -64,6 +64,9 @@ func (v *visit) start() error {
 func (v *visit) silently(path string) error {
 	switch path {
 	case pathConsent:
+		if !v.interaction.Silent() {
+			return v.refuse("consent_required")
+		}
 		granted, err := v.agreedBefore()
 		if err != nil {
 			return err

@@ -112,6 +112,9 @@ func (v *visit) ways() []people.Acting {
 		if a.Capacity == access.Self {
 			a.Patient, a.FHIRUser = "", ""
 		}
+		if purpose(a.Capacity, v.interaction.Client) == "" {
+			continue
+		}
 		if o := v.offerTo(a); !slices.Contains(out, a) && (len(o.sections) > 0 || o.identity) {
 			out = append(out, a)
 		}
@@ -161,7 +164,8 @@ func (v *visit) patientOf(way people.Acting) string {
 	return v.flow.Patient
 }
 
-// purpose is what a token of the app is for.
+// purpose is what a token of the app is for: what staff does is what the app is registered for first, treatment when it
+// registered nothing. "" when there is nothing somebody who acts so may do with it.
 func purpose(capacity access.Capacity, client oauth.Client) string {
 	switch capacity {
 	case access.Self, access.Representative:
@@ -169,10 +173,14 @@ func purpose(capacity access.Capacity, client oauth.Client) string {
 	case access.Proxy:
 		return "FAMRQT"
 	case access.Staff:
-		if slices.Contains(consent.TreatmentPurposes(), client.DefaultPurpose) {
-			return client.DefaultPurpose
+		for _, p := range append([]string{client.DefaultPurpose}, client.Purposes...) {
+			if consent.KnownPurpose(p) && p != "PATRQT" && p != "FAMRQT" {
+				return p
+			}
 		}
-		return "TREAT"
+		if len(client.Purposes) == 0 && client.DefaultPurpose == "" {
+			return "TREAT"
+		}
 	}
 	return ""
 }

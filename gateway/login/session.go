@@ -23,7 +23,7 @@ const (
 	idleStep = time.Minute
 )
 
-// The kinds of tickets. Their ids are digests of names only the browser holds, but for TicketLogin's, which is a
+// The kinds of tickets. Their ids are digests of names only the browser holds, but for ticketLogin's, which is a
 // session's root.
 const (
 	ticketSession = "session"
@@ -32,8 +32,11 @@ const (
 	ticketForm    = "form"
 	ticketEnroll  = "enroll"
 	ticketStep    = "totp"
-	// TicketLogin stands for as long as somebody stays signed in; its id is oauth.Context.Session.
-	TicketLogin = "login"
+	// ticketLogin stands for as long as the session is used now and then.
+	ticketLogin = "login"
+	// ticketOnline stands from signing in to signing out, or for as long as a session can last; its id is
+	// oauth.Context.Session, its body the stamp of the account. Whoever works in an app is online though no page of ours is used.
+	ticketOnline = "online"
 )
 
 // session is who sits at a browser. It is never rewritten: what changes it makes a new one under a new name, and the
@@ -94,7 +97,7 @@ func (v *visit) openSession() error {
 		return err
 	}
 	found.id = id
-	idle, err := v.s.Tickets.Ticket(v.ctx, TicketLogin, found.Root)
+	idle, err := v.s.Tickets.Ticket(v.ctx, ticketLogin, found.Root)
 	if errors.Is(err, oauth.ErrNotFound) || (err == nil && !idle.Expires.After(v.now)) {
 		return nil
 	}
@@ -146,7 +149,7 @@ func (v *visit) account(id string) (people.User, error) {
 
 // stay says that the session is used.
 func (v *visit) stay(s session) error {
-	return v.s.Tickets.PutTicket(v.ctx, oauth.Ticket{Kind: TicketLogin, ID: s.Root, Expires: earlier(v.now.Add(idleLife), s.Started.Add(sessionLife))})
+	return v.s.Tickets.PutTicket(v.ctx, oauth.Ticket{Kind: ticketLogin, ID: s.Root, Expires: earlier(v.now.Add(idleLife), s.Started.Add(sessionLife))})
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -165,7 +168,7 @@ func (v *visit) renew(next session) error {
 	}
 	before := v.session
 	if before.User != "" && next.owner() != before.User { // somebody else sits down
-		if err := v.endOnline(before.User, before.Root); err != nil {
+		if err := errors.Join(v.endOnline(before.User, before.Root), v.s.Tickets.DropTicket(v.ctx, ticketOnline, before.Root)); err != nil {
 			return err
 		}
 	}
@@ -183,6 +186,11 @@ func (v *visit) renew(next session) error {
 	if err := v.stay(next); err != nil {
 		return err
 	}
+	if next.User != "" {
+		if err := v.s.Tickets.PutTicket(v.ctx, oauth.Ticket{Kind: ticketOnline, ID: next.Root, Expires: next.Started.Add(sessionLife), Body: []byte(next.Stamp)}); err != nil {
+			return err
+		}
+	}
 	if before.known() {
 		if err := v.s.Tickets.DropTicket(v.ctx, ticketSession, before.id); err != nil {
 			return err
@@ -199,6 +207,16 @@ func (v *visit) renew(next session) error {
 	}
 	v.flow.Root = next.Root
 	return v.s.putFlow(v.ctx, v.flow)
+}
+
+// Online reports whether an account is still signed in as it was when an app was let in for as long as that lasts
+// (oauth.Context.Session, online_access): nobody signed out, and password and second factor are what they were.
+func Online(ctx context.Context, tickets oauth.Tickets, u people.User, root string, now time.Time) (bool, error) {
+	t, err := tickets.Ticket(ctx, ticketOnline, root)
+	if errors.Is(err, oauth.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && now.Before(t.Expires) && string(t.Body) == stamp(u), err
 }
 
 // endOnline takes back what an account's apps have only while a session lasts (online_access).
@@ -231,7 +249,8 @@ func (v *visit) end() error {
 	if !v.session.known() {
 		return nil
 	}
-	err := errors.Join(v.s.Tickets.DropTicket(v.ctx, ticketSession, v.session.id), v.s.Tickets.DropTicket(v.ctx, TicketLogin, v.session.Root))
+	err := errors.Join(v.s.Tickets.DropTicket(v.ctx, ticketSession, v.session.id), v.s.Tickets.DropTicket(v.ctx, ticketLogin, v.session.Root),
+		v.s.Tickets.DropTicket(v.ctx, ticketOnline, v.session.Root))
 	v.session, v.user = session{}, people.User{}
 	v.s.setCookie(v.c.Writer, v.s.cookieName(), "", -1)
 	return err
