@@ -525,3 +525,21 @@ func TestAuthorizeByPost(t *testing.T) {
 	// The flow was bound to that browser: another cannot take it up.
 	in.browser().visit(resp.Header.Get("Location")).refused(http.StatusForbidden)
 }
+
+// What an app is registered for is said in words, whatever it is; for what its staff may not act, there is no way.
+func TestConsentSaysThePurpose(t *testing.T) {
+	in := loginInstallation(t, location{data: t.TempDir()})
+	b := in.browser().visit("/account/apps").signIn("nora").expect("/account/apps")
+	record, err := in.gateway.store.ClientRecord(t.Context(), "diary")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for purpose, says := range map[string]string{"": "Treatment of the patient", "COC": "Coordination of the patient’s care", "HPAYMT": "Payment for care", "FRAUD": "Finding fraud", "PATRQT": "cannot be used with your account"} {
+		record.OAuth.DefaultPurpose = purpose
+		if err := in.gateway.store.PutClient(t.Context(), record); err != nil {
+			t.Fatal(err)
+		}
+		in.clock.advance(2 * time.Second)
+		b.visit(in.authorize("diary", "openid user/Goal.rs")).refused(http.StatusOK).shows(says)
+	}
+}
