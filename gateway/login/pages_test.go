@@ -199,7 +199,7 @@ func TestFormTargets(t *testing.T) {
 
 func TestPurposeOfAnApp(t *testing.T) {
 	for _, c := range []struct{ capacity, client, want string }{
-		{"self", "TREAT", "PATRQT"}, {"representative", "", "PATRQT"}, {"proxy", "COC", "FAMRQT"}, {"staff", "", "TREAT"}, {"staff", "COC", "COC"}, {"staff", "HMARKT", "TREAT"}, {"staff", "HSYSADMIN", "TREAT"}, {"", "TREAT", ""},
+		{"self", "TREAT", "PATRQT"}, {"representative", "", "PATRQT"}, {"proxy", "COC", "FAMRQT"}, {"staff", "", "TREAT"}, {"staff", "COC", "COC"}, {"staff", "HPAYMT", "HPAYMT"}, {"staff", "HMARKT", ""}, {"staff", "HSYSADMIN", ""}, {"", "TREAT", ""},
 	} {
 		if got := purpose(access.Capacity(c.capacity), oauth.Client{DefaultPurpose: c.client}); got != c.want {
 			t.Errorf("%v: %s", c, got)
