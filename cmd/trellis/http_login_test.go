@@ -534,7 +534,7 @@ func TestConsentSaysThePurpose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for purpose, says := range map[string]string{"": "Treatment of the patient", "COC": "Coordination of the patient’s care", "HPAYMT": "Payment for care", "FRAUD": "Finding fraud", "PATRQT": "cannot be used with your account"} {
+	for purpose, says := range map[string]string{"": "Treatment of the patient", "COC": "Coordination of the patient’s care", "HPAYMT": "Payment for care", "CAREMGT": "Management of care", "HSYSADMIN": "cannot be used with your account", "PATRQT": "cannot be used with your account"} {
 		record.OAuth.DefaultPurpose = purpose
 		if err := in.gateway.store.PutClient(t.Context(), record); err != nil {
 			t.Fatal(err)

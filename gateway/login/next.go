@@ -164,8 +164,8 @@ func (v *visit) patientOf(way people.Acting) string {
 	return v.flow.Patient
 }
 
-// purpose is what a token of the app is for: what staff does is what the app is registered for first, treatment when it
-// registered nothing. "" when there is nothing somebody who acts so may do with it.
+// purpose is what a token of the app is for: of treatment, payment and operations staff does what the app is registered for first, and
+// treatment when it registered nothing. "" when there is nothing somebody who acts so may do with it.
 func purpose(capacity access.Capacity, client oauth.Client) string {
 	switch capacity {
 	case access.Self, access.Representative:
@@ -173,8 +173,9 @@ func purpose(capacity access.Capacity, client oauth.Client) string {
 	case access.Proxy:
 		return "FAMRQT"
 	case access.Staff:
+		work := slices.Concat(consent.TreatmentPurposes(), consent.PaymentPurposes(), consent.OperationsPurposes())
 		for _, p := range append([]string{client.DefaultPurpose}, client.Purposes...) {
-			if consent.KnownPurpose(p) && p != "PATRQT" && p != "FAMRQT" {
+			if slices.Contains(work, p) {
 				return p
 			}
 		}

@@ -49,7 +49,7 @@ func used(t *testing.T) (keys, prefixes []string) {
 			keys = append(keys, "part."+p.key)
 		}
 	}
-	for _, p := range slices.Concat(consent.TreatmentPurposes(), consent.PaymentPurposes(), consent.OperationsPurposes(), consent.OtherPurposes()) {
+	for _, p := range slices.Concat(consent.TreatmentPurposes(), consent.PaymentPurposes(), consent.OperationsPurposes(), []string{"PATRQT", "FAMRQT"}) {
 		keys = append(keys, "purpose."+p)
 	}
 	return keys, []string{"fail.", "can.", "consent.patient.", "consent.user.", "consent.own.", "capacity."}
@@ -199,7 +199,7 @@ func TestFormTargets(t *testing.T) {
 
 func TestPurposeOfAnApp(t *testing.T) {
 	for _, c := range []struct{ capacity, client, want string }{
-		{"self", "TREAT", "PATRQT"}, {"representative", "", "PATRQT"}, {"proxy", "COC", "FAMRQT"}, {"staff", "", "TREAT"}, {"staff", "COC", "COC"}, {"staff", "HPAYMT", "HPAYMT"}, {"staff", "HSYSADMIN", "HSYSADMIN"}, {"staff", "PATRQT", ""}, {"staff", "nonsense", ""}, {"", "TREAT", ""},
+		{"self", "TREAT", "PATRQT"}, {"representative", "", "PATRQT"}, {"proxy", "COC", "FAMRQT"}, {"staff", "", "TREAT"}, {"staff", "COC", "COC"}, {"staff", "HPAYMT", "HPAYMT"}, {"staff", "HMARKT", ""}, {"staff", "HSYSADMIN", ""}, {"", "TREAT", ""},
 	} {
 		if got := purpose(access.Capacity(c.capacity), oauth.Client{DefaultPurpose: c.client}); got != c.want {
 			t.Errorf("%v: %s", c, got)
