@@ -35,6 +35,9 @@ func newChromium(t *testing.T, where location) *chromium {
 	in := loginInstallation(t, where)
 	mux := http.NewServeMux()
 	npm := filepath.Join("..", "..", "conformance", "npm")
+	if _, err := os.Stat(filepath.Join(npm, "node_modules")); err != nil {
+		t.Fatalf("%v: run `make deps` first", err)
+	}
 	for path, file := range map[string]string{"/launch.html": "launch.html", "/app.html": "app.html", "/app.js": "app.js", "/fhir-client.js": "node_modules/fhirclient/build/fhir-client.js"} {
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, filepath.Join(npm, file)) })
 	}
