@@ -365,7 +365,8 @@ func checkApproval(i *Interaction, a Approval) error {
 		return errors.New("oauth: an approval by nobody or for nothing")
 	case a.Scopes.Empty() || !i.Scopes.ContainsAll(a.Scopes):
 		return errors.New("oauth: an approval of more than was asked for, or of nothing")
-	case i.Launch != nil && (i.Launch.User != "" && i.Launch.User != a.Context.User || i.Launch.Patient != a.Context.Patient):
+	case i.Launch != nil && (i.Launch.User != "" && i.Launch.User != a.Context.User || i.Launch.Patient != a.Context.Patient ||
+		i.Launch.Organization != "" && i.Launch.Organization != a.Context.Organization):
 		return errors.New("oauth: an approval for another launch")
 	}
 	for _, scope := range a.Scopes.Resources() {

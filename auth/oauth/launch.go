@@ -9,11 +9,13 @@ import (
 
 // Launch is what an EHR, or a member of staff in the console, settled before an app was launched.
 type Launch struct {
-	Client    string // the app it is for
-	User      string // account of the person who launches; "" when the EHR does not know accounts here
-	Patient   string // Patient id
-	Encounter string // Encounter id
-	Intent    string
+	Client string // the app it is for
+	User   string // account of the person who launches; "" when the EHR does not know accounts here
+	// Organization is the one the person launches for; "" leaves it to the person.
+	Organization string
+	Patient      string // Patient id
+	Encounter    string // Encounter id
+	Intent       string
 }
 
 // MakeLaunch keeps a launch for a short time and returns its handle, which can be used once.

@@ -268,6 +268,11 @@ func (m *metadata) describe(c *Client, known func(string) bool) *problem {
 			return invalidMetadata("a link of the metadata is not an https URL")
 		}
 	}
+	for _, link := range []string{m.ClientURI, m.InitiateLogin} {
+		if link != "" && !slices.ContainsFunc(m.RedirectURIs, func(uri string) bool { return sameHost(link, uri) }) {
+			return invalidMetadata("client_uri and initiate_login_uri have to be on the host of a redirect URI")
+		}
+	}
 	if len(m.Contacts) > 10 || slices.ContainsFunc(m.Contacts, func(text string) bool { return !label(text, 200) }) {
 		return invalidMetadata("contacts are too many, too long, or no text")
 	}
@@ -360,6 +365,13 @@ func RedirectAllowed(uri string, native bool) bool {
 		return ip != nil && ip.IsLoopback()
 	}
 	return strings.Contains(u.Scheme, ".")
+}
+
+// sameHost keeps an app from calling somebody else's house its own (RFC 7591 section 5).
+func sameHost(a, b string) bool {
+	x, errX := url.Parse(a)
+	y, errY := url.Parse(b)
+	return errX == nil && errY == nil && x.Hostname() != "" && strings.EqualFold(x.Hostname(), y.Hostname())
 }
 
 func webLink(text string) bool {

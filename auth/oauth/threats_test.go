@@ -537,6 +537,8 @@ func TestDynamicRegistration(t *testing.T) {
 		`{` + base + `,"token_endpoint_auth_method":"private_key_jwt"}`:                           "invalid_client_metadata",
 		`{` + base + `,"jwks":{"keys":[]}}`:                                                       "invalid_client_metadata",
 		`{` + base + `,"client_uri":"javascript:alert(1)"}`:                                       "invalid_client_metadata",
+		`{` + base + `,"client_uri":"https://mychart.example/"}`:                                  "invalid_client_metadata",
+		`{` + base + `,"initiate_login_uri":"https://other.example/go"}`:                          "invalid_client_metadata",
 		`{` + base + `,"software_statement":"x.y.z"}`:                                             "unapproved_software_statement",
 	} {
 		if status, out := send("POST", "/oauth/register", "", body); status != 400 || out["error"] != code {

@@ -33,6 +33,7 @@ type User struct {
 	Password string `json:"password,omitempty"` // argon2id, PHC string format; empty: cannot sign in by password
 	TOTP     string `json:"totp,omitempty"`     // base32 secret of the second factor; empty: none
 	Upstream string `json:"upstream,omitempty"` // "issuer subject" at the OpenID provider
+	Epoch    int    `json:"epoch,omitempty"`    // rises when every session has to end
 
 	Patients  []string   `json:"patients,omitempty"` // ids of the user's own Patients: each organisation may keep one
 	Proxies   []Proxy    `json:"proxies,omitempty"`

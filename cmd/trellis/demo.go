@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -112,6 +113,9 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, g.close()) }()
+	if err := ownData(ctx, g.store); err != nil {
+		return err
+	}
 	clients, err := d.clients(ctx, g)
 	if err != nil {
 		return err
@@ -132,6 +136,24 @@ func (d *demo) run(ctx context.Context) (err error) {
 		d.printTour(g, ehr, t)
 		return d.printLaunch(ctx, g, app)
 	})
+}
+
+// ownData refuses an installation that is no demonstration: its published passwords and keys must not open it.
+func ownData(ctx context.Context, s *store.Store) error {
+	_, found, err := s.Setting(ctx, settingTour)
+	if err != nil || found {
+		return err
+	}
+	clients, err := s.Clients(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range clients {
+		if !slices.ContainsFunc(demoClients(), func(d demoClient) bool { return d.name == c.OAuth.ID }) && c.OAuth.ID != sampleAppID {
+			return errors.New("the data there is not a demonstration's; name another place with --data or --postgres")
+		}
+	}
+	return nil
 }
 
 // dropData removes an earlier demonstration, and nothing that is not one.
@@ -177,6 +199,23 @@ func removeAll(files ...string) error {
 	return err
 }
 
+// demoClient is a client of the demonstration.
+type demoClient struct {
+	name, scope string
+	purposes    []string
+}
+
+func demoClients() []demoClient {
+	return []demoClient{
+		{"operator", "system/*.cruds", []string{"HSYSADMIN"}},
+		{"hospital", "system/*.cruds", []string{"TREAT", "COC", "HPAYMT", "HOPERAT"}},
+		{"otp", "system/*.cruds", []string{"TREAT", "COC", "HOPERAT"}},
+		{"plan", "system/*.cruds", []string{"HPAYMT", "HOPERAT"}},
+		{"rco", "system/*.cruds", []string{"COC"}},
+		{"screening", "system/*.cruds", []string{"COC"}},
+	}
+}
+
 // clients registers the demonstration's clients and writes their keys; keys of an earlier start are kept.
 func (d *demo) clients(ctx context.Context, g *gateway) (clientsFile, error) {
 	file := clientsFile{FHIRBase: g.base, TokenEndpoint: g.tokenURL}
@@ -185,17 +224,7 @@ func (d *demo) clients(ctx context.Context, g *gateway) (clientsFile, error) {
 		return file, err
 	}
 	changed := false
-	for _, c := range []struct {
-		name, scope string
-		purposes    []string
-	}{
-		{"operator", "system/*.cruds", []string{"HSYSADMIN"}},
-		{"hospital", "system/*.cruds", []string{"TREAT", "COC", "HPAYMT", "HOPERAT"}},
-		{"otp", "system/*.cruds", []string{"TREAT", "COC", "HOPERAT"}},
-		{"plan", "system/*.cruds", []string{"HPAYMT", "HOPERAT"}},
-		{"rco", "system/*.cruds", []string{"COC"}},
-		{"screening", "system/*.cruds", []string{"COC"}},
-	} {
+	for _, c := range demoClients() {
 		key, err := old.client(c.name)
 		private, record := []byte(key.JWK), store.ClientRecord{}
 		if err == nil {
@@ -299,7 +328,7 @@ A tour. Copy the commands into another terminal, in this folder.
 // printLaunch goes on with what is for a browser.
 func (d *demo) printLaunch(ctx context.Context, g *gateway, app *sampleApp) error {
 	fmt.Fprintf(d.stdout, `
-8. Launch an app. Open it in a browser, connect as maya, and give it less than it asks for:
+8. Launch an app. Open it in a browser, connect as maya, choose Riverbend's record, and give it less than it asks for:
    %[1]s
    What apps have of you, and how to take it back:
    %[2]s/account/apps

@@ -131,6 +131,9 @@ func TestConsentAsksAgain(t *testing.T) {
 func TestLaunchFromTheConsole(t *testing.T) {
 	onEachStore(t, func(t *testing.T, where location) {
 		in := loginInstallation(t, where)
+		if a := in.as(loading("hospital"), "").ask(request{method: "PUT", path: "Encounter/ENC9", body: []byte(`{"resourceType":"Encounter","id":"ENC9","status":"in-progress","class":{"code":"AMB"},"subject":{"reference":"Patient/P1"}}`)}); a.status != 201 {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
 		b := in.browser().visit("/account/launch")
 		b.expect("/account/login").submit("", "login= NORA ", "password="+rightPassword)
 		b.expect("/account/factor").submit("", "code="+in.code("nora"))
@@ -140,7 +143,8 @@ func TestLaunchFromTheConsole(t *testing.T) {
 		b.submit("decision=search", "name=zqcanary-ab").shows("Zqcanary-Nneka Zqcanary-Abara", "12 April 1988", "Fixture Hospital")
 		b.submit("decision=launch", "patient=P1").refused(http.StatusUnprocessableEntity).shows("Choose an app")
 		b.submit("decision=search", "name=zqcanary-ab", "app=diary")
-		b.submit("decision=launch", "patient=P1", "app=diary", "encounter=E1")
+		b.submit("decision=launch", "patient=P1", "app=diary", "encounter=E2").refused(http.StatusUnprocessableEntity).shows("not the id of a visit")
+		b.submit("decision=launch", "patient=P1", "app=diary", "encounter=ENC9")
 		if !strings.HasPrefix(b.location, appLaunch+"?") {
 			t.Fatalf("sent to %q: %s", b.location, said(b.page))
 		}
@@ -212,7 +216,7 @@ func TestStaffEnrolAndChoose(t *testing.T) {
 	b.visit(in.authorize("diary", "launch/patient fhirUser patient/*.rs user/*.rs")).expect("/account/capacity")
 	b.shows("as staff of Fixture Recovery Community", "as staff of Fixture Hospital")
 	b.submit("decision=go").refused(http.StatusUnprocessableEntity)
-	b.submit("decision=go", "way=1").expect("/account/patient")
+	b.submit("decision=go", "way=staff hospital  Practitioner/PW2").expect("/account/patient")
 	b.submit("decision=go").refused(http.StatusUnprocessableEntity).shows("Choose a record")
 	b.submit("decision=go", "patient=E1").refused(http.StatusUnprocessableEntity).shows("cannot be opened")
 	b.submit("decision=search", "name=zqcanary").shows("Zqcanary-Nneka", "Zqcanary-Ole")
@@ -220,7 +224,7 @@ func TestStaffEnrolAndChoose(t *testing.T) {
 	// Back, to choose otherwise.
 	b.visit("/account/patient?"+b.at.RawQuery).expect("/account/patient").submit("decision=search", "name=nneka")
 	b.submit("decision=go", "patient=P1").expect("/account/consent").shows("Zqcanary-Nneka")
-	b.visit("/account/capacity?"+b.at.RawQuery).expect("/account/capacity").submit("decision=go", "way=1")
+	b.visit("/account/capacity?"+b.at.RawQuery).expect("/account/capacity").submit("decision=go", "way=staff hospital  Practitioner/PW2")
 	b.expect("/account/patient").submit("decision=search", "name=nneka")
 	if got := b.submit("decision=go", "patient=P1").submit("decision=allow").redeem("diary"); got.Patient != "P1" {
 		t.Errorf("%+v", got)
@@ -249,7 +253,7 @@ func TestProxyLaunch(t *testing.T) {
 	in := loginInstallation(t, location{data: t.TempDir()})
 	b := in.browser().visit(in.authorize("diary", "launch/patient fhirUser offline_access patient/*.rs"))
 	b.signIn("pat").expect("/account/capacity").shows("for myself, Pat Parent", "for Zqcanary-Ole Zqcanary-Brandt, with authority")
-	if got := b.submit("decision=go", "way=1").expect("/account/consent").submit("decision=allow").redeem("diary"); got.Patient != "P2" {
+	if got := b.submit("decision=go", "way=proxy  P2 RelatedPerson/RP2").expect("/account/consent").submit("decision=allow").redeem("diary"); got.Patient != "P2" {
 		t.Errorf("%+v", got)
 	}
 	u, err := in.gateway.store.User(t.Context(), "u-pat")

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -265,4 +267,100 @@ func mustHash(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return hash
+}
+
+// What somebody allows holds for the record the page was about: a form of one tab, sent after another record was chosen in
+// a second tab, gives neither.
+func TestConsentIsForWhatItShowed(t *testing.T) {
+	in := loginInstallation(t, location{data: t.TempDir()})
+	b := in.browser()
+	b.visit(in.authorize("diary", "launch/patient patient/Goal.rs")).signIn("two").expect("/account/patient")
+	b.submit("decision=go", "patient=P1").expect("/account/consent")
+	action, first := b.form()
+	b.visit("/account/patient?flow=" + b.at.Query().Get("flow")).expect("/account/patient")
+	b.submit("decision=go", "patient=P2").expect("/account/consent")
+	first.Set("decision", "allow")
+	b.send("POST", action, first, nil)
+	if b.location != "" {
+		t.Fatalf("the app was reached: %s", b.location)
+	}
+	if got := b.expect("/account/consent").submit("decision=allow").redeem("diary"); got.Patient != "P2" {
+		t.Errorf("the second page gave %+v", got)
+	}
+}
+
+// A session opened with a password alone ends when its account becomes staff's.
+func TestStaffNeedsItsFactorAtOnce(t *testing.T) {
+	in := loginInstallation(t, location{data: t.TempDir()})
+	b := in.browser()
+	b.visit("/account/apps").signIn("maya").expect("/account/apps")
+	err := in.gateway.store.ChangeUser(t.Context(), "u-maya", func(u *people.User) error {
+		u.Positions = []people.Position{{Organization: "hospital", Practitioner: "DR2", Kind: people.KindPractitioner}}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.visit("/account/launch").expect("/account/login")
+}
+
+// What apps had through an account that was turned off stays ended when it is turned on again, and so do sessions.
+func TestDisablingEndsAppsForGood(t *testing.T) {
+	onEachStore(t, func(t *testing.T, where location) {
+		in := loginInstallation(t, where)
+		in.clock.set(time.Now()) // the command has the machine's time
+		b := in.browser()
+		b.visit(in.authorize("diary", "launch/patient offline_access patient/Goal.rs")).signIn("maya")
+		given := b.submit("decision=allow").redeem("diary")
+		for _, verb := range []string{"disable", "enable"} {
+			args := []string{verb, "--login", "maya", "--data", where.data}
+			if where.postgres != "" {
+				args = append(args, "--postgres", where.postgres)
+			}
+			var out, faults strings.Builder
+			if code := runUser(args, &out, &faults); code != 0 {
+				t.Fatalf("%s: %s", verb, faults.String())
+			}
+		}
+		if got := in.tokens(url.Values{"grant_type": {"refresh_token"}, "refresh_token": {given.Refresh}, "client_id": {"diary"}}); got.status != 400 {
+			t.Errorf("refresh: %d", got.status)
+		}
+		b.visit("/account/apps").expect("/account/login")
+	})
+}
+
+// Nobody leafs through all patients: a search takes two letters of a name.
+func TestBlankSearchFindsNobody(t *testing.T) {
+	in := loginInstallation(t, location{data: t.TempDir()})
+	for _, name := range []string{"", "  ", "a ", " a b "} {
+		b := in.browser()
+		b.visit("/account/launch").signIn("nora").expect("/account/launch")
+		b.submit("decision=search", "name="+name).refused(422)
+		in.clock.advance(time.Minute) // a code is good once
+	}
+}
+
+// A demonstration's data do not become a real installation's, nor the other way round.
+func TestDemonstrationsDataStayApart(t *testing.T) {
+	where := location{data: t.TempDir()}
+	in := newInstallation(t, where, "")
+	in.load("K1")
+	if err := ownData(t.Context(), in.gateway.store); err == nil {
+		t.Error("a demonstration would start on an installation's data")
+	}
+	if err := in.gateway.store.PutSetting(t.Context(), settingTour, []byte(`{}`)); err != nil {
+		t.Fatal(err)
+	}
+	if err := ownData(t.Context(), in.gateway.store); err != nil {
+		t.Errorf("a demonstration does not find its data again: %v", err)
+	}
+	file := filepath.Join(t.TempDir(), "trellis.yaml")
+	doc := "public_url: https://gateway.example.org\nlisten: 127.0.0.1:0\ndata: " + where.data + "\nposture: {part2_program: false, covered_entity: true, business_associate_of: [], qsoa_with: [], intermediary: false}\norganizations:\n  - {id: hospital, name: Hospital, class: covered_entity}\n"
+	if err := os.WriteFile(file, []byte(doc), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out, faults strings.Builder
+	if code := runServe([]string{"--config", file}, &out, &faults); code != 1 || !strings.Contains(faults.String(), "demonstration") {
+		t.Errorf("serve on a demonstration's data: %d %s %s", code, out.String(), faults.String())
+	}
 }

@@ -87,6 +87,13 @@ func runServe(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "trellis serve:", err)
 		return 1
 	}
+	if _, found, err := g.store.Setting(ctx, settingTour); err != nil || found {
+		if err == nil {
+			err = errors.New("the data there is a demonstration's, with accounts and keys anybody can read about; name another place with data or postgres_file")
+		}
+		fmt.Fprintln(stderr, "trellis serve:", errors.Join(err, g.close()))
+		return 1
+	}
 	err = g.run(ctx, c.Listen, func(net.Addr) error {
 		_, err := fmt.Fprintf(stdout, "ready %s\n", g.base)
 		return err

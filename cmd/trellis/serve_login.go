@@ -89,31 +89,43 @@ func escape(word string) string {
 	return strings.NewReplacer(`\`, `\\`, ",", `\,`, "|", `\|`, "$", `\$`).Replace(word)
 }
 
+// Visit implements login.Records.
+func (n *names) Visit(ctx context.Context, who access.Principal, request, encounter, patient string) (bool, error) {
+	page, _, err := n.look(ctx, who, request, "Encounter", url.Values{"_id": {encounter}, "patient": {patient}, "_elements": {"status"}})
+	return len(page.Rows) == 1, err
+}
+
 func (n *names) search(ctx context.Context, who access.Principal, request string, values url.Values) ([]login.Patient, bool, error) {
-	n.store.Begin()
-	defer n.store.End()
-	values.Set("_count", strconv.Itoa(maxNames))
 	values.Set("_elements", "name,birthDate")
-	segments, err := n.store.Segments(ctx)
-	if err != nil {
-		return nil, false, err
-	}
-	filter := access.Partition(who, segments)
-	q, err := n.registry.ParseWith(ctx, "Patient", values, search.Options{Base: n.base})
-	if err != nil {
-		return nil, false, err
-	}
-	page, err := n.store.Search(ctx, filter, q, nil)
-	if err != nil {
-		return nil, false, err
-	}
-	released, err := n.gate.Bundle(ctx, release.Request{Principal: who, Filter: filter, Interaction: "search-type", RequestID: request, Query: []byte(values.Encode())},
-		release.Set{Type: "searchset", Rows: page.Rows, Elements: q.Elements})
+	page, released, err := n.look(ctx, who, request, "Patient", values)
 	if err != nil {
 		return nil, false, err
 	}
 	list, err := n.read(ctx, released.Body(), page.Rows)
 	return list, page.Next != nil, err
+}
+
+// look is a search by a page, released as any other.
+func (n *names) look(ctx context.Context, who access.Principal, request, typ string, values url.Values) (store.Page, *release.Released, error) {
+	n.store.Begin()
+	defer n.store.End()
+	values.Set("_count", strconv.Itoa(maxNames))
+	segments, err := n.store.Segments(ctx)
+	if err != nil {
+		return store.Page{}, nil, err
+	}
+	filter := access.Partition(who, segments)
+	q, err := n.registry.ParseWith(ctx, typ, values, search.Options{Base: n.base})
+	if err != nil {
+		return store.Page{}, nil, err
+	}
+	page, err := n.store.Search(ctx, filter, q, nil)
+	if err != nil {
+		return store.Page{}, nil, err
+	}
+	released, err := n.gate.Bundle(ctx, release.Request{Principal: who, Filter: filter, Interaction: "account-page", RequestID: request, Query: []byte(values.Encode())},
+		release.Set{Type: "searchset", Rows: page.Rows, Elements: q.Elements})
+	return page, released, err
 }
 
 // read takes names from a released Bundle. Who keeps a record is known by its segment, of those released.

@@ -51,7 +51,8 @@ To unlink, the patient, the organisation or the role is enough.
 A password has 10 to 256 characters. It is read from the first line of FILE, "-" for standard input; without
 --password-file one is made and printed, once. Staff sign in with a second factor and set it up at their first sign-in;
 "totp" makes it here instead and prints it, "totp --remove" lets them set up another, "code" prints the code of this moment.
-Changing either ends the person's sessions. What somebody let apps do ends with "disable" and with the link it rests on.
+Changing either ends the person's sessions. What somebody let apps do ends for good with "disable", with another password,
+and with the link it rests on.
 
 Examples:
   trellis user add --login maya@example.org --name "Maya Okafor" --patient 3f1c... --language es
@@ -81,6 +82,7 @@ func runUser(args []string, stdout, stderr io.Writer) int {
 		"password": u.change((*userCommand).setPassword), "totp": u.change((*userCommand).setTOTP), "code": u.code,
 		"disable": u.change(func(_ *userCommand, _ context.Context, _ *store.Store, who *people.User) error {
 			who.Disabled = true
+			who.Epoch++ // turned on again, it begins anew
 			return nil
 		}),
 		"enable": u.change(func(_ *userCommand, _ context.Context, _ *store.Store, who *people.User) error {
@@ -166,13 +168,17 @@ func (c *userCommand) change(how func(*userCommand, context.Context, *store.Stor
 			return err
 		}
 		return c.keep(ctx, s, who, func() error {
-			return s.ChangeUser(ctx, who.ID, func(now *people.User) error {
+			err := s.ChangeUser(ctx, who.ID, func(now *people.User) error {
 				if !reflect.DeepEqual(*now, before) {
 					return errors.New("the account was changed meanwhile; try again")
 				}
 				*now = who
 				return nil
 			})
+			if err == nil {
+				err = endGrants(ctx, s, who, c.verb)
+			}
+			return err
 		})
 	}
 }
@@ -188,12 +194,67 @@ func (c *userCommand) find(ctx context.Context, s *store.Store) (people.User, er
 	return who, err
 }
 
+// endGrants takes back for good what apps had through the account: all of it when the account is turned off or gets another
+// password, and otherwise what it may no longer give.
+func endGrants(ctx context.Context, s *store.Store, who people.User, verb string) error {
+	now, err := s.Now(ctx)
+	if err != nil {
+		return err
+	}
+	kept := s.OAuth()
+	list, err := kept.Authorizations(ctx, who.ID, now)
+	if err != nil {
+		return err
+	}
+	for _, a := range list {
+		stands, err := standing(ctx, s, a.Context, now)
+		if err != nil {
+			return err
+		}
+		if stands && verb != "disable" && verb != "password" {
+			continue
+		}
+		if err := kept.RevokeAuthorization(ctx, a.ID, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// events say what an account was made to be: who gave whom access to whose record has to be found in the log.
+func (c *userCommand) events(who people.User) []audit.Event {
+	base := audit.Event{Kind: audit.Admin, At: time.Now(), Client: "cli", User: who.ID, Purpose: "HSYSADMIN", Interaction: "user " + c.verb, Outcome: "ok"}
+	out := []audit.Event{base}
+	link := func(organization, patient string, detail map[string]string) {
+		e := base
+		e.Organization, e.Detail = organization, detail
+		if patient != "" {
+			e.Patient = "Patient/" + strings.TrimPrefix(patient, "Patient/")
+		}
+		out = append(out, e)
+	}
+	for _, id := range c.patients {
+		link("", id, map[string]string{"link": "patient"})
+	}
+	for _, text := range c.proxies {
+		p := pairs(text)
+		link("", p["Patient"], map[string]string{"link": "proxy", "authority": p["authority"], "document": p["document"]})
+	}
+	for _, text := range c.staff {
+		link(pairs(text)["org"], "", map[string]string{"link": "staff", "practitioner": pairs(text)["practitioner"]})
+	}
+	for _, role := range c.roles {
+		link("", "", map[string]string{"link": "role", "role": role})
+	}
+	return out
+}
+
 // keep writes an account, and into the audit log that it was written.
 func (c *userCommand) keep(ctx context.Context, s *store.Store, who people.User, write func() error) error {
 	if err := who.Check(); err != nil {
 		return err
 	}
-	leaf, err := audit.NewLeaf(audit.Event{Kind: audit.Admin, At: time.Now(), Client: "cli", User: who.ID, Purpose: "HSYSADMIN", Interaction: "user " + c.verb, Outcome: "ok"})
+	leaf, err := audit.NewLeaf(c.events(who)...)
 	if err != nil {
 		return err
 	}
@@ -211,7 +272,8 @@ func (c *userCommand) link(ctx context.Context, s *store.Store, who *people.User
 	if err := c.linkUpstream(ctx, s, who); err != nil {
 		return err
 	}
-	for _, id := range c.patients {
+	for _, text := range c.patients {
+		id := strings.TrimPrefix(text, "Patient/")
 		if err := known(ctx, s, "--patient", "Patient", id); err != nil {
 			return err
 		}
@@ -221,6 +283,7 @@ func (c *userCommand) link(ctx context.Context, s *store.Store, who *people.User
 	}
 	for _, text := range c.proxies {
 		p, err := readProxy(text)
+		p.Patient = strings.TrimPrefix(p.Patient, "Patient/")
 		if err == nil {
 			err = known(ctx, s, "--proxy", "Patient", p.Patient)
 		}
@@ -234,6 +297,7 @@ func (c *userCommand) link(ctx context.Context, s *store.Store, who *people.User
 		if err != nil {
 			return err
 		}
+		p.Practitioner = strings.TrimPrefix(p.Practitioner, "Practitioner/")
 		org, err := s.Organization(ctx, p.Organization)
 		if err != nil {
 			return err
@@ -275,7 +339,6 @@ func (c *userCommand) linkUpstream(ctx context.Context, s *store.Store, who *peo
 
 // known refuses an id nothing has: a mistyped one might become somebody else's.
 func known(ctx context.Context, s *store.Store, flag, typ, id string) error {
-	id = strings.TrimPrefix(id, typ+"/")
 	t, err := s.Lookup(ctx, access.Filter{}, typ, id, 0)
 	if err == nil && (!t.Exists || t.Row.Deleted) {
 		err = fmt.Errorf("%s: there is no %s with the id %q", flag, typ, id)
@@ -289,11 +352,12 @@ func (c *userCommand) unlink(_ context.Context, _ *store.Store, who *people.User
 	if who.Upstream == c.upstream {
 		who.Upstream = ""
 	}
-	for _, id := range c.patients {
+	for _, text := range c.patients {
+		id := strings.TrimPrefix(text, "Patient/")
 		who.Patients = slices.DeleteFunc(who.Patients, func(have string) bool { return have == id })
 	}
 	for _, text := range c.proxies {
-		id := pairs(text)["Patient"]
+		id := strings.TrimPrefix(pairs(text)["Patient"], "Patient/")
 		who.Proxies = slices.DeleteFunc(who.Proxies, func(have people.Proxy) bool { return have.Patient == id })
 	}
 	for _, text := range c.staff {

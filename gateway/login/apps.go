@@ -90,6 +90,9 @@ func (v *visit) accessOf(a oauth.Authorization) (accessData, error) {
 		return d, err
 	}
 	way := people.Acting{Capacity: access.Capacity(a.Context.Capacity), Patient: a.Context.Patient}
+	if !slices.ContainsFunc(v.user.Actings(v.now), func(now people.Acting) bool { return now.Capacity == way.Capacity && now.Patient == way.Patient }) {
+		return d, nil // whose record it was is no longer for this account to know
+	}
 	p, _, err := v.named(way, a.Context.Patient, client.OAuth)
 	d.Record = p.Name
 	return d, err

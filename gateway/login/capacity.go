@@ -2,7 +2,7 @@ package login
 
 import (
 	"net/http"
-	"strconv"
+	"slices"
 
 	"trellis/auth/access"
 	"trellis/auth/people"
@@ -33,14 +33,15 @@ func (v *visit) capacityPage() error {
 
 func (v *visit) askCapacity(status int, faults ...fault) error {
 	d := capacityData{App: v.interaction.Client.Name}
-	for i, a := range v.ways() {
+	for _, a := range v.ways() {
 		w, err := v.wayWords(a)
 		if err != nil {
 			return err
 		}
-		w.ID, w.Checked = strconv.Itoa(i), v.flow.Acting != nil && *v.flow.Acting == a
+		w.ID, w.Checked = wayID(a), v.flow.Acting != nil && *v.flow.Acting == a
 		d.Ways = append(d.Ways, w)
 	}
+	v.leadsTo(v.interaction.Client.RedirectURIs...) // cancelling ends there
 	if len(d.Ways) == 0 {
 		return v.showForm(status, "noway", pathCapacity, page{Key: "noway", Data: d})
 	}
@@ -75,8 +76,8 @@ func (v *visit) capacity() error {
 	if v.field("decision") == "refuse" {
 		return v.refuse("access_denied")
 	}
-	i, err := strconv.Atoi(v.field("way"))
-	if err != nil || i < 0 || i >= len(ways) {
+	i := slices.IndexFunc(ways, func(a people.Acting) bool { return wayID(a) == v.field("way") })
+	if i < 0 {
 		return v.askCapacity(http.StatusUnprocessableEntity, fault{Field: "way-0", Key: "capacity.none"})
 	}
 	v.flow.Acting, v.flow.Patient = &ways[i], ""

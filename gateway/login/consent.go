@@ -14,6 +14,7 @@ import (
 )
 
 type consentData struct {
+	Shown       string // see visit.shown
 	App         appData
 	Staff       bool
 	Who         string // organisation of staff, name of anybody else
@@ -108,6 +109,7 @@ func (v *visit) askConsent(status int, c chosen, how map[string]string, faults .
 		}
 		return &boxData{ID: fieldID(key), Value: key, Checked: c[key]}
 	}
+	d.Shown = v.shown(way)
 	d.Identity, d.Offline, d.Online = box(o.identity, keyIdentity), box(o.offline, keyOffline), box(o.online, keyOnline)
 	v.leadsTo(i.Client.RedirectURIs...)
 	return v.showForm(status, "consent", pathConsent, page{Key: "consent", Name: d.App.Name, Faults: faults, Wide: true, Data: d})
@@ -142,6 +144,11 @@ func (v *visit) subjects(d *consentData, way people.Acting) error {
 	return nil
 }
 
+// shown names whose record a page was about, and for whom somebody acts: what is allowed holds for that alone.
+func (v *visit) shown(way people.Acting) string {
+	return digest(wayID(way) + "\x00" + v.patientOf(way) + "\x00" + v.interaction.Client.ID)
+}
+
 // kindKey is the message that names a type.
 func kindKey(typ string) string {
 	if _, named := known(typ); named {
@@ -159,7 +166,11 @@ func appOf(c oauth.Client) appData {
 	if a.Name == "" {
 		a.Name = c.ID
 	}
-	if u, err := url.Parse(c.URI); err == nil && (u.Scheme == "https" || u.Scheme == "http") {
+	home := c.URI
+	if a.Itself { // what it says of itself proves nothing: where it is sent does
+		home = c.RedirectURIs[0]
+	}
+	if u, err := url.Parse(home); err == nil && (u.Scheme == "https" || u.Scheme == "http") {
 		a.Host = u.Host
 	}
 	if u, err := url.Parse(c.PolicyURI); err == nil && (u.Scheme == "https" || u.Scheme == "http") {
@@ -226,6 +237,9 @@ func (v *visit) consent() error {
 		return v.refuse("access_denied")
 	}
 	way, _ := v.way()
+	if v.field("shown") != v.shown(way) { // in another tab somebody chose otherwise meanwhile
+		return v.proceed()
+	}
 	o := v.offerTo(way)
 	c, how, faults := v.choices(o)
 	if len(faults) > 0 {

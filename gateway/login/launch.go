@@ -61,7 +61,10 @@ func (v *visit) askLaunch(status int, d launchData, faults ...fault) error {
 	return v.showForm(status, "launch", pathLaunch, page{Key: "launch", Faults: faults, Data: d})
 }
 
-func wayID(a people.Acting) string { return a.Organization + " " + a.FHIRUser }
+// wayID tells ways to act apart in a form.
+func wayID(a people.Acting) string {
+	return strings.Join([]string{string(a.Capacity), a.Organization, a.Patient, a.FHIRUser}, " ")
+}
 
 // launchable are the apps that say where a launch begins.
 func (v *visit) launchable() ([]oauth.Client, error) {
@@ -71,7 +74,8 @@ func (v *visit) launchable() ([]oauth.Client, error) {
 	}
 	var out []oauth.Client
 	for _, c := range all {
-		if c.OAuth.Interactive() && c.OAuth.LaunchURL != "" && !c.OAuth.Disabled {
+		// Apps that registered themselves are not put before staff: anybody can call an app what they like.
+		if c.OAuth.Interactive() && c.OAuth.LaunchURL != "" && !c.OAuth.Disabled && c.OAuth.Registered.IsZero() {
 			out = append(out, c.OAuth)
 		}
 	}
@@ -87,7 +91,11 @@ func (v *visit) launch() error {
 		return err
 	}
 	way := positions[0]
-	if i := slices.IndexFunc(positions, func(a people.Acting) bool { return wayID(a) == d.At }); i >= 0 {
+	if d.At != "" {
+		i := slices.IndexFunc(positions, func(a people.Acting) bool { return wayID(a) == d.At })
+		if i < 0 { // withdrawn meanwhile
+			return v.askLaunch(http.StatusUnprocessableEntity, launchData{})
+		}
 		way = positions[i]
 	}
 	if v.field("decision") == "search" {
@@ -118,7 +126,24 @@ func (v *visit) launch() error {
 	} else if !ok {
 		return v.askLaunch(http.StatusUnprocessableEntity, d, fault{Field: "name", Key: "patient.gone"})
 	}
-	return v.launchApp(apps[i], oauth.Launch{Client: apps[i].ID, User: v.user.ID, Patient: d.Chosen, Encounter: d.Encounter})
+	who, err := v.principal(way, "", apps[i])
+	if err != nil {
+		return err
+	}
+	if d.Encounter != "" {
+		if ok, err := v.s.Records.Visit(v.ctx, who, v.request(), d.Encounter, d.Chosen); err != nil {
+			return err
+		} else if !ok {
+			found, _, err := v.find(way, d.Name)
+			if err != nil {
+				return err
+			}
+			found.Chosen, found.Encounter = d.Chosen, d.Encounter
+			d.patientData = found
+			return v.askLaunch(http.StatusUnprocessableEntity, d, fault{Field: "encounter", Key: "launch.encounter"})
+		}
+	}
+	return v.launchApp(apps[i], who.Purpose, oauth.Launch{Client: apps[i].ID, User: v.user.ID, Organization: way.Organization, Patient: d.Chosen, Encounter: d.Encounter})
 }
 
 func (v *visit) launchFrom() ([]people.Acting, []oauth.Client, error) {
@@ -131,8 +156,9 @@ func (v *visit) launchFrom() ([]people.Acting, []oauth.Client, error) {
 }
 
 // launchApp makes the handle and sends the browser to the app.
-func (v *visit) launchApp(client oauth.Client, l oauth.Launch) error {
-	err := v.record(audit.Event{Kind: audit.AppGrant, Interaction: "launch", Client: client.ID, User: v.user.ID, Patient: "Patient/" + l.Patient, Outcome: "launched"})
+func (v *visit) launchApp(client oauth.Client, purpose string, l oauth.Launch) error {
+	err := v.record(audit.Event{Kind: audit.AppGrant, Interaction: "launch", Client: client.ID, User: v.user.ID, Organization: l.Organization, Purpose: purpose,
+		Patient: "Patient/" + l.Patient, Outcome: "launched"})
 	if err != nil {
 		return err
 	}

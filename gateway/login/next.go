@@ -106,7 +106,8 @@ func (v *visit) fresh() bool {
 func (v *visit) ways() []people.Acting {
 	var out []people.Acting
 	for _, a := range v.user.Actings(v.now) {
-		if l := v.interaction.Launch; l != nil && l.Patient != "" && a.Capacity != access.Staff && a.Patient != l.Patient {
+		if l := v.interaction.Launch; l != nil && (l.Patient != "" && a.Capacity != access.Staff && a.Patient != l.Patient ||
+			l.Organization != "" && a.Organization != l.Organization) {
 			continue
 		}
 		if a.Capacity == access.Self {
@@ -186,9 +187,12 @@ func purpose(capacity access.Capacity, client oauth.Client) string {
 	return ""
 }
 
+// pagesClient is who the log has for a look these pages took: the app got nothing.
+const pagesClient = "account-pages"
+
 // principal is who asks for a record while the app is not yet let in: the person, in the way they act.
 func (v *visit) principal(way people.Acting, patient string, client oauth.Client) (access.Principal, error) {
-	p := access.Principal{Client: client.ID, Purpose: purpose(way.Capacity, client), User: v.user.ID, Capacity: way.Capacity, Patient: patient}
+	p := access.Principal{Client: pagesClient, Purpose: purpose(way.Capacity, client), User: v.user.ID, Capacity: way.Capacity, Patient: patient}
 	if way.Capacity != access.Staff {
 		return p, nil
 	}

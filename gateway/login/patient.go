@@ -3,6 +3,8 @@ package login
 import (
 	"net/http"
 	"slices"
+	"strings"
+	"unicode/utf8"
 
 	"trellis/auth/access"
 	"trellis/auth/oauth"
@@ -47,6 +49,7 @@ func (v *visit) askPatient(status int, d patientData, faults ...fault) error {
 			d.List = append(d.List, p)
 		}
 	}
+	v.leadsTo(v.interaction.Client.RedirectURIs...) // cancelling ends there
 	return v.showForm(status, "patient", pathPatient, page{Key: "patient", Faults: faults, Data: d})
 }
 
@@ -90,7 +93,8 @@ func (v *visit) patient() error {
 // find looks for a name among the patients somebody may see.
 func (v *visit) find(way people.Acting, name string) (patientData, []fault, error) {
 	d := patientData{Name: name}
-	if n := len([]rune(name)); n < minSearch || n > 100 {
+	long := func(word string) bool { return utf8.RuneCountInString(word) >= minSearch }
+	if !slices.ContainsFunc(strings.Fields(name), long) || len(name) > 200 {
 		return d, []fault{{Field: "name", Key: "patient.short"}}, nil
 	}
 	var client oauth.Client

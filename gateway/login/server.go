@@ -89,6 +89,8 @@ type Records interface {
 	Named(ctx context.Context, who access.Principal, request string, ids ...string) ([]Patient, error)
 	// Find are those with such a name that who may see; more reports that there are others.
 	Find(ctx context.Context, who access.Principal, request, name string) (list []Patient, more bool, err error)
+	// Visit reports whether who may see such an Encounter of the Patient.
+	Visit(ctx context.Context, who access.Principal, request, encounter, patient string) (bool, error)
 }
 
 // Patient is what people tell records apart by.

@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
 
 	"trellis/auth/oauth"
@@ -70,8 +72,11 @@ func newName() (string, error) {
 	return base64.RawURLEncoding.EncodeToString(raw), nil
 }
 
-// stamp is of what an account signs in with.
-func stamp(u people.User) string { return digest(u.ID + "\x00" + u.Password + "\x00" + u.TOTP) }
+// stamp is of what an account signs in with. It changes when the account is told to begin anew, and when more is asked of it
+// than before: who became staff has to show a second factor.
+func stamp(u people.User) string {
+	return digest(strings.Join([]string{u.ID, u.Password, u.TOTP, strconv.FormatBool(u.Staff()), strconv.Itoa(u.Epoch)}, "\x00"))
+}
 
 func (s *Server) cookieName() string {
 	if s.secure() {
