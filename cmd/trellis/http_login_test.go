@@ -171,7 +171,7 @@ func TestLaunchFromTheConsole(t *testing.T) {
 		}
 		searched := 0
 		for _, e := range in.events() {
-			if e.Kind == audit.Disclosure && e.Interaction == "search-type" && e.Patient == "Patient/P1" {
+			if e.Kind == audit.Disclosure && e.Interaction == "account-page" && e.Client == "account-pages" && e.Patient == "Patient/P1" {
 				searched++
 			}
 		}
