@@ -83,16 +83,7 @@ func runClient(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "trellis client: no subcommand %q; see `trellis client --help`\n", args[0])
 		return 2
 	}
-	ctx := context.Background()
-	s, err := where.openTool(ctx)
-	if err == nil {
-		err = errors.Join(work(ctx, s), s.Close())
-	}
-	if err != nil {
-		fmt.Fprintln(stderr, "trellis client:", err)
-		return 1
-	}
-	return 0
+	return where.work("client", stderr, work)
 }
 
 // registration is what `client add` and `client rotate` were asked for.

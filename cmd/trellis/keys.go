@@ -45,16 +45,9 @@ func runKeys(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "trellis keys: no subcommand %q; see `trellis keys --help`\n", args[0])
 		return 2
 	}
-	ctx := context.Background()
-	s, err := where.openTool(ctx)
-	if err == nil {
-		err = errors.Join(manageKeys(ctx, s, args[0] == "rotate", stdout), s.Close())
-	}
-	if err != nil {
-		fmt.Fprintln(stderr, "trellis keys:", err)
-		return 1
-	}
-	return 0
+	return where.work("keys", stderr, func(ctx context.Context, s *store.Store) error {
+		return manageKeys(ctx, s, args[0] == "rotate", stdout)
+	})
 }
 
 // settingKeys is where the ring is kept.

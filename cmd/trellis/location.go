@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -75,4 +76,18 @@ func (l location) openTool(ctx context.Context) (*store.Store, error) {
 		return nil, err
 	}
 	return l.open(ctx, "", registry, nil)
+}
+
+// work does a tool's work on the store and returns the exit status; what went wrong is told under the command's name.
+func (l location) work(command string, stderr io.Writer, do func(context.Context, *store.Store) error) int {
+	ctx := context.Background()
+	s, err := l.openTool(ctx)
+	if err == nil {
+		err = errors.Join(do(ctx, s), s.Close())
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "trellis %s: %v\n", command, err)
+		return 1
+	}
+	return 0
 }

@@ -94,16 +94,7 @@ func runUser(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "trellis user: no subcommand %q; see `trellis user --help`\n", u.verb)
 		return 2
 	}
-	ctx := context.Background()
-	s, err := where.openTool(ctx)
-	if err == nil {
-		err = errors.Join(work(ctx, s), s.Close())
-	}
-	if err != nil {
-		fmt.Fprintln(stderr, "trellis user:", err)
-		return 1
-	}
-	return 0
+	return where.work("user", stderr, work)
 }
 
 // userCommand is what `trellis user` was asked for.
