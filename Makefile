@@ -1,6 +1,6 @@
 # `make test` is the one command that checks everything; `.ci/run` calls exactly it.
 
-.PHONY: test deps lint
+.PHONY: test deps lint pictures
 
 test: deps
 	go vet ./...
@@ -30,6 +30,11 @@ apt = if [ -n "$(1)" ]; then \
 	  SUDO=$$([ "$$(id -u)" = 0 ] || echo sudo); \
 	  $$SUDO apt-get update -qq && $$SUDO apt-get install -y -qq --no-install-recommends $(1) >/dev/null; \
 	fi
+
+# What people see, at phone and desktop width, as the browser tests meet it.
+pictures: deps
+	mkdir -p pictures
+	go test ./cmd/trellis -run TestBrowser -count=1 -artifacts -outputdir $(CURDIR)/pictures
 
 lint:
 	gofmt -l . && go vet ./...

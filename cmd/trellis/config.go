@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"net/url"
 	"os"
 	"strings"
 
@@ -140,6 +142,13 @@ func (c *config) settle() []string {
 		c.Data = "./trellis-data"
 	}
 	c.PublicURL = strings.TrimSuffix(c.PublicURL, "/")
+	if u, err := url.Parse(c.PublicURL); err == nil && u.Scheme == "http" && !onLoopback(net.JoinHostPort(u.Hostname(), "80")) {
+		faults = append(faults, "public_url: http is for loopback addresses; sessions and tokens of people go over https")
+	}
+	if c.TrustedProxies == nil && strings.HasPrefix(c.PublicURL, "https://") && onLoopback(c.Listen) {
+		// Whoever reaches us came through a proxy on this machine; without its word everybody would share one address.
+		c.TrustedProxies = []string{"127.0.0.1", "::1"}
+	}
 	known := map[string]bool{}
 	for i, o := range c.Organizations {
 		if known[o.ID] {
@@ -175,6 +184,13 @@ func (c *config) settle() []string {
 		}
 	}
 	return faults
+}
+
+// onLoopback reports whether an address to listen on is reached from this machine only.
+func onLoopback(listen string) bool {
+	host, _, err := net.SplitHostPort(listen)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
 }
 
 // location is where the configured installation keeps its data.

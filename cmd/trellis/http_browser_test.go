@@ -206,18 +206,22 @@ func TestBrowserNarrowing(t *testing.T) {
 	}
 }
 
-// A clinician launches the app from the gateway's own page: signs in with a second factor, chooses app and patient, and
-// the app comes back in that patient's context.
+// An EHR launches the app for a clinician, who signs in with a second factor; the app comes back in the patient's context,
+// and goes on for as long as the clinician stays signed in.
 func TestBrowserEHRLaunch(t *testing.T) {
 	b := newChromium(t, location{data: t.TempDir()})
 	if a := b.as(loading("hospital"), "").ask(request{method: "PUT", path: "Practitioner/DR1", body: []byte(`{"resourceType":"Practitioner","id":"DR1","active":true}`)}); a.status != 201 {
 		t.Fatalf("%d %s", a.status, a.body)
 	}
-	handle, err := b.launchHandle(oauth.Launch{Client: browserApp, User: "u-nora", Patient: "P1"})
-	if err != nil {
-		t.Fatal(err)
+	// The EHR: it makes a handle with a token of its own and sends the browser to the app.
+	b.register(oauth.Client{ID: "ehr", Organization: "hospital", Scopes: []string{oauth.ScopeLaunch}, Purposes: []string{"TREAT"}, DefaultPurpose: "TREAT"}, false)
+	a := b.send(request{method: "POST", path: b.gateway.public + "/smart/launch", contentType: "application/json", body: []byte(`{"client":"` + browserApp + `","patient":"P1","user":"nora"}`),
+		header: map[string]string{"Authorization": "Bearer " + b.token("ehr", "TREAT", oauth.ScopeLaunch)}})
+	var made struct{ Launch string }
+	if err := json.Unmarshal(a.body, &made); err != nil || a.status != 201 {
+		t.Fatalf("%d %s", a.status, a.body)
 	}
-	b.run(chromedp.Navigate(b.app+"/launch.html?"+url.Values{"iss": {b.gateway.base}, "launch": {handle}, "client": {browserApp},
+	b.run(chromedp.Navigate(b.app+"/launch.html?"+url.Values{"iss": {b.gateway.base}, "launch": {made.Launch}, "client": {browserApp},
 		"scope": {"launch openid fhirUser online_access patient/Patient.rs patient/Condition.rs user/Practitioner.rs"}}.Encode()), chromedp.WaitVisible(`#login`))
 	b.signIn("nora")
 	b.run(chromedp.WaitVisible(`#code`))

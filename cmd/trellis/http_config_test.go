@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -24,6 +25,7 @@ func TestServeRefusesAFaultyConfiguration(t *testing.T) {
 			"partners: [{organization: stranger, fhir_base: 'https://ehr.example/fhir', token_endpoint: 'https://ehr.example/token', client_id: us, key_file: /nonexistent/key.jwk, types: [CarePlan]}]\n",
 			[]string{"organizations/1", `"nobody"`, `"stranger"`, "key_file", "4 faults"}},
 		{"no organisation", "public_url: https://gateway.example\n" + posture + "organizations: []\n", []string{"organizations"}},
+		{"people's tokens in the clear", "public_url: http://gateway.example\n" + posture + "organizations: [{id: otp, name: OTP, class: part2_program_ce}]\n", []string{"public_url", "https"}},
 		{"no YAML", "public_url: [\n", []string{"not YAML"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -49,6 +51,27 @@ func TestServeRefusesAFaultyConfiguration(t *testing.T) {
 				t.Error("a database was made")
 			}
 		})
+	}
+}
+
+// A server that only a proxy on its own machine can reach believes that proxy; no other one it was not told of.
+func TestProxiesBelieved(t *testing.T) {
+	for file, want := range map[string][]string{
+		"public_url: https://gateway.example\n":                                                    {"127.0.0.1", "::1"},
+		"public_url: https://gateway.example\nlisten: 0.0.0.0:8080\n":                              nil,
+		"public_url: http://127.0.0.1:8080\n":                                                      nil,
+		"public_url: https://gateway.example\ntrusted_proxies: []\n":                               {},
+		"public_url: https://gateway.example\nlisten: 0.0.0.0:80\ntrusted_proxies: [10.0.0.0/8]\n": {"10.0.0.0/8"},
+	} {
+		name := filepath.Join(t.TempDir(), "trellis.yaml")
+		doc := file + "posture: {part2_program: false, covered_entity: true, business_associate_of: [], qsoa_with: [], intermediary: false}\norganizations: [{id: otp, name: OTP, class: part2_program_ce}]\n"
+		if err := os.WriteFile(name, []byte(doc), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := readConfig(name)
+		if err != nil || !slices.Equal(c.TrustedProxies, want) {
+			t.Errorf("%s: %v %v", file, c.TrustedProxies, err)
+		}
 	}
 }
 
