@@ -407,6 +407,45 @@ func TestSilent(t *testing.T) {
 	}
 }
 
+// Row 19 of the fosite facts: who reads the database can use nothing in it. No code, token, secret or handle is kept.
+func TestRow19NothingKeptCanBeUsed(t *testing.T) {
+	a := newApps(t, func(c *oauth.Config) { c.Registry = c.Store.(oauth.Registry) })
+	handle, err := a.server.MakeLaunch(t.Context(), oauth.Launch{Client: "symmetric", Patient: "p1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	unused, code := a.code(t, authorization("symmetric"), ""), a.code(t, authorization("symmetric"), "")
+	got := a.ask(t, "symmetric", exchange(code))
+	kept := a.store.Everything()
+	if !strings.Contains(kept, "patient/Condition.rs") {
+		t.Fatal("nothing is kept, so that what is absent proves nothing")
+	}
+	for name, secret := range map[string]string{"handle": handle, "code": unused, "redeemed code": code, "access token": got.text("access_token"),
+		"refresh token": got.text("refresh_token"), "client secret": a.secret, "verifier": verifier} {
+		if secret == "" || strings.Contains(kept, secret) {
+			t.Errorf("the %s is kept", name)
+		}
+	}
+}
+
+// Threat "DoS": a key set of ten thousand keys is refused, not searched.
+func TestHugeKeySet(t *testing.T) {
+	a := newApps(t)
+	var keys strings.Builder
+	keys.WriteString(`{"keys":[`)
+	for n := range 10_000 {
+		fmt.Fprintf(&keys, `{"kty":"EC","crv":"P-384","kid":"k%d","x":"AA","y":"AA"},`, n)
+	}
+	keys.WriteString(`{"kty":"EC"}]}`)
+	if err := oauth.CheckKeys([]byte(keys.String())); err == nil {
+		t.Error("it can be registered")
+	}
+	a.store.Know(oauth.Client{ID: "asymmetric", Name: "A", RedirectURIs: []string{callback}, Scopes: strings.Fields(asked), JWKS: []byte(keys.String())})
+	if got := a.ask(t, "asymmetric", exchange("x.y")); got.status != 401 {
+		t.Errorf("%d %s", got.status, got.raw)
+	}
+}
+
 // RFC 7009: nobody revokes another client's tokens, and the answer does not say.
 func TestRevocationIsOwn(t *testing.T) {
 	a := newApps(t)

@@ -80,6 +80,9 @@ func TestDiscoverySMARTConfiguration(t *testing.T) {
 			t.Errorf("%s is listed and not offered", not)
 		}
 	}
+	if doc["authorization_response_iss_parameter_supported"] != true {
+		t.Error("iss on redirects is not advertised (RFC 9207)")
+	}
 	if doc["registration_endpoint"] != nil {
 		t.Error("registration is off, yet its endpoint is listed")
 	}

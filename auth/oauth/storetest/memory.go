@@ -3,7 +3,9 @@ package storetest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -70,6 +72,18 @@ func (m *Memory) Reads() int { m.mu.Lock(); defer m.mu.Unlock(); return m.reads 
 
 // Burned returns how many assertions have been used up.
 func (m *Memory) Burned() int { m.mu.Lock(); defer m.mu.Unlock(); return len(m.assertions) }
+
+// Everything is all that is kept, for a test that looks for what must not be.
+func (m *Memory) Everything() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out strings.Builder
+	for _, t := range m.tickets {
+		fmt.Fprintf(&out, "%+v %s\n", t, t.Body)
+	}
+	fmt.Fprintf(&out, "%+v\n%+v\n%+v\n%+v\n", m.clients, m.tokens, m.grants, m.assertions)
+	return out.String()
+}
 
 // Tokens returns all tokens, in no order.
 func (m *Memory) Tokens() []oauth.Token {
