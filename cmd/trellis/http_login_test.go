@@ -29,7 +29,7 @@ func TestStandaloneLaunchOfAPatient(t *testing.T) {
 		in := loginInstallation(t, where)
 		b := in.browser().visit(in.authorize("diary", standalone))
 		b.expect("/account/login").shows("Sign in", "My Diary")
-		b.signIn("maya").expect("/account/consent").shows("My Diary", "diary.example", "Registered by the operator", "Because you ask for it yourself", "Zqcanary-Nneka Zqcanary-Abara", "born 12 April 1988", "Record kept by Fixture Hospital",
+		b.signIn("maya").expect("/account/consent").shows("My Diary", "diary.example", "Registered by the operator", "At the patient’s own request", "Zqcanary-Nneka Zqcanary-Abara", "born 12 April 1988", "Record kept by Fixture Hospital",
 			"Sensitive", "substance use disorder", "HIPAA and 42 CFR Part 2", "Stay connected", "Who you are")
 		got := b.submit("decision=allow").redeem("diary")
 		if got.status != 200 || got.Patient != "P1" || got.Scope != standalone || got.Refresh == "" {

@@ -501,5 +501,52 @@ func TestReferencesOverTheWall(t *testing.T) {
 				t.Errorf("%s: %v", scopes, got)
 			}
 		}
+		// The organisation's own record is no exception for an app that was launched for one patient.
+		in.put(recordOf("hospital", `{"resourceType":"CarePlan","id":"CPO","status":"active","intent":"plan","subject":{"reference":"Patient/P1"},"addresses":[{"reference":"Condition/CX-P2","display":"F11.20"},{"reference":"Condition/CX-P1"}]}`))
+		for scopes, named := range map[string]bool{"user/*.rs": true, "patient/*.rs": false} {
+			b := in.staff("hospital", "P1", scopes)
+			for _, path := range []string{"CarePlan/CPO", "CarePlan?_id=CPO", "CarePlan/CPO/_history"} {
+				a := b.get(path)
+				if a.status != 200 || bytes.Contains(a.body, []byte(`Condition/CX-P2"`)) != named || bytes.Contains(a.body, []byte("F11.20")) != named || !bytes.Contains(a.body, []byte(`Condition/CX-P1"`)) {
+					t.Errorf("%s: own %s: %d, names P2's record %v, want %v", scopes, path, a.status, !named, named)
+				}
+			}
+			if got := b.found("CarePlan?_id=CPO&condition=Condition/CX-P2"); (len(got) == 1) != named {
+				t.Errorf("%s: own: %v", scopes, got)
+			}
+		}
+	})
+}
+
+// An app's token goes through no type it was not given, and who may only write is not shown what stands.
+func TestIncludesKeepToTheToken(t *testing.T) {
+	onEachStore(t, func(t *testing.T, where location) {
+		in := newInstallation(t, where, "")
+		in.load("K1")
+		for _, doc := range []string{
+			`{"resourceType":"Practitioner","id":"PRI","active":true}`,
+			`{"resourceType":"Encounter","id":"ENI","status":"finished","class":{"code":"AMB"},"subject":{"reference":"Patient/P1"},"participant":[{"individual":{"reference":"Practitioner/PRI"}}]}`,
+			`{"resourceType":"Observation","id":"OBI","status":"final","code":{"text":"x"},"subject":{"reference":"Patient/P1"},"encounter":{"reference":"Encounter/ENI"}}`,
+			`{"resourceType":"Provenance","id":"PVI","recorded":"2026-01-01T00:00:00Z","target":[{"reference":"Encounter/ENI"}],"agent":[{"who":{"reference":"Organization/hospital"}}]}`,
+		} {
+			in.put(recordOf("hospital", doc))
+		}
+		in.register(oauth.Client{ID: "narrow", Organization: "hospital", Scopes: []string{"system/Observation.rs", "system/Practitioner.rs", "system/Provenance.rs", "system/Condition.u"}, Purposes: []string{"TREAT"}, DefaultPurpose: "TREAT"}, false)
+		ask := func(scope, method, path string, body []byte, contentType string) reply {
+			return in.send(request{method: method, path: path, body: body, contentType: contentType, header: map[string]string{"Authorization": "Bearer " + in.token("narrow", "TREAT", scope)}})
+		}
+		const scope = "system/Observation.rs system/Practitioner.rs system/Provenance.rs"
+		if a := ask(scope, "GET", "Observation?_id=OBI&_include=Observation:encounter&_include:iterate=Encounter:participant", nil, ""); a.status != 403 {
+			t.Errorf("through a type that was not given: %d %s", a.status, a.body)
+		}
+		a := ask(scope, "GET", "Observation?_id=OBI&_include=Observation:encounter&_revinclude:iterate=Provenance:target", nil, "")
+		if a.status != 200 || bytes.Contains(a.body, []byte("PVI")) || !bytes.Contains(a.body, []byte("OBI")) {
+			t.Errorf("what refers to a record that was not given: %d %s", a.status, a.body)
+		}
+		in.put(recordOf("hospital", `{"resourceType":"Condition","id":"CWO","subject":{"reference":"Patient/P1"},"code":{"text":"zqcanary"}}`))
+		a = ask("system/Condition.u", "PATCH", "Condition/CWO", []byte(`[{"op":"test","path":"/id","value":"CWO"}]`), "application/json-patch+json")
+		if a.status != 200 || bytes.Contains(a.body, []byte("zqcanary")) {
+			t.Errorf("a write without the right to read: %d %s", a.status, a.body)
+		}
 	})
 }

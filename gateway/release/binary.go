@@ -111,7 +111,7 @@ func (g *Gate) binary(ctx context.Context, req Request, p *permitted, raw Raw) (
 		return nil, err
 	}
 	d.labels[1] = security(g.Records.Segment(p.row.Segment).Security(), d.carry, true)
-	body, err := g.render(nil, &p.row, d, hidden, true)
+	body, err := g.render(nil, &p.row, d, hidden, true, req.Filter.Walled())
 	if err != nil {
 		return nil, err
 	}

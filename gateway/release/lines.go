@@ -90,7 +90,7 @@ func (b *assembly) line(row *store.Row, d *decided, elements func(string) []stri
 		body := `{"resourceType":"Bundle","type":"transaction","entry":[{"request":{"method":"DELETE","url":"` + row.Type + "/" + row.ID + `"}}]}`
 		return Line{Type: "Bundle", Gone: true, Key: row.Key(), Body: []byte(body)}, nil
 	}
-	body, err := b.g.render(make([]byte, 0, len(row.Doc)+512), row, d, b.hidden, true)
+	body, err := b.g.render(make([]byte, 0, len(row.Doc)+512), row, d, b.hidden, true, b.req.Filter.Walled())
 	if err != nil {
 		return Line{}, err
 	}

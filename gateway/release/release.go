@@ -184,7 +184,7 @@ func (g *Gate) ResourceAs(ctx context.Context, req Request, t store.Target, held
 	if err != nil {
 		return nil, err
 	}
-	body, err := g.render(make([]byte, 0, len(t.Row.Doc)+512), &t.Row, d, hidden, true)
+	body, err := g.render(make([]byte, 0, len(t.Row.Doc)+512), &t.Row, d, hidden, true, req.Filter.Walled())
 	if err != nil {
 		return nil, err
 	}
@@ -298,13 +298,14 @@ func (g *Gate) append(ctx context.Context, events ...audit.Event) error {
 }
 
 // render appends the released form of a row: references cut, labels and notice spliced in.
-func (g *Gate) render(out []byte, row *store.Row, d *decided, hidden map[fhir.Reference]bool, alone bool) ([]byte, error) {
+func (g *Gate) render(out []byte, row *store.Row, d *decided, hidden map[fhir.Reference]bool, alone, walled bool) ([]byte, error) {
 	if d.failed != nil {
 		return nil, d.failed
 	}
 	sealed := row.Sealed()
-	// A custodian knows what its own record refers to, and must get back what it has to send in whole.
-	if d.decision.Basis != "own-record" && anyHidden(sealed.Refs, hidden) {
+	// A custodian knows what its own record refers to, and must get back what it has to send in whole; an app it let in for one
+	// patient is told of no other.
+	if (d.decision.Basis != "own-record" || walled) && anyHidden(sealed.Refs, hidden) {
 		var err error
 		if sealed, err = g.redact(sealed, hidden); err != nil {
 			return nil, err

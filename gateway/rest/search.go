@@ -90,6 +90,14 @@ func (k *call) reachable(q *search.Query) error {
 			return err
 		}
 	}
+	for _, inc := range q.Include {
+		if inc.Source == q.Type || slices.Contains(q.Types, inc.Source) {
+			continue
+		}
+		if err := k.allow(inc.Source, smart.Read); err != nil { // it goes on from what another brought in
+			return err
+		}
+	}
 	for _, typ := range search.Reaches(q.Where) {
 		if err := k.allow(typ, smart.Search); err != nil {
 			return err
@@ -172,16 +180,24 @@ func (k *call) total(q *search.Query, set *release.Set) error {
 func (k *call) including(q *search.Query) access.Filter {
 	out := k.caller.reading
 	r := &k.caller.reach
-	if r.search == nil || r.alike || len(q.RevInclude) == 0 {
+	narrow := r.search != nil && !r.alike && len(q.RevInclude) > 0
+	if !narrow && (r.read != nil || len(q.Include)+len(q.RevInclude) == 0 || k.may("*", smart.Read)) {
 		return out
 	}
-	limits := access.Limits{Patient: r.launch, Walled: r.search.Walled, Types: map[string][]access.Clause{}}
+	limits := access.Limits{Patient: r.launch, Types: map[string][]access.Clause{}}
 	for _, typ := range fhir.Types() {
-		limits.Types[typ] = []access.Clause{{}}
-		if r.read != nil {
+		switch {
+		case r.read != nil:
 			limits.Types[typ] = r.read.Types[typ]
+		case k.may(typ, smart.Read): // nothing is fetched, counted or gone on from that could not be shown
+			limits.Types[typ] = []access.Clause{{}}
 		}
 	}
+	if !narrow {
+		out.Limits = &limits
+		return out
+	}
+	limits.Walled = r.search.Walled
 	for _, inc := range q.RevInclude {
 		limits.Types[inc.Source] = access.Both(limits.Types[inc.Source], r.search.Types[inc.Source])
 	}

@@ -55,7 +55,7 @@ func (k *call) write(op operation) error {
 	}
 	k.c.Writer.Header().Set("Location", k.s.Base+"/"+location(w))
 	k.reportConsent(w)
-	if k.prefer == returnMinimal || k.prefer == returnOutcome {
+	if k.prefer == returnMinimal || k.prefer == returnOutcome || !k.caller.reach.readsWhole(w.Type) { // who may only write is not shown
 		k.version(released)
 		k.respondDone(status, "the resource is stored")
 		return nil

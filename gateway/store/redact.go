@@ -34,9 +34,13 @@ func (s *Store) Hidden(ctx context.Context, f access.Filter, rows []Row) (map[fh
 	return hidden, err
 }
 
-// ownRow reports whether a row is the caller's own, which is never cut.
+// ownRow reports whether a row is the caller's own, which is never cut; but to a token for one patient nobody else's record is
+// named, were it the organisation's.
 func (s *Store) ownRow(f access.Filter) func(*Row) bool {
 	return func(r *Row) bool {
+		if f.Walled() {
+			return false
+		}
 		seg := s.Segment(r.Segment)
 		return seg.Custodian == f.Organization && !seg.Directory && slices.Contains(f.Own, r.Segment)
 	}
