@@ -83,14 +83,28 @@ func TestEHRMakesLaunch(t *testing.T) {
 	})
 }
 
-// 1.3 granted scopes: what was asked for all types covers every type of the compartment.
+// 1.3 granted scopes: what was asked for all types covers every type of the compartment, and each can be searched.
 func TestGrantCoversTheCompartment(t *testing.T) {
 	granted, err := smart.Parse("launch/patient openid fhirUser offline_access patient/*.read")
 	if err != nil {
 		t.Fatal(err)
 	}
+	in := newInstallation(t, location{data: t.TempDir()}, "")
+	in.load("K1")
+	in.registerApp("app")
+	self := in.self("P1", "patient/*.rs")
 	for _, typ := range []string{"AllergyIntolerance", "CarePlan", "CareTeam", "Condition", "DiagnosticReport", "DocumentReference", "Goal", "Immunization", "MedicationRequest",
 		"Observation", "Patient", "Procedure", "Provenance", "ServiceRequest", "Coverage", "MedicationDispense", "Specimen", "Location"} {
+		query := typ + "?patient=P1"
+		switch typ {
+		case "Patient":
+			query = "Patient?_id=P1"
+		case "Location":
+			query = "Location?name=x"
+		}
+		if a := self.get(query); a.status != 200 {
+			t.Errorf("%s: %d %s", query, a.status, a.body)
+		}
 		if !granted.Allows(smart.Patient, typ, smart.Read) || !granted.Allows(smart.Patient, typ, smart.Search) {
 			t.Errorf("%s is not covered", typ)
 		}
@@ -143,6 +157,25 @@ func TestRevocationOnEveryReplica(t *testing.T) {
 	in.clock.advance(time.Second)
 	if status := there(); status != 401 {
 		t.Errorf("a second later the other replica answers %d", status)
+	}
+}
+
+// Threat "introspection scanning": whoever fails again and again is slowed down, and clients that ask for tokens meanwhile
+// are not.
+func TestScanningIsSlow(t *testing.T) {
+	in := newInstallation(t, location{data: t.TempDir()}, "")
+	in.load("K1")
+	last := 0
+	for range 200 {
+		if last = in.send(request{method: "POST", path: in.gateway.public + "/oauth/introspect", contentType: "application/x-www-form-urlencoded", body: []byte("token=guess&client_id=guess")}).status; last == 429 {
+			break
+		}
+	}
+	if last != 429 {
+		t.Errorf("200 failures in a row: %d", last)
+	}
+	if a := in.as("hospital", "").get("Patient/P1"); a.status != 200 {
+		t.Errorf("a client that fails at nothing: %d", a.status)
 	}
 }
 

@@ -36,7 +36,7 @@ func (s *Server) authorizationRoutes() []route {
 		{method: "GET", path: "/oauth/jwks.json", interaction: "keys", public: plain(s.OAuth.Keys)},
 		{method: "GET", path: stylePath, interaction: "style", public: s.style},
 
-		{method: "POST", path: "/oauth/token", interaction: "token", public: plain(s.OAuth.Token)},
+		{method: "POST", path: "/oauth/token", interaction: "token", public: s.token},
 		{method: "POST", path: "/oauth/par", interaction: "pushed-authorization", public: plain(s.OAuth.Push)},
 		{method: "POST", path: "/oauth/introspect", interaction: "introspection", public: plain(s.OAuth.Introspect)},
 		{method: "POST", path: "/oauth/revoke", interaction: "revocation", public: plain(s.OAuth.Revocation)},
@@ -51,11 +51,15 @@ func (s *Server) authorizationRoutes() []route {
 	}
 }
 
-// How often one address may fail at the authorization server's endpoints, or push requests that nobody authenticated.
+// How often one address may fail at the authorization server's endpoints but the token endpoint, or push requests that nobody authenticated.
 const (
 	failuresPerSec = 2
 	failuresAtOnce = 120
 )
+
+// token serves the token endpoint, whoever failed before: its keys, secrets and codes cannot be guessed, and a client must not
+// wait because another behind the same address is set up wrongly.
+func (s *Server) token(c *gin.Context) { s.OAuth.Token(c.Writer, c.Request) }
 
 // braked serves whoever has not failed too often: guessing secrets, tokens and registrations is slow, and clients that know
 // theirs are not held up. A pushed request counts always: it is kept, and a public client has nothing to prove.
