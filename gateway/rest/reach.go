@@ -19,7 +19,7 @@ import (
 // Which level of scope counts depends on who bears the token: system/ is for a client that acts for itself, user/ for
 // a person, patient/ for whoever has a launch patient. Writing takes a scope without constraints, and is not for
 // patients and those who act for them: there is no custodian to write for. fhirUser adds the one resource that stands
-// for the user, to be read.
+// for the user, to be read, unless it is a Patient: that is a record, which scopes for Patient open as far as they say.
 type reach struct {
 	scopes smart.Set
 	levels []string // that count
@@ -46,7 +46,7 @@ func (s *Server) newReach(ctx context.Context, g oauth.Grant, p access.Principal
 	if r.launch != "" && r.levels != nil {
 		r.levels = append(r.levels, smart.Patient)
 	}
-	if ref, ok := fhir.ParseReference(g.Context.FHIRUser, ""); ok && g.Scopes.Context("openid") && g.Scopes.Context("fhirUser") {
+	if ref, ok := fhir.ParseReference(g.Context.FHIRUser, ""); ok && g.Scopes.Context("openid") && g.Scopes.Context("fhirUser") && ref.Type != "Patient" {
 		r.user = ref
 	}
 	r.read, r.search = s.limits(ctx, &r, p, smart.Read), s.limits(ctx, &r, p, smart.Search)

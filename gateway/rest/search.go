@@ -85,6 +85,14 @@ func (k *call) reachable(q *search.Query) error {
 			return k.allow("*", smart.Search)
 		}
 	}
+	for _, inc := range q.Include { // what iterates goes through other types than the searched
+		if inc.Source == q.Type || slices.Contains(q.Types, inc.Source) {
+			continue
+		}
+		if err := k.allow(inc.Source, smart.Read); err != nil {
+			return err
+		}
+	}
 	for _, inc := range q.RevInclude {
 		if err := k.allow(inc.Source, smart.Search); err != nil {
 			return err
@@ -190,15 +198,11 @@ func (k *call) including(q *search.Query) access.Filter {
 }
 
 func (k *call) include(q *search.Query, set *release.Set) error {
-	included, truncated, err := k.s.Store.Include(k.ctx, k.including(q), q, set.Rows)
+	included, truncated, err := k.s.Store.Include(k.ctx, k.including(q), q, set.Rows, func(typ string) bool { return k.may(typ, smart.Read) })
 	if err != nil {
 		return err
 	}
-	for _, row := range included {
-		if k.may(row.Type, smart.Read) {
-			set.Rows = append(set.Rows, row)
-		}
-	}
+	set.Rows = append(set.Rows, included...)
 	if truncated {
 		set.Outcome = append(set.Outcome, fhir.Issue{Code: "incomplete", Text: "more resources are referenced than a page includes"})
 	}
