@@ -27,7 +27,7 @@ type NumberedSegment struct {
 // two overlap. For a person about one record there are no grants:
 //
 //	visible(row) = row.seg in Own
-//	            or row is about Patient and nobody else, and row.seg in Whole
+//	            or row is about Patient and nobody else, or about nobody and of ThingType; and row.seg in Whole
 //
 // Limits, where there are any, narrow either further.
 type Filter struct {
@@ -36,9 +36,13 @@ type Filter struct {
 	Own          []int64
 	Open         []int64
 	Patient      string  // of a patient or who acts for one: a Patient id
-	Whole        []int64 // of that record
+	Whole        []int64 // of that record, and of things
 	Limits       *Limits // what a token leaves of all this; nil: all
 }
+
+// Walled reports whether a token confines the view to one patient's compartment. Then what an organisation's own records
+// say of other patients is not told either.
+func (f Filter) Walled() bool { return f.Limits != nil && f.Limits.Walled }
 
 // Partition sorts the segments of a deployment for a principal: Own and directory segments are visible
 // whatever patients agreed, Open ones unless a patient's consent denies, all others by grant only.

@@ -15,9 +15,6 @@ type Limits struct {
 	Walled bool
 }
 
-// Walled reports whether nothing outside one patient's compartment is reached.
-func (f Filter) Walled() bool { return f.Limits != nil && f.Limits.Walled }
-
 // Clause is one way for a resource to be within a token: what its conditions ask holds. The zero Clause asks nothing.
 type Clause struct {
 	// Compartment asks that the resource be about the launch patient and nobody else, or about nobody and of a type

@@ -17,7 +17,7 @@ import (
 )
 
 // PolicyVersion names the rules of this package in decisions and audit events.
-const PolicyVersion = "access-2026.1"
+const PolicyVersion = "access-2026.2"
 
 // Class is the legal class of an organisation (reference classes of 42 CFR 2 and HIPAA).
 type Class string

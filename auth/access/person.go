@@ -8,16 +8,18 @@ import "slices"
 //
 //	rule                                  self    representative  proxy   section
 //	another's record, or nobody's         deny    deny            deny
+//	a Medication about nobody             as any other record of its segment  164.524 (patient-access-thing)
 //	counselling or psychotherapy notes    deny    deny            deny    164.524(a)(1)(i)
 //	record of a Part 2 program            permit  permit          deny    2.23, 2.15; 2.14(a) (M1)
 //	unclassified                          permit  permit          deny
 //	any other record                      permit  permit          permit  164.524; 164.502(g)
 //
 // A record about several patients needs a permit for each and so is nobody's to see this way. Directory entries are
-// everybody's.
+// everybody's. A Medication about nobody describes a thing and says nothing of a person; without it a patient could not
+// tell what a prescription is of.
 func (d *deliberation) person() {
 	for _, rule := range []func(){
-		d.purposeKnown, d.recordNamed, d.personalPurpose, d.directory, d.sameRecord, d.outsideAccess, d.proxied, d.accessed,
+		d.purposeKnown, d.recordNamed, d.personalPurpose, d.directory, d.thing, d.sameRecord, d.outsideAccess, d.proxied, d.accessed,
 	} {
 		if rule(); d.settled {
 			return
@@ -52,6 +54,23 @@ func (d *deliberation) personalPurpose() {
 	if p.Purpose != "PATRQT" && (p.Purpose != "FAMRQT" || p.Capacity == Self) {
 		d.settle(Deny, "", Reason{Rule: "purpose", Code: "PURPOSE_NOT_PERSONAL", Hit: true})
 	}
+}
+
+// ThingType is the type whose resources, where they are about nobody, people see beside the record they ask about.
+const ThingType = "Medication"
+
+// thing: what a record of the patient is about, a medicine prescribed, belongs to what the patient may know. Segments that
+// would be hidden in the record hide it too.
+func (d *deliberation) thing() {
+	if d.req.Patient != "" || d.req.ResourceType != ThingType {
+		return
+	}
+	for _, rule := range []func(){d.outsideAccess, d.proxied} {
+		if rule(); d.settled {
+			return
+		}
+	}
+	d.settle(Permit, "thing", Reason{Rule: "patient-access-thing", Section: "164.524", Code: "THING_DESCRIBED", Hit: true})
 }
 
 func (d *deliberation) sameRecord() {
@@ -94,7 +113,7 @@ func (d *deliberation) accessed() {
 	}
 }
 
-// whole lists the segments a person sees of the one record it is about.
+// whole lists the segments a person sees of the one record it is about. Of things it sees the same.
 func whole(p Principal, segments []NumberedSegment) []int64 {
 	var out []int64
 	for _, s := range segments {

@@ -119,10 +119,13 @@ func TestFilterAgreesWithDecideForPersons(t *testing.T) {
 					}
 					return false
 				}
-				got := in(f.Own) || patient != "" && patient == f.Patient && in(f.Whole)
-				d := Decide(Request{Principal: p, Segment: s.Segment, ResourceType: "Condition", Patient: patient, Period: openPeriod(), Now: at(2)})
-				if got != (d.Effect == Permit) {
-					t.Fatalf("%+v, segment %+v, patient %q: filter %v, decision %s %s", p, s.Segment, patient, got, d.Effect, d.Code)
+				for _, typ := range []string{"Condition", "Medication", "Device", "Binary"} {
+					about := patient != "" && patient == f.Patient || patient == "" && typ == ThingType
+					got := in(f.Own) || about && in(f.Whole)
+					d := Decide(Request{Principal: p, Segment: s.Segment, ResourceType: typ, Patient: patient, Period: openPeriod(), Now: at(2)})
+					if got != (d.Effect == Permit) {
+						t.Fatalf("%+v, %s of segment %+v, patient %q: filter %v, decision %s %s", p, typ, s.Segment, patient, got, d.Effect, d.Code)
+					}
 				}
 			}
 		}
@@ -149,5 +152,29 @@ func TestBoth(t *testing.T) {
 	}
 	if got := Both(a, nil); len(got) != 0 {
 		t.Errorf("nothing and something is %+v", got)
+	}
+}
+
+// TestDecideThing: a Medication about nobody is seen by people where a record of its segment would be.
+func TestDecideThing(t *testing.T) {
+	counselling, unclassified := ordinary(), ordinary()
+	counselling.CounselingNote, unclassified.Unclassified = true, true
+	for _, c := range []struct {
+		capacity Capacity
+		typ      string
+		segment  label.Segment
+		effect   Effect
+		code     string
+	}{
+		{Self, "Medication", ordinary(), Permit, "THING_DESCRIBED"}, {Self, "Medication", part2Segment(), Permit, "THING_DESCRIBED"},
+		{Self, "Medication", unclassified, Permit, "THING_DESCRIBED"}, {Self, "Medication", counselling, Deny, "COUNSELING_NOTE"},
+		{Representative, "Medication", part2Segment(), Permit, "THING_DESCRIBED"}, {Representative, "Medication", counselling, Deny, "COUNSELING_NOTE"},
+		{Proxy, "Medication", ordinary(), Permit, "THING_DESCRIBED"}, {Proxy, "Medication", part2Segment(), Deny, "PROXY_PART2"}, {Proxy, "Medication", unclassified, Deny, "UNCLASSIFIED"},
+		{Self, "Device", ordinary(), Deny, "NO_PATIENT"}, {Self, "Binary", ordinary(), Deny, "NO_PATIENT"}, {Self, "Group", ordinary(), Deny, "NO_PATIENT"},
+	} {
+		p := Principal{User: "u", Capacity: c.capacity, Patient: "p", Purpose: "PATRQT"}
+		if d := Decide(Request{Principal: p, Segment: c.segment, ResourceType: c.typ, Period: openPeriod(), Now: at(2)}); d.Effect != c.effect || d.Code != c.code {
+			t.Errorf("%s, %s: %s %s, want %s %s", c.capacity, c.typ, d.Effect, d.Code, c.effect, c.code)
+		}
 	}
 }

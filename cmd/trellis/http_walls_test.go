@@ -7,9 +7,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"trellis/auth/access"
 	"trellis/auth/oauth"
+	"trellis/auth/people"
 )
 
 // confined are the tokens that are confined to P2's record: the patient's own, in three forms, and one of a member of
@@ -361,11 +363,11 @@ func TestSharedTypes(t *testing.T) {
 					t.Errorf("%s: %s: %d %s", name, path, a.status, a.body)
 				}
 			}
-			things := 404 // a patient sees records about the patient, and the directory
+			things := 404 // a patient sees records about the patient, the directory, and what a medicine is
 			if name == "staff, patient/" {
 				things = 200
 			}
-			for path, want := range map[string]int{"Medication/MED": things, "Device/DEV": things, "Device/DEV-P1": 404, "Binary/BIN": 404} {
+			for path, want := range map[string]int{"Medication/MED": 200, "Device/DEV": things, "Device/DEV-P1": 404, "Binary/BIN": 404} {
 				if a := b.get(path); a.status != want {
 					t.Errorf("%s: %s: %d, want %d", name, path, a.status, want)
 				}
@@ -501,52 +503,221 @@ func TestReferencesOverTheWall(t *testing.T) {
 				t.Errorf("%s: %v", scopes, got)
 			}
 		}
-		// The organisation's own record is no exception for an app that was launched for one patient.
-		in.put(recordOf("hospital", `{"resourceType":"CarePlan","id":"CPO","status":"active","intent":"plan","subject":{"reference":"Patient/P1"},"addresses":[{"reference":"Condition/CX-P2","display":"F11.20"},{"reference":"Condition/CX-P1"}]}`))
-		for scopes, named := range map[string]bool{"user/*.rs": true, "patient/*.rs": false} {
-			b := in.staff("hospital", "P1", scopes)
-			for _, path := range []string{"CarePlan/CPO", "CarePlan?_id=CPO", "CarePlan/CPO/_history"} {
-				a := b.get(path)
-				if a.status != 200 || bytes.Contains(a.body, []byte(`Condition/CX-P2"`)) != named || bytes.Contains(a.body, []byte("F11.20")) != named || !bytes.Contains(a.body, []byte(`Condition/CX-P1"`)) {
-					t.Errorf("%s: own %s: %d, names P2's record %v, want %v", scopes, path, a.status, !named, named)
+	})
+}
+
+// TestIncludeGoesThroughReadableTypesOnly: what a token may not read is no way to what it may.
+func TestIncludeGoesThroughReadableTypesOnly(t *testing.T) {
+	onEachStore(t, func(t *testing.T, where location) {
+		in := crossed(t, where)
+		const query = "Observation?_id=OX-P2&_include=Observation:encounter&_include:iterate=Encounter:participant"
+		for scopes, want := range map[string][]string{
+			"Observation.rs %[1]s/Practitioner.rs": nil, "Observation.rs %[1]s/Practitioner.rs %[1]s/Encounter.s": nil,
+			"Observation.rs %[1]s/Practitioner.rs %[1]s/Encounter.r": {"Encounter/EN-P2", "Observation/OX-P2", "Practitioner/PRA"},
+		} {
+			for name, b := range map[string]bearer{
+				"a client":    {in, in.token("hospital", "TREAT", fmt.Sprintf("%[1]s/"+scopes, "system")), "hospital"},
+				"the patient": in.self("P2", fmt.Sprintf("%[1]s/"+scopes, "patient")), "staff": in.staff("hospital", "P2", fmt.Sprintf("%[1]s/"+scopes, "patient")),
+			} {
+				a := b.get(query)
+				if want == nil {
+					if a.status != 403 {
+						t.Errorf("%s, %s: %d %s", name, scopes, a.status, a.body)
+					}
+					continue
+				}
+				got := a.bundle(t).references()
+				slices.Sort(got)
+				if !slices.Equal(got, want) {
+					t.Errorf("%s, %s: %v, want %v", name, scopes, got, want)
 				}
 			}
-			if got := b.found("CarePlan?_id=CPO&condition=Condition/CX-P2"); (len(got) == 1) != named {
-				t.Errorf("%s: own: %v", scopes, got)
+		}
+		// Nor in the other direction: what refers to an Encounter that is not read.
+		b := bearer{in, in.token("hospital", "TREAT", "system/Observation.rs system/Condition.rs"), "hospital"}
+		if got := b.found("Observation?_id=OX-P2&_include=Observation:encounter&_revinclude:iterate=Condition:encounter"); !slices.Equal(got, []string{"Observation/OX-P2"}) {
+			t.Errorf("%v", got)
+		}
+	})
+}
+
+// TestOwnReferencesOverTheWall: a token of staff launched for one patient is not told of others by the organisation's own
+// records, finds none by what it is not told, and cannot make them lose it.
+func TestOwnReferencesOverTheWall(t *testing.T) {
+	onEachStore(t, func(t *testing.T, where location) {
+		in := crossed(t, where)
+		const plan = `{"resourceType":"CarePlan","id":"CPO","status":"active","intent":"plan","subject":{"reference":"Patient/P1"},"addresses":[{"reference":"Condition/CX-P2","display":"zqother"},{"reference":"Condition/CX-P1"}]}`
+		in.put(recordOf("hospital", plan))
+		for scopes, named := range map[string]bool{"user/*.rs": true, "patient/*.rs": false, "patient/CarePlan.rs": false, "user/CarePlan.rs": true} {
+			b := in.staff("hospital", "P1", scopes)
+			etag := b.get("CarePlan/CPO").header.Get("ETag")
+			for _, path := range []string{"CarePlan/CPO", "CarePlan?patient=P1", "CarePlan/CPO/_history"} {
+				a := b.get(path)
+				if a.status != 200 || bytes.Contains(a.body, []byte(`Condition/CX-P2"`)) != named || bytes.Contains(a.body, []byte("zqother")) != named || !bytes.Contains(a.body, []byte(`Condition/CX-P1"`)) {
+					t.Errorf("%s: %s: %d, want it named %v: %s", scopes, path, a.status, named, a.body)
+				}
+			}
+			for query, want := range map[string]bool{"condition=Condition/CX-P2": named, "condition=Condition/CX-P1": true} {
+				if got := b.found("CarePlan?_id=CPO&" + query); (len(got) == 1) != want {
+					t.Errorf("%s: %s: %v", scopes, query, got)
+				}
+			}
+			if a := b.send("GET", "CarePlan/CPO", "", "If-None-Match", etag); (a.status == 304) != named {
+				t.Errorf("%s: %d for what the client holds", scopes, a.status)
+			}
+		}
+		patch := request{method: "PATCH", path: "CarePlan/CPO", contentType: jsonPatchType, body: []byte(`[{"op":"replace","path":"/status","value":"active"}]`)}
+		cut := strings.Replace(plan, `{"reference":"Condition/CX-P2","display":"zqother"},`, "", 1)
+		confined := in.staff("hospital", "P1", "patient/*.cruds")
+		for what, a := range map[string]reply{"an update": confined.send("PUT", "CarePlan/CPO", cut), "a patch": confined.ask(patch)} {
+			if a.status != 422 || bytes.Contains(a.body, []byte("CX-P2")) {
+				t.Errorf("%s: %d %s", what, a.status, a.body)
+			}
+		}
+		if a := in.staff("hospital", "P1", "user/*.cruds").send("PUT", "CarePlan/CPO", cut); a.status != 200 {
+			t.Errorf("by the organisation's: %d %s", a.status, a.body)
+		}
+		if a := confined.send("PUT", "CarePlan/CPO", strings.Replace(cut, "active", "revoked", 1)); a.status != 200 {
+			t.Errorf("with nothing to lose: %d %s", a.status, a.body)
+		}
+	})
+}
+
+const jsonPatchType = "application/json-patch+json"
+
+// TestWriteShowsNoMoreThanRead: a write answers with the record only to a token that reads it.
+func TestWriteShowsNoMoreThanRead(t *testing.T) {
+	onEachStore(t, func(t *testing.T, where location) {
+		in := crossed(t, where)
+		for scopes, shown := range map[string]bool{"user/Condition.u": false, "user/Condition.us": false, "user/Condition.u user/Condition.r?code=E11.9": false, "user/Condition.u user/Condition.r?code=I10": true,
+			"user/Condition.ru": true, "user/Condition.u patient/Condition.r": false} {
+			b := in.staff("hospital", "P1", scopes)
+			patch := request{method: "PATCH", path: "Condition/CX-P2", contentType: jsonPatchType, body: []byte(`[{"op":"replace","path":"/recordedDate","value":"2026-05-01"}]`), header: map[string]string{"Prefer": "return=representation"}}
+			a := b.ask(patch)
+			if a.status != 200 || bytes.Contains(a.body, []byte("I10")) != shown || !shown && len(a.body) > 0 {
+				t.Errorf("%s: %d %s, shown: want %v", scopes, a.status, a.body, shown)
+			}
+			entry := fmt.Sprintf(`{"resourceType":"Bundle","type":"transaction","entry":[{"resource":{"resourceType":"Binary","contentType":%q,"data":"W3sib3AiOiJ0ZXN0IiwicGF0aCI6Ii9pZCIsInZhbHVlIjoiQ1gtUDIifV0="},"request":{"method":"PATCH","url":"Condition/CX-P2"}}]}`, jsonPatchType)
+			if a := b.send("POST", "", entry, "Prefer", "return=representation"); a.status != 200 || bytes.Contains(a.body, []byte("I10")) != shown {
+				t.Errorf("%s, transaction: %d %s, shown: want %v", scopes, a.status, a.body, shown)
 			}
 		}
 	})
 }
 
-// An app's token goes through no type it was not given, and who may only write is not shown what stands.
-func TestIncludesKeepToTheToken(t *testing.T) {
+// TestPatientSeesPrescribedMedication: what is prescribed is seen with the prescription.
+func TestPatientSeesPrescribedMedication(t *testing.T) {
 	onEachStore(t, func(t *testing.T, where location) {
-		in := newInstallation(t, where, "")
-		in.load("K1")
-		for _, doc := range []string{
-			`{"resourceType":"Practitioner","id":"PRI","active":true}`,
-			`{"resourceType":"Encounter","id":"ENI","status":"finished","class":{"code":"AMB"},"subject":{"reference":"Patient/P1"},"participant":[{"individual":{"reference":"Practitioner/PRI"}}]}`,
-			`{"resourceType":"Observation","id":"OBI","status":"final","code":{"text":"x"},"subject":{"reference":"Patient/P1"},"encounter":{"reference":"Encounter/ENI"}}`,
-			`{"resourceType":"Provenance","id":"PVI","recorded":"2026-01-01T00:00:00Z","target":[{"reference":"Encounter/ENI"}],"agent":[{"who":{"reference":"Organization/hospital"}}]}`,
+		in := crossed(t, where)
+		in.put(recordOf("otp", `{"resourceType":"Medication","id":"MED2","code":{"coding":[{"system":"http://www.nlm.nih.gov/research/umls/rxnorm","code":"6813"}]}}`))
+		for id, med := range map[string]string{"MR-H": "MED", "MR-O": "MED2"} {
+			in.put(recordOf("hospital", fmt.Sprintf(`{"resourceType":"MedicationRequest","id":%q,"status":"active","intent":"order","subject":{"reference":"Patient/P3"},"medicationReference":{"reference":"Medication/%s"}}`, id, med)))
+		}
+		all := []string{"Medication/MED", "Medication/MED2", "MedicationRequest/MR-H", "MedicationRequest/MR-O"}
+		for name, c := range map[string]struct {
+			capacity access.Capacity
+			want     []string
+		}{"the patient": {access.Self, all}, "a representative": {access.Representative, all}, "a proxy": {access.Proxy, []string{"Medication/MED", "MedicationRequest/MR-H", "MedicationRequest/MR-O"}}} {
+			who := oauth.Context{User: "m-" + string(c.capacity), Capacity: string(c.capacity), Patient: "P3"}
+			if c.capacity == access.Self {
+				who.FHIRUser = "Patient/P3"
+			}
+			b := in.person(who, "PATRQT", "patient/*.rs")
+			got := b.found("MedicationRequest?patient=P3&_include=MedicationRequest:medication")
+			slices.Sort(got)
+			if !slices.Equal(got, c.want) {
+				t.Errorf("%s: %v, want %v", name, got, c.want)
+			}
+			for med, request := range map[string]string{"MED": "MR-H", "MED2": "MR-O"} {
+				seen := slices.Contains(c.want, "Medication/"+med)
+				if a := b.get("Medication/" + med); (a.status == 200) != seen {
+					t.Errorf("%s: %s: %d", name, med, a.status)
+				}
+				if a := b.get("MedicationRequest/" + request); a.status != 200 || bytes.Contains(a.body, []byte("Medication/"+med+`"`)) != seen {
+					t.Errorf("%s: %s: %d %s", name, request, a.status, a.body)
+				}
+				if got := b.found("MedicationRequest?medication=Medication/" + med); (len(got) == 1) != seen {
+					t.Errorf("%s: by %s: %v", name, med, got)
+				}
+			}
+		}
+		if a := in.self("P3", "patient/MedicationRequest.rs").get("Medication/MED"); a.status != 403 {
+			t.Errorf("without scope: %d", a.status)
+		}
+	})
+}
+
+// TestCase18ParentProxyByOtherWays: nor by counts, reverse chains, history, everything, references and their displays.
+func TestCase18ParentProxyByOtherWays(t *testing.T) {
+	onEachStore(t, func(t *testing.T, where location) {
+		in := crossed(t, where)
+		in.put(recordOf("hospital", `{"resourceType":"CarePlan","id":"CP3","status":"active","intent":"plan","subject":{"reference":"Patient/P3"},"addresses":[{"reference":"Condition/CZ-P3","display":"zqopioid"},{"reference":"Condition/CX-P3"}]}`))
+		parent := in.person(oauth.Context{User: "parent", Capacity: string(access.Proxy), Patient: "P3"}, "FAMRQT", "patient/*.rs")
+		for query, want := range map[string]int{"Condition?patient=P3&_total=accurate": 2, "Condition?_summary=count": 2, "Condition?code=F11.20&_total=accurate": 0,
+			"Patient?_has:Condition:patient:code=F11.20&_total=accurate": 0, "Patient?_has:Condition:patient:code=I10&_total=accurate": 1, "CarePlan?condition=Condition/CZ-P3&_total=accurate": 0, "CarePlan?condition.code=F11.20&_total=accurate": 0} {
+			if a := parent.get(query); a.status != 200 || a.bundle(t).Total == nil || *a.bundle(t).Total != want {
+				t.Errorf("%s: %d %s, want %d", query, a.status, a.body, want)
+			}
+		}
+		for _, path := range []string{"_history", "Condition/_history", "Patient/P3/$everything", "CarePlan/CP3", "CarePlan/CP3/_history/1", "CarePlan?_include=CarePlan:condition", "Patient/P3/$everything?_type=Condition,CarePlan"} {
+			a := parent.get(path)
+			if a.status != 200 || bytes.Contains(a.body, []byte("CZ-P3")) || bytes.Contains(a.body, []byte("zqopioid")) || bytes.Contains(a.body, []byte("F11.20")) {
+				t.Errorf("%s: %d %s", path, a.status, a.body)
+			}
+		}
+		for _, path := range []string{"Condition/CZ-P3/_history", "Condition/CZ-P3/_history/1"} {
+			if a := parent.get(path); a.status != 404 {
+				t.Errorf("%s: %d", path, a.status)
+			}
+		}
+	})
+}
+
+// TestCase19OneOfSeveralRecords: totals count the own record with its Part 2 entries, and a token for one of several
+// records of a person opens no other.
+func TestCase19OneOfSeveralRecords(t *testing.T) {
+	onEachStore(t, func(t *testing.T, where location) {
+		in := crossed(t, where)
+		in.account(oauth.Context{User: "user-P1", Capacity: string(access.Self), Patient: "P2"})
+		b := in.self("P1", "patient/*.rs")
+		if a := b.get("Condition?patient=P1&_total=accurate"); a.status != 200 || a.bundle(t).Total == nil || *a.bundle(t).Total != len(b.found("Condition?patient=P1")) || *a.bundle(t).Total < 4 {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+		for _, ref := range ofP2 {
+			if a := b.get(ref); a.status != 404 {
+				t.Errorf("%s: %d", ref, a.status)
+			}
+		}
+		if a := b.get("Condition?patient=P2&_total=accurate"); *a.bundle(t).Total != 0 {
+			t.Errorf("%s", a.body)
+		}
+	})
+}
+
+// TestPatientStandingEndsTokens: a token that was given holds no longer, within a second, when the proxy's authority has
+// ended or the account is disabled.
+func TestPatientStandingEndsTokens(t *testing.T) {
+	onEachStore(t, func(t *testing.T, where location) {
+		in := crossed(t, where)
+		for what, change := range map[string]func(u *people.User){
+			"authority-ended": func(u *people.User) { u.Proxies = nil }, "account-disabled": func(u *people.User) { u.Disabled = true },
 		} {
-			in.put(recordOf("hospital", doc))
-		}
-		in.register(oauth.Client{ID: "narrow", Organization: "hospital", Scopes: []string{"system/Observation.rs", "system/Practitioner.rs", "system/Provenance.rs", "system/Condition.u"}, Purposes: []string{"TREAT"}, DefaultPurpose: "TREAT"}, false)
-		ask := func(scope, method, path string, body []byte, contentType string) reply {
-			return in.send(request{method: method, path: path, body: body, contentType: contentType, header: map[string]string{"Authorization": "Bearer " + in.token("narrow", "TREAT", scope)}})
-		}
-		const scope = "system/Observation.rs system/Practitioner.rs system/Provenance.rs"
-		if a := ask(scope, "GET", "Observation?_id=OBI&_include=Observation:encounter&_include:iterate=Encounter:participant", nil, ""); a.status != 403 {
-			t.Errorf("through a type that was not given: %d %s", a.status, a.body)
-		}
-		a := ask(scope, "GET", "Observation?_id=OBI&_include=Observation:encounter&_revinclude:iterate=Provenance:target", nil, "")
-		if a.status != 200 || bytes.Contains(a.body, []byte("PVI")) || !bytes.Contains(a.body, []byte("OBI")) {
-			t.Errorf("what refers to a record that was not given: %d %s", a.status, a.body)
-		}
-		in.put(recordOf("hospital", `{"resourceType":"Condition","id":"CWO","subject":{"reference":"Patient/P1"},"code":{"text":"zqcanary"}}`))
-		a = ask("system/Condition.u", "PATCH", "Condition/CWO", []byte(`[{"op":"test","path":"/id","value":"CWO"}]`), "application/json-patch+json")
-		if a.status != 200 || bytes.Contains(a.body, []byte("zqcanary")) {
-			t.Errorf("a write without the right to read: %d %s", a.status, a.body)
+			parent := in.person(oauth.Context{User: what, Capacity: string(access.Proxy), Patient: "P3"}, "FAMRQT", "patient/*.rs")
+			if a := parent.get("Condition/CX-P3"); a.status != 200 {
+				t.Fatalf("%d %s", a.status, a.body)
+			}
+			u, err := in.gateway.store.User(t.Context(), what)
+			if err != nil {
+				t.Fatal(err)
+			}
+			change(&u)
+			if err := in.gateway.store.PutUser(t.Context(), u); err != nil {
+				t.Fatal(err)
+			}
+			in.clock.advance(time.Second)
+			if a := parent.get("Condition/CX-P3"); a.status != 401 {
+				t.Errorf("%s: %d %s", what, a.status, a.body)
+			}
 		}
 	})
 }

@@ -118,7 +118,7 @@ func testRemembered(t *testing.T, database Database, replicas int, seed uint64) 
 	for _, p := range []string{"p1", "p2", "p3"} {
 		b.put("hosp", false, patient(p, "Reyes", "1990"))
 	}
-	for i := range 9 {
+	for i := range 11 {
 		m.ids = append(m.ids, m.record(i))
 	}
 	for range 2 { // seen twice: what can be remembered is
@@ -139,6 +139,12 @@ func (m *memory) bench() *bench { return m.benches[m.IntN(len(m.benches))] }
 func (m *memory) record(i int) string {
 	p := m.pick("p1", "p2", "p3")
 	id := fmt.Sprintf("x%d", i)
+	if i >= 9 { // things about nobody
+		typ := m.pick("Medication", "Device")
+		id = strings.ToLower(typ) + id
+		m.bench().put("otp", m.IntN(2) == 0, fmt.Sprintf(`{"resourceType":%q,"id":%q}`, typ, id))
+		return typ + "/" + id
+	}
 	switch i % 3 {
 	case 0:
 		code := m.pick("F11.20", "F10.20", "I10", "F32.9")
@@ -293,8 +299,12 @@ func (b *bench) single(m *memory, actor actor, f access.Filter, ref string, plai
 		versions = append(versions, r.Version)
 	}
 	if plain {
-		permitted := len(target.Subject.Patients) > 0
 		segment := b.s.Segment(target.Subject.Segment)
+		permitted := len(target.Subject.Patients) > 0
+		if !permitted && target.Exists { // about nobody: its custodian's, or a thing described
+			d := access.Decide(access.Request{Principal: actor.Principal, Segment: segment, ResourceType: typ, Period: target.Subject.Period, Now: m.now()})
+			permitted = d.Effect == access.Permit && (d.Basis == "own-record" || d.Basis == "thing")
+		}
 		for _, p := range target.Subject.Patients {
 			d := access.Decide(access.Request{Principal: actor.Principal, Segment: segment, ResourceType: typ, Patient: p.ID, Period: target.Subject.Period, Facts: p.Facts, Now: m.now()})
 			permitted = permitted && d.Effect == access.Permit

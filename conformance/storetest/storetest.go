@@ -239,7 +239,7 @@ func (b *bench) withIncludes(f access.Filter, typ, query string) []string {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	included, _, err := b.s.Include(b.ctx, f, q, page.Rows)
+	included, _, err := b.s.Include(b.ctx, f, q, page.Rows, nil)
 	if err != nil {
 		b.t.Fatal(err)
 	}

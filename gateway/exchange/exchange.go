@@ -39,7 +39,7 @@ type Records interface {
 	Organization(ctx context.Context, id string) (access.Organization, error)
 	Segments(ctx context.Context) ([]access.NumberedSegment, error)
 	Search(ctx context.Context, f access.Filter, q *search.Query, after *store.Position) (store.Page, error)
-	Include(ctx context.Context, f access.Filter, q *search.Query, matches []store.Row) ([]store.Row, bool, error)
+	Include(ctx context.Context, f access.Filter, q *search.Query, matches []store.Row, readable func(typ string) bool) ([]store.Row, bool, error)
 	Lookup(ctx context.Context, f access.Filter, typ, id string, version int64) (store.Target, error)
 }
 
@@ -203,7 +203,7 @@ func (w *Worker) released(ctx context.Context, d *store.Delivery, partner *Partn
 		_, err = w.Gate.Resource(ctx, req, target)
 		return nil, err
 	}
-	included, _, err := w.Records.Include(ctx, req.Filter, q, page.Rows)
+	included, _, err := w.Records.Include(ctx, req.Filter, q, page.Rows, nil)
 	if err != nil {
 		return nil, err
 	}

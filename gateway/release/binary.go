@@ -25,7 +25,7 @@ func (g *Gate) Binary(ctx context.Context, req Request, t store.Target, a store.
 	if err != nil {
 		return nil, err
 	}
-	if held != nil && t.Visible && steady(&p.row, p.decision) && held(p.row.Version, p.row.Updated) {
+	if held != nil && t.Visible && steady(&p.row, p.decision, req.Filter) && held(p.row.Version, p.row.Updated) {
 		return g.notModified(ctx, req, &p.row, p.subject, p.decision)
 	}
 	return g.binary(ctx, req, p, raw)
@@ -111,7 +111,7 @@ func (g *Gate) binary(ctx context.Context, req Request, p *permitted, raw Raw) (
 		return nil, err
 	}
 	d.labels[1] = security(g.Records.Segment(p.row.Segment).Security(), d.carry, true)
-	body, err := g.render(nil, &p.row, d, hidden, true, req.Filter.Walled())
+	body, err := g.render(nil, &p.row, d, hidden, req.Filter, true)
 	if err != nil {
 		return nil, err
 	}

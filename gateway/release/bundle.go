@@ -143,10 +143,10 @@ func (b *assembly) row(row *store.Row) error {
 func (b *assembly) resource(row *store.Row, d *decided) error {
 	if b.set.Summary == fhir.SummaryFalse && len(b.set.Elements) == 0 {
 		var err error
-		b.out, err = b.g.render(b.out, row, d, b.hidden, false, b.req.Filter.Walled())
+		b.out, err = b.g.render(b.out, row, d, b.hidden, b.req.Filter, false)
 		return err
 	}
-	body, err := b.g.render(nil, row, d, b.hidden, false, b.req.Filter.Walled())
+	body, err := b.g.render(nil, row, d, b.hidden, b.req.Filter, false)
 	if err != nil {
 		return err
 	}

@@ -57,7 +57,7 @@ func (g *Gate) Lines(ctx context.Context, req Request, rows []store.Row, element
 			continue
 		}
 		permitted[i] = d
-		if d.decision.Basis != "own-record" {
+		if !whole(d.decision, req.Filter) {
 			others = append(others, rows[i])
 		}
 		b.note(subject, d, &rows[i])
@@ -90,7 +90,7 @@ func (b *assembly) line(row *store.Row, d *decided, elements func(string) []stri
 		body := `{"resourceType":"Bundle","type":"transaction","entry":[{"request":{"method":"DELETE","url":"` + row.Type + "/" + row.ID + `"}}]}`
 		return Line{Type: "Bundle", Gone: true, Key: row.Key(), Body: []byte(body)}, nil
 	}
-	body, err := b.g.render(make([]byte, 0, len(row.Doc)+512), row, d, b.hidden, true, b.req.Filter.Walled())
+	body, err := b.g.render(make([]byte, 0, len(row.Doc)+512), row, d, b.hidden, b.req.Filter, true)
 	if err != nil {
 		return Line{}, err
 	}

@@ -97,7 +97,7 @@ func Decide(p access.Principal, s store.Subject, segment label.Segment, now time
 	}
 	if len(s.Patients) == 0 {
 		d := ask(store.PatientFacts{})
-		if d.Effect == access.Permit && d.Basis != "directory" && d.Basis != "own-record" {
+		if d.Effect == access.Permit && d.Basis != "directory" && d.Basis != "own-record" && d.Basis != "thing" {
 			d.Effect, d.Basis, d.Code, d.Obligations = access.Deny, "", "NO_PATIENT", nil
 			d.Reasons = append(d.Reasons, access.Reason{Rule: "no-patient", Code: "NO_PATIENT", Hit: true})
 		}
@@ -177,14 +177,14 @@ func (g *Gate) ResourceAs(ctx context.Context, req Request, t store.Target, held
 		}
 		return nil, fhir.NewProblem(fhir.Gone, "deleted", "the resource has been deleted")
 	}
-	if held != nil && steady(&t.Row, decision) && held(t.Row.Version, t.Row.Updated) {
+	if held != nil && steady(&t.Row, decision, req.Filter) && held(t.Row.Version, t.Row.Updated) {
 		return g.notModified(ctx, req, &t.Row, t.Subject, decision)
 	}
 	hidden, err := g.Records.Hidden(ctx, req.Filter, []store.Row{t.Row})
 	if err != nil {
 		return nil, err
 	}
-	body, err := g.render(make([]byte, 0, len(t.Row.Doc)+512), &t.Row, d, hidden, true, req.Filter.Walled())
+	body, err := g.render(make([]byte, 0, len(t.Row.Doc)+512), &t.Row, d, hidden, req.Filter, true)
 	if err != nil {
 		return nil, err
 	}
@@ -297,15 +297,17 @@ func (g *Gate) append(ctx context.Context, events ...audit.Event) error {
 	return nil
 }
 
-// render appends the released form of a row: references cut, labels and notice spliced in.
-func (g *Gate) render(out []byte, row *store.Row, d *decided, hidden map[fhir.Reference]bool, alone, walled bool) ([]byte, error) {
+// whole reports whether no reference is cut: a custodian knows what its own record refers to, and must get back what it has
+// to send in whole. An app that was let into one patient's record alone is not told of others.
+func whole(d access.Decision, to access.Filter) bool { return d.Basis == "own-record" && !to.Walled() }
+
+// render appends the released form of a row to whom a filter is for: references cut, labels and notice spliced in.
+func (g *Gate) render(out []byte, row *store.Row, d *decided, hidden map[fhir.Reference]bool, to access.Filter, alone bool) ([]byte, error) {
 	if d.failed != nil {
 		return nil, d.failed
 	}
 	sealed := row.Sealed()
-	// A custodian knows what its own record refers to, and must get back what it has to send in whole; an app it let in for one
-	// patient is told of no other.
-	if (d.decision.Basis != "own-record" || walled) && anyHidden(sealed.Refs, hidden) {
+	if !whole(d.decision, to) && anyHidden(sealed.Refs, hidden) {
 		var err error
 		if sealed, err = g.redact(sealed, hidden); err != nil {
 			return nil, err

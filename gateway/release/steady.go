@@ -17,11 +17,11 @@ func (r *Released) ContentType() string { return r.contentType }
 // steady reports whether a version and the labels it was written with alone make the bytes that are released. What
 // goes out under a consent carries its scope, which changes without the record; and a reference that is cut today may
 // have been whole yesterday.
-func steady(row *store.Row, d access.Decision) bool {
+func steady(row *store.Row, d access.Decision, to access.Filter) bool {
 	if row.Relabelled {
 		return false
 	}
-	if d.Basis == "own-record" {
+	if whole(d, to) {
 		return true
 	}
 	for _, o := range d.Obligations {

@@ -40,7 +40,8 @@ func (k *call) transact(ops []operation) ([]store.Written, error) {
 		return nil, err
 	}
 	plan := func(v *store.View) ([]store.Change, error) { return k.plan(v, ops) }
-	if !slices.ContainsFunc(ops, operation.needsData) { // then no other writer has to wait while it is made
+	needsData := func(op operation) bool { return op.needsData() || op.verb == smart.Update && k.caller.reading.Walled() }
+	if !slices.ContainsFunc(ops, needsData) { // then no other writer has to wait while it is made
 		changes, err := k.plan(nil, ops)
 		if err != nil {
 			return nil, err
@@ -198,7 +199,12 @@ func (k *call) settle(v *store.View, op *operation, method store.Method, resolve
 	switch {
 	case method == store.Delete || method == store.Skip || method == store.Keep:
 		return change, nil
-	case op.patch != nil:
+	case method == store.Update && k.caller.reading.Walled():
+		if err := k.keepsReferences(v, op); err != nil {
+			return store.Change{}, err
+		}
+	}
+	if op.patch != nil {
 		current, version, err := v.Current(op.typ, op.id, k.confines(op))
 		if err != nil {
 			return store.Change{}, err
@@ -220,4 +226,14 @@ func (k *call) settle(v *store.View, op *operation, method store.Method, resolve
 	}
 	change.Resource, change.Segment = res, k.s.Labels.Classify(res, org.Source(), nil)
 	return change, nil
+}
+
+// keepsReferences refuses to change a record that a token confined to one patient is shown without some of its references:
+// its client sends back what it was shown, and they would be lost.
+func (k *call) keepsReferences(v *store.View, op *operation) error {
+	cut, err := v.Cut(k.caller.reading, op.typ, op.id)
+	if err == nil && cut {
+		return fhir.NewProblem(fhir.Unprocessable, "business-rule", "the stored record has references this token is not shown, which an update would lose; change it with a token for the organisation's records")
+	}
+	return err
 }

@@ -19,7 +19,7 @@ import (
 // Which level of scope counts depends on who bears the token: system/ is for a client that acts for itself, user/ for
 // a person, patient/ for whoever has a launch patient. Writing takes a scope without constraints, and is not for
 // patients and those who act for them: there is no custodian to write for. fhirUser adds the one resource that stands
-// for the user, to be read; not a Patient, which is the record itself.
+// for the user, to be read, unless it is a Patient: that is a record, which scopes for Patient open as far as they say.
 type reach struct {
 	scopes smart.Set
 	levels []string // that count
@@ -46,8 +46,7 @@ func (s *Server) newReach(ctx context.Context, g oauth.Grant, p access.Principal
 	if r.launch != "" && r.levels != nil {
 		r.levels = append(r.levels, smart.Patient)
 	}
-	// A patient who gave no Patient scope gave who they are, not where they live.
-	if ref, ok := fhir.ParseReference(g.Context.FHIRUser, ""); ok && ref.Type != "Patient" && g.Scopes.Context("openid") && g.Scopes.Context("fhirUser") {
+	if ref, ok := fhir.ParseReference(g.Context.FHIRUser, ""); ok && g.Scopes.Context("openid") && g.Scopes.Context("fhirUser") && ref.Type != "Patient" {
 		r.user = ref
 	}
 	r.read, r.search = s.limits(ctx, &r, p, smart.Read), s.limits(ctx, &r, p, smart.Search)
@@ -91,14 +90,6 @@ func (r *reach) mayOne(typ string, verb smart.Verb) bool {
 		limits = r.read
 	}
 	return limits != nil && slices.ContainsFunc(limits.Types[typ], func(c access.Clause) bool { return !r.onlyUser(c) })
-}
-
-// readsWhole reports whether the token lets any resource of a type be read that it lets be written.
-func (r *reach) readsWhole(typ string) bool {
-	if r.read == nil {
-		return r.mayOne(typ, smart.Read)
-	}
-	return slices.ContainsFunc(r.read.Types[typ], func(c access.Clause) bool { return c.Where == nil })
 }
 
 // onlyUser reports whether a clause is that of fhirUser, which opens one resource and no type.

@@ -85,16 +85,16 @@ func (k *call) reachable(q *search.Query) error {
 			return k.allow("*", smart.Search)
 		}
 	}
-	for _, inc := range q.RevInclude {
-		if err := k.allow(inc.Source, smart.Search); err != nil {
-			return err
-		}
-	}
-	for _, inc := range q.Include {
+	for _, inc := range q.Include { // what iterates goes through other types than the searched
 		if inc.Source == q.Type || slices.Contains(q.Types, inc.Source) {
 			continue
 		}
-		if err := k.allow(inc.Source, smart.Read); err != nil { // it goes on from what another brought in
+		if err := k.allow(inc.Source, smart.Read); err != nil {
+			return err
+		}
+	}
+	for _, inc := range q.RevInclude {
+		if err := k.allow(inc.Source, smart.Search); err != nil {
 			return err
 		}
 	}
@@ -180,24 +180,16 @@ func (k *call) total(q *search.Query, set *release.Set) error {
 func (k *call) including(q *search.Query) access.Filter {
 	out := k.caller.reading
 	r := &k.caller.reach
-	narrow := r.search != nil && !r.alike && len(q.RevInclude) > 0
-	if !narrow && (r.read != nil || len(q.Include)+len(q.RevInclude) == 0 || k.may("*", smart.Read)) {
+	if r.search == nil || r.alike || len(q.RevInclude) == 0 {
 		return out
 	}
-	limits := access.Limits{Patient: r.launch, Types: map[string][]access.Clause{}}
+	limits := access.Limits{Patient: r.launch, Walled: r.search.Walled, Types: map[string][]access.Clause{}}
 	for _, typ := range fhir.Types() {
-		switch {
-		case r.read != nil:
+		limits.Types[typ] = []access.Clause{{}}
+		if r.read != nil {
 			limits.Types[typ] = r.read.Types[typ]
-		case k.may(typ, smart.Read): // nothing is fetched, counted or gone on from that could not be shown
-			limits.Types[typ] = []access.Clause{{}}
 		}
 	}
-	if !narrow {
-		out.Limits = &limits
-		return out
-	}
-	limits.Walled = r.search.Walled
 	for _, inc := range q.RevInclude {
 		limits.Types[inc.Source] = access.Both(limits.Types[inc.Source], r.search.Types[inc.Source])
 	}
@@ -206,15 +198,11 @@ func (k *call) including(q *search.Query) access.Filter {
 }
 
 func (k *call) include(q *search.Query, set *release.Set) error {
-	included, truncated, err := k.s.Store.Include(k.ctx, k.including(q), q, set.Rows)
+	included, truncated, err := k.s.Store.Include(k.ctx, k.including(q), q, set.Rows, func(typ string) bool { return k.may(typ, smart.Read) })
 	if err != nil {
 		return err
 	}
-	for _, row := range included {
-		if k.may(row.Type, smart.Read) {
-			set.Rows = append(set.Rows, row)
-		}
-	}
+	set.Rows = append(set.Rows, included...)
 	if truncated {
 		set.Outcome = append(set.Outcome, fhir.Issue{Code: "incomplete", Text: "more resources are referenced than a page includes"})
 	}

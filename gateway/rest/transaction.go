@@ -95,6 +95,9 @@ func (k *call) writtenPart(op operation, w store.Written) (release.Part, error) 
 	case k.prefer == returnOutcome:
 		part.Body, part.IsOutcome = done("done"), true
 	case k.prefer == returnRepresentation && !w.Deleted:
+		if shown, err := k.shows(w); err != nil || !shown {
+			return part, err
+		}
 		released, err := k.s.Gate.Written(k.req, w)
 		if err != nil {
 			return part, err

@@ -5,7 +5,9 @@ import (
 	"net/http"
 	"strings"
 
+	"trellis/auth/access"
 	"trellis/auth/consent"
+	"trellis/auth/smart"
 	"trellis/fhir"
 	"trellis/gateway/store"
 )
@@ -55,13 +57,43 @@ func (k *call) write(op operation) error {
 	}
 	k.c.Writer.Header().Set("Location", k.s.Base+"/"+location(w))
 	k.reportConsent(w)
-	if k.prefer == returnMinimal || k.prefer == returnOutcome || !k.caller.reach.readsWhole(w.Type) { // who may only write is not shown
+	shown, err := k.shows(w)
+	if err != nil {
+		return err
+	}
+	if !shown && k.prefer != returnOutcome {
+		k.prefer = returnMinimal
+	}
+	if k.prefer == returnMinimal || k.prefer == returnOutcome {
 		k.version(released)
 		k.respondDone(status, "the resource is stored")
 		return nil
 	}
 	k.respond(status, released)
 	return nil
+}
+
+// shows reports whether the token reads what it wrote, in whole: otherwise a write would be a way to read.
+func (k *call) shows(w store.Written) (bool, error) {
+	if !k.may(w.Type, smart.Read) {
+		return false, nil
+	}
+	filter := k.caller.reading
+	if filter.Limits == nil {
+		return true, nil
+	}
+	segments, err := k.s.Store.Segments(k.ctx) // the write may have made one
+	if err != nil {
+		return false, err
+	}
+	filter = access.Partition(k.caller.principal, segments)
+	filter.Limits = k.caller.reading.Limits
+	target, err := k.s.Store.Lookup(k.ctx, filter, w.Type, w.ID, 0)
+	if err != nil || !target.Visible || target.Row.Version != w.Version {
+		return false, err
+	}
+	hidden, err := k.s.Store.Hidden(k.ctx, filter, []store.Row{target.Row})
+	return len(hidden) == 0, err
 }
 
 // location is the version a write made, relative to the base.

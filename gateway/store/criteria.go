@@ -224,11 +224,11 @@ func redactable(c search.Index) bool {
 	return len(c.Values) == 0
 }
 
-// redacted finds references as release shows them: the caller's own records match by what they say, others by
-// the references the caller may follow.
+// redacted finds references as release shows them: the caller's own records match by what they say, others, and all where
+// the token is confined to one patient, by the references the caller may follow.
 func (w where) redacted(c search.Index, params Int64s) error {
 	w.b.add("(")
-	if w.filter.limits == nil || !w.filter.limits.Walled { // release cuts them all then, see ownRow
+	if !w.filter.walled() {
 		w.b.add("(")
 		w.b.inNumbers(w.s.dialect, w.row+".seg", w.filter.own)
 		w.b.add(" AND ")

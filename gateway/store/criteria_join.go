@@ -14,6 +14,10 @@ func (w where) element(c search.Element) error {
 		return err
 	}
 	if c.A.Kind == search.KindReference || c.B.Kind == search.KindReference {
+		if w.filter.walled() {
+			w.b.add("1=0")
+			return nil
+		}
 		// Release may cut the reference: only who holds the record finds it by that.
 		w.b.inNumbers(w.s.dialect, w.row+".seg", w.filter.own)
 		w.b.add(" AND ")

@@ -24,6 +24,7 @@ func (b *statement) add(sql string, args ...any) {
 type compiled struct {
 	own, open, whole Int64s
 	org, purpose     int64
+	thing            int64 // type number of access.ThingType
 	person           int64 // row key of the Patient a person's view is of; 0 for an organisation's
 	limits           *access.Limits
 	launch           int64           // row key of limits' Patient
@@ -36,6 +37,11 @@ func (s *Store) compile(ctx context.Context, tx Tx, f access.Filter) (compiled, 
 	var err error
 	if f.Patient != "" {
 		if c.person, err = s.lookupKey(ctx, tx, fhir.Reference{Type: "Patient", ID: f.Patient}); err != nil {
+			return c, err
+		}
+	}
+	if f.Patient != "" {
+		if c.thing, err = s.lookup(ctx, tx, dictType, access.ThingType); err != nil {
 			return c, err
 		}
 	}
@@ -53,6 +59,9 @@ func (s *Store) compile(ctx context.Context, tx Tx, f access.Filter) (compiled, 
 	c.purpose, err = s.lookup(ctx, tx, dictPurpose, f.Purpose)
 	return c, err
 }
+
+// walled reports whether the caller is confined to one patient's compartment.
+func (c compiled) walled() bool { return c.limits != nil && c.limits.Walled }
 
 // nobody is no row's key.
 const nobody = -1
@@ -89,7 +98,7 @@ func (s *Store) visibleVersion(b *statement, c compiled, r, typ string) error {
 // nothing about references to others.
 func (s *Store) followableRow(b *statement, c compiled, r string) error {
 	s.permittedRow(b, c, r)
-	if c.limits == nil || !c.limits.Walled {
+	if !c.walled() {
 		return nil
 	}
 	b.add(" AND ")
@@ -103,7 +112,7 @@ func (s *Store) permittedRow(b *statement, c compiled, r string) {
 		s.writeVisible(b, c, r)
 		return
 	}
-	k := writtenKey{r, c.org, c.purpose, c.person, first(c.own), first(c.open), first(c.whole), len(c.own), len(c.open), len(c.whole)}
+	k := writtenKey{r, c.org, c.purpose, c.person, c.thing, first(c.own), first(c.open), first(c.whole), len(c.own), len(c.open), len(c.whole)}
 	w, ok := s.written.get(k)
 	if !ok {
 		var fresh statement
@@ -118,7 +127,7 @@ func (s *Store) writeVisible(b *statement, c compiled, r string) {
 	b.add("(")
 	b.inNumbers(s.dialect, r+".seg", c.own)
 	if c.person != 0 {
-		b.add(" OR ("+r+".pat=? AND "+r+".npat<2 AND ", c.person)
+		b.add(" OR (("+r+".pat=? AND "+r+".npat<2 OR "+r+".npat=0 AND "+r+".type_no=?) AND ", c.person, c.thing)
 		b.inNumbers(s.dialect, r+".seg", c.whole)
 		b.add("))")
 		return
@@ -171,10 +180,10 @@ func (s *Store) nowExpr(b *statement) {
 // writtenKey tells filters apart by where their lists stand in memory. The entry holds the lists, so that no other can
 // come to stand there.
 type writtenKey struct {
-	row                  string
-	org, purpose, person int64
-	own, open, whole     *int64
-	owns, opens, wholes  int
+	row                         string
+	org, purpose, person, thing int64
+	own, open, whole            *int64
+	owns, opens, wholes         int
 }
 
 type writtenFilter struct {

@@ -24,12 +24,14 @@ type inclusion struct {
 	filter    compiled
 	seen      map[int64]bool
 	rows      []Row
+	readable  func(typ string) bool
 	truncated bool
 }
 
 // Include fetches what _include and _revinclude add to a page's matches, each row through the caller's view before
-// the limit; those with :iterate go on from what they added. truncated reports that a limit was reached.
-func (s *Store) Include(ctx context.Context, f access.Filter, q *search.Query, matches []Row) (included []Row, truncated bool, err error) {
+// the limit; those with :iterate go on from what they added. Types that are not readable (nil: all are) add nothing and
+// are not gone through. truncated reports that a limit was reached.
+func (s *Store) Include(ctx context.Context, f access.Filter, q *search.Query, matches []Row, readable func(typ string) bool) (included []Row, truncated bool, err error) {
 	if len(matches) == 0 || len(q.Include)+len(q.RevInclude) == 0 {
 		return nil, false, nil
 	}
@@ -37,6 +39,9 @@ func (s *Store) Include(ctx context.Context, f access.Filter, q *search.Query, m
 		in, err := s.include(ctx, tx, f, matches)
 		if err != nil {
 			return err
+		}
+		if readable != nil {
+			in.readable = readable
 		}
 		from := matches
 		for round := 0; len(from) > 0; round++ {
@@ -62,7 +67,7 @@ func (s *Store) include(ctx context.Context, tx Tx, f access.Filter, page []Row)
 	if err != nil {
 		return nil, err
 	}
-	in := &inclusion{s: s, ctx: ctx, tx: tx, filter: c, seen: map[int64]bool{}}
+	in := &inclusion{s: s, ctx: ctx, tx: tx, filter: c, seen: map[int64]bool{}, readable: func(string) bool { return true }}
 	for i := range page {
 		in.seen[page[i].rid] = true
 	}
@@ -106,6 +111,9 @@ func (in *inclusion) forward(inc search.Include, from []Row) error {
 		}
 	}
 	for _, typ := range slices.Sorted(maps.Keys(byType)) {
+		if !in.readable(typ) {
+			continue
+		}
 		typeNo, err := in.s.lookup(in.ctx, in.tx, dictType, typ)
 		if err != nil {
 			return err
@@ -121,6 +129,9 @@ func (in *inclusion) forward(inc search.Include, from []Row) error {
 
 // reverse adds what refers to rows.
 func (in *inclusion) reverse(inc search.Include, from []Row) error {
+	if !in.readable(inc.Source) {
+		return nil
+	}
 	var targets Int64s
 	for _, row := range from {
 		if inc.Target == "" || inc.Target == row.Type {

@@ -10,7 +10,8 @@ import (
 )
 
 // Hidden lists the references in rows that the caller may not follow, and that release therefore cuts. References to
-// directory entries and Patients stay, and all of a caller's own records.
+// directory entries and Patients stay, and all of a caller's own records but
+// where a token confines it to one patient.
 func (s *Store) Hidden(ctx context.Context, f access.Filter, rows []Row) (map[fhir.Reference]bool, error) {
 	now, err := s.now(ctx)
 	if err != nil {
@@ -34,13 +35,12 @@ func (s *Store) Hidden(ctx context.Context, f access.Filter, rows []Row) (map[fh
 	return hidden, err
 }
 
-// ownRow reports whether a row is the caller's own, which is never cut; but to a token for one patient nobody else's record is
-// named, were it the organisation's.
+// ownRow reports whether a row is the caller's own and not cut.
 func (s *Store) ownRow(f access.Filter) func(*Row) bool {
+	if f.Walled() {
+		return func(*Row) bool { return false }
+	}
 	return func(r *Row) bool {
-		if f.Walled() {
-			return false
-		}
 		seg := s.Segment(r.Segment)
 		return seg.Custodian == f.Organization && !seg.Directory && slices.Contains(f.Own, r.Segment)
 	}

@@ -109,6 +109,33 @@ func (v *View) Current(typ, id, only string) (*fhir.Resource, int64, error) {
 	return res, h.ver, err
 }
 
+// Cut reports whether release would cut references out of an own resource that a token confined to one patient shows. One
+// that it does not show, or that is not there, has none.
+func (v *View) Cut(f access.Filter, typ, id string) (bool, error) {
+	w := v.w
+	h, err := w.head(fhir.Reference{Type: typ, ID: id})
+	if err != nil {
+		return false, err
+	}
+	segment, err := w.segment(h.seg)
+	if err != nil || !h.found() || h.deleted || segment.Custodian != v.owner {
+		return false, err
+	}
+	c, err := w.s.compile(w.ctx, w.tx, f)
+	if err != nil || h.npat > 1 || h.npat == 1 && h.pat != c.launch {
+		return false, err
+	}
+	kept, err := w.unchanged(*h, Written{})
+	if err != nil {
+		return false, err
+	}
+	row := Row{Segment: h.seg, pat: h.pat, npat: h.npat}
+	row.seal(fhir.ReadSpans(kept.Doc, kept.Spans))
+	hidden := map[fhir.Reference]bool{}
+	err = w.s.follow(w.ctx, w.tx, c, w.s.unknown(c, []Row{row}, w.s.ownRow(f), w.now), hidden, w.now)
+	return len(hidden) > 0, err
+}
+
 // plainLabels is a segment as the JSON of meta.security.
 func plainLabels(s label.Segment) []byte {
 	var out []byte
