@@ -473,7 +473,7 @@ func TestLanguages(t *testing.T) {
 	b.visit("/account/apps").shows("Iniciar sesión")
 	b.language = ""
 	b.visit(in.authorize("diary", standalone, "ui_locales=es-US en")).shows("Iniciar sesión")
-	b.signIn("maya").shows("¿Permitir que My Diary tenga estos registros?", "Delicado", "trastorno por consumo")
+	b.signIn("maya").shows("¿Permitir que My Diary tenga estos registros?", "Información sensible", "trastorno por consumo")
 	b.visit("/account/consent?lang=en&" + b.at.RawQuery).shows("Let My Diary have these records?")
 	b.visit("/account/apps").shows("Apps that have access")
 	b.visit("/account/apps?lang=es").shows("Aplicaciones con acceso")
