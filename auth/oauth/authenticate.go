@@ -112,14 +112,14 @@ func (s *Server) look(ctx context.Context, signature string, now time.Time) (cac
 	if err != nil {
 		return cached{}, fmt.Errorf("oauth: reading the client: %w", err)
 	}
-	granted, err := parseScopes(token.Scopes)
-	if err != nil || client.Disabled || client.ID != token.ClientID {
+	if client.Disabled || client.ID != token.ClientID {
 		return refused, nil
 	}
-	var p *problem
-	if err := s.stands(ctx, token.Context, client, token.Scopes, token.Purpose); errors.As(err, &p) && p.status < http.StatusInternalServerError {
+	granted, err := s.stands(ctx, token.Context, client, token.Scopes, token.Purpose)
+	if refusal(err) || errors.Is(err, smart.ErrScope) { // scopes no release can read any more open nothing
 		return refused, nil
-	} else if err != nil {
+	}
+	if err != nil {
 		return cached{}, fmt.Errorf("oauth: asking whether the person may act: %w", err)
 	}
 	organization := client.Organization

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"mime"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -92,7 +91,8 @@ func (s *Server) Begin(r *http.Request) (*Interaction, error) {
 	if kept.Launch, err = s.takeLaunch(ctx, form.Get("launch"), i.Client.ID); err != nil {
 		return nil, i.refusal(s, err)
 	}
-	return s.interaction(ctx, kept)
+	i.Launch, i.kept = kept.Launch, kept
+	return i, i.keep()
 }
 
 // Resume is the interaction of a kept Request, checked anew: its client may have changed.
@@ -124,10 +124,8 @@ func authorizeForm(r *http.Request) (url.Values, error) {
 		}
 		form = r.PostForm
 	}
-	for _, values := range form {
-		if len(values) > 1 {
-			return nil, onPage("invalid_request", "The app's request names something twice.")
-		}
+	if onceEach(form) != nil {
+		return nil, onPage("invalid_request", "The app's request names something twice.")
 	}
 	return known(form)
 }
@@ -159,9 +157,8 @@ func (s *Server) interaction(ctx context.Context, kept keptRequest) (*Interactio
 		return nil, onPage("invalid_request", "The app asked for access to another server than this one.")
 	}
 	client, err := s.registered(ctx, form.Get("client_id"))
-	var p *problem
 	switch {
-	case errors.As(err, &p) && p.status < http.StatusInternalServerError:
+	case refusal(err):
 		return nil, onPage("invalid_request", "The app that sent you here is not known to this server, or has been turned off.")
 	case err != nil:
 		return nil, err
@@ -176,10 +173,15 @@ func (s *Server) interaction(ctx context.Context, kept keptRequest) (*Interactio
 	if _, err := s.authorizeRequest(ctx, i); err != nil {
 		return nil, i.refusal(s, asProblem(err))
 	}
-	if i.Request, err = json.Marshal(kept); err != nil {
-		return nil, fmt.Errorf("oauth: encoding a request: %w", err)
+	return i, i.keep()
+}
+
+// keep writes the request as Resume reads it.
+func (i *Interaction) keep() (err error) {
+	if i.Request, err = json.Marshal(i.kept); err != nil {
+		return fmt.Errorf("oauth: encoding a request: %w", err)
 	}
-	return i, nil
+	return nil
 }
 
 // redirects reports whether a client registered a redirect URI: byte for byte, but for the port of a native app's loopback.
@@ -194,7 +196,7 @@ func redirects(c Client, uri string) bool {
 	if err != nil || !c.Native || asked.Scheme != "http" || asked.User != nil || asked.Fragment != "" {
 		return false
 	}
-	if ip := net.ParseIP(asked.Hostname()); ip == nil || !ip.IsLoopback() {
+	if !onLoopback(asked) {
 		return false
 	}
 	return slices.ContainsFunc(c.RedirectURIs, func(have string) bool {

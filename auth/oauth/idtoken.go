@@ -67,15 +67,7 @@ func (t idTokens) signWith(ctx context.Context, sess *session, accessHash string
 	for name, value := range t.s.identity(who, sess.access.Scopes) {
 		claims[name] = value
 	}
-	payload, err := json.Marshal(claims)
-	if err != nil {
-		return "", fmt.Errorf("oauth: encoding claims: %w", err)
-	}
-	signed, err := signer.Sign(payload)
-	if err != nil {
-		return "", fmt.Errorf("oauth: signing: %w", err)
-	}
-	return signed.CompactSerialize()
+	return signClaims(signer, claims)
 }
 
 // identity is what the scopes let an app know of who signed in.

@@ -19,19 +19,12 @@ const (
 // bearer token of scope introspect, or as a client; a client without that scope hears of its own tokens only.
 func (s *Server) Introspect(w http.ResponseWriter, r *http.Request) {
 	answer, p := s.introspect(w, r)
-	if p != nil {
-		s.refuse(r.Context(), w, r, p)
-		return
-	}
-	s.writeJSON(r.Context(), w, http.StatusOK, answer)
+	s.answer(w, r, http.StatusOK, answer, p)
 }
 
 func (s *Server) introspect(w http.ResponseWriter, r *http.Request) (any, *problem) {
 	form, p := readForm(w, r)
 	if p != nil {
-		return nil, p
-	}
-	if p := onceEach(form); p != nil {
 		return nil, p
 	}
 	only, p := s.asker(r, form)
@@ -119,16 +112,15 @@ func (s *Server) presented(ctx context.Context, raw string) (Token, Authorizatio
 	if token.Used || token.Revoked || !now.Before(token.ExpiresAt) {
 		return Token{}, Authorization{}, nil
 	}
-	var p *problem
 	grant, err := s.cfg.Grants.Authorization(ctx, token.RequestID)
 	if err == nil {
 		var client Client
 		if client, err = s.registered(ctx, token.ClientID); err == nil {
-			err = s.stands(ctx, grant.Context, client, grant.Scopes, grant.Purpose)
+			_, err = s.stands(ctx, grant.Context, client, grant.Scopes, grant.Purpose)
 		}
 	}
 	switch {
-	case errors.Is(err, ErrNotFound), errors.As(err, &p) && p.status < http.StatusInternalServerError:
+	case errors.Is(err, ErrNotFound), refusal(err):
 		return Token{}, Authorization{}, nil
 	case err != nil:
 		return Token{}, Authorization{}, serverError(err)

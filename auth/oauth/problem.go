@@ -87,6 +87,12 @@ func asProblem(err error) *problem {
 	}
 }
 
+// refusal reports whether an error is a refusal of the request, and not a failure of ours.
+func refusal(err error) bool {
+	var p *problem
+	return errors.As(err, &p) && p.status < http.StatusInternalServerError
+}
+
 // write sends the error document of RFC 6749 section 5.2. It holds nothing but the code and a constant.
 func (p *problem) write(w http.ResponseWriter) error {
 	body, err := json.Marshal(struct {

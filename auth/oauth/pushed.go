@@ -16,19 +16,12 @@ const pushedPrefix = "urn:ietf:params:oauth:request_uri:"
 // authorization endpoint and kept, for a browser to come with its name.
 func (s *Server) Push(w http.ResponseWriter, r *http.Request) {
 	answer, p := s.push(w, r)
-	if p != nil {
-		s.refuse(r.Context(), w, r, p)
-		return
-	}
-	s.writeJSON(r.Context(), w, http.StatusCreated, answer)
+	s.answer(w, r, http.StatusCreated, answer, p)
 }
 
 func (s *Server) push(w http.ResponseWriter, r *http.Request) (any, *problem) {
 	form, p := readForm(w, r)
 	if p != nil {
-		return nil, p
-	}
-	if p := onceEach(form); p != nil {
 		return nil, p
 	}
 	client, _, err := s.identify(r.Context(), r, form, s.endpoint("par"), s.cfg.Issuer)

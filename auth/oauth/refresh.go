@@ -67,7 +67,7 @@ func (g *refreshGrant) HandleTokenEndpointRequest(ctx context.Context, r fosite.
 	if token.Revoked || !now.Before(token.ExpiresAt) || !sess.grant.Revoked.IsZero() || !now.Before(sess.grant.Expires) {
 		return invalidGrant("refresh token expired or revoked")
 	}
-	if err := g.s.stands(ctx, sess.grant.Context, client.client, sess.grant.Scopes, sess.grant.Purpose); err != nil {
+	if _, err := g.s.stands(ctx, sess.grant.Context, client.client, sess.grant.Scopes, sess.grant.Purpose); err != nil {
 		return err
 	}
 	sess.purpose = sess.grant.Purpose

@@ -3,7 +3,6 @@ package oauth
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"mime"
 	"net"
@@ -66,11 +65,7 @@ const defaultScope = "launch launch/patient openid fhirUser offline_access onlin
 // software statement; clients acting for themselves are registered by the operator.
 func (s *Server) Register(w http.ResponseWriter, r *http.Request) {
 	answer, p := s.register(w, r)
-	if p != nil {
-		s.refuse(r.Context(), w, r, p)
-		return
-	}
-	s.writeJSON(r.Context(), w, http.StatusCreated, answer)
+	s.answer(w, r, http.StatusCreated, answer, p)
 }
 
 func (s *Server) register(w http.ResponseWriter, r *http.Request) (*registration, *problem) {
@@ -194,8 +189,7 @@ func notOwn() *problem {
 // owned is the registration a token is for. What is wrong is not told.
 func (s *Server) owned(ctx context.Context, id, token string) (Client, *problem) {
 	client, err := s.registered(ctx, id)
-	var p *problem
-	if errors.As(err, &p) && p.status < http.StatusInternalServerError {
+	if refusal(err) {
 		return Client{}, notOwn()
 	}
 	if err != nil {
@@ -361,8 +355,7 @@ func RedirectAllowed(uri string, native bool) bool {
 	case !native:
 		return false
 	case u.Scheme == "http":
-		ip := net.ParseIP(u.Hostname())
-		return ip != nil && ip.IsLoopback()
+		return onLoopback(u)
 	}
 	return strings.Contains(u.Scheme, ".")
 }
@@ -372,6 +365,12 @@ func sameHost(a, b string) bool {
 	x, errX := url.Parse(a)
 	y, errY := url.Parse(b)
 	return errX == nil && errY == nil && x.Hostname() != "" && strings.EqualFold(x.Hostname(), y.Hostname())
+}
+
+// onLoopback reports whether a URL leads to an address of the machine itself; a name, localhost too, is none.
+func onLoopback(u *url.URL) bool {
+	ip := net.ParseIP(u.Hostname())
+	return ip != nil && ip.IsLoopback()
 }
 
 func webLink(text string) bool {

@@ -8,19 +8,12 @@ import (
 // Revocation answers the revocation endpoint (RFC 7009): a client ends the authorization a token of its own belongs to.
 // The answer is the same whether there was one.
 func (s *Server) Revocation(w http.ResponseWriter, r *http.Request) {
-	if p := s.revocation(w, r); p != nil {
-		s.refuse(r.Context(), w, r, p)
-		return
-	}
-	s.writeJSON(r.Context(), w, http.StatusOK, struct{}{})
+	s.answer(w, r, http.StatusOK, struct{}{}, s.revocation(w, r))
 }
 
 func (s *Server) revocation(w http.ResponseWriter, r *http.Request) *problem {
 	form, p := readForm(w, r)
 	if p != nil {
-		return p
-	}
-	if p := onceEach(form); p != nil {
 		return p
 	}
 	client, _, err := s.identify(r.Context(), r, form, s.endpoint("revoke"))

@@ -66,7 +66,12 @@ func SignAssertion(key []byte, clientID, tokenURL, purpose string, now time.Time
 	if err != nil {
 		return "", fmt.Errorf("oauth: preparing to sign: %w", err)
 	}
-	payload, err := json.Marshal(newClaims(clientID, tokenURL, purpose, now))
+	return signClaims(signer, newClaims(clientID, tokenURL, purpose, now))
+}
+
+// signClaims makes a JWT in compact form.
+func signClaims(signer jose.Signer, claims map[string]any) (string, error) {
+	payload, err := json.Marshal(claims)
 	if err != nil {
 		return "", fmt.Errorf("oauth: encoding claims: %w", err)
 	}

@@ -123,35 +123,35 @@ func (s *Server) prepare(ctx context.Context, request fosite.AccessRequester, cl
 		sess.purpose, p = choosePurpose(client.client, client.purposes, form)
 		return p
 	case "authorization_code":
-		if err := s.stands(ctx, sess.grant.Context, client.client, sess.grant.Scopes, sess.grant.Purpose); err != nil {
+		if _, err := s.stands(ctx, sess.grant.Context, client.client, sess.grant.Scopes, sess.grant.Purpose); err != nil {
 			return asProblem(err)
 		}
 	}
 	return nil
 }
 
-// stands reports whether what a person agreed to can still be acted on: the person may still act so, and the app is still
-// registered for it.
-func (s *Server) stands(ctx context.Context, who Context, c Client, scopes []string, purpose string) error {
+// stands returns the scopes of what was granted if that can still be acted on: the person may still act so, and the client is
+// still registered for it.
+func (s *Server) stands(ctx context.Context, who Context, c Client, scopes []string, purpose string) (smart.Set, error) {
 	granted, err := parseScopes(scopes)
 	if err != nil {
-		return serverError(err)
+		return smart.Set{}, serverError(err)
 	}
 	registered, err := parseScopes(c.Scopes)
 	if err != nil || !registered.ContainsAll(granted) || !mayClaim(c, who, purpose) {
-		return invalidGrant("the client is no longer registered for it")
+		return smart.Set{}, invalidGrant("the client is no longer registered for it")
 	}
 	if s.cfg.Standing == nil {
-		return nil
+		return granted, nil
 	}
 	ok, err := s.cfg.Standing(ctx, who)
 	if err != nil {
-		return serverError(err)
+		return smart.Set{}, serverError(err)
 	}
 	if !ok {
-		return invalidGrant("the person may no longer act so")
+		return smart.Set{}, invalidGrant("the person may no longer act so")
 	}
-	return nil
+	return granted, nil
 }
 
 // burn takes the code of a refused request. One that was taken before is a replay: when a client authenticated itself it ends
@@ -213,15 +213,11 @@ func readForm(w http.ResponseWriter, r *http.Request) (url.Values, *problem) {
 		}
 		return nil, p
 	}
-	return r.PostForm, nil
+	return r.PostForm, onceEach(r.PostForm)
 }
 
-// checkForm refuses what fosite would misname or let pass: repeated parameters (RFC 6749 section 3.2) and unknown grants,
-// for which fosite says invalid_request.
+// checkForm refuses unknown grants, for which fosite says invalid_request.
 func (s *Server) checkForm(form url.Values) *problem {
-	if p := onceEach(form); p != nil {
-		return p
-	}
 	switch grant := form.Get("grant_type"); grant {
 	case "":
 		return invalidRequest("grant_type is missing")
@@ -235,7 +231,7 @@ func (s *Server) checkForm(form url.Values) *problem {
 	return &problem{status: http.StatusBadRequest, code: "unsupported_grant_type", text: "this grant is not offered"}
 }
 
-// onceEach refuses a parameter that is given more than once.
+// onceEach refuses a parameter that is given more than once (RFC 6749 section 3.2), which fosite lets pass.
 func onceEach(form url.Values) *problem {
 	for _, values := range form {
 		if len(values) > 1 {
@@ -324,6 +320,15 @@ func (s *Server) tell(ctx context.Context, o Outcome) *problem {
 		return serverError(err)
 	}
 	return nil
+}
+
+// answer writes what an endpoint came to: its document, or the problem.
+func (s *Server) answer(w http.ResponseWriter, r *http.Request, status int, doc any, p *problem) {
+	if p != nil {
+		s.refuse(r.Context(), w, r, p)
+		return
+	}
+	s.writeJSON(r.Context(), w, status, doc)
 }
 
 // writeJSON answers with a document that must not be kept, unless the caller said otherwise.

@@ -108,14 +108,11 @@ func (d *demo) run(ctx context.Context) (err error) {
 		PublicURL: "http://" + d.addr, AllowPrivate: true, Posture: demoPosture(), Organizations: demoOrganizations(),
 		Partners: []partnerConfig{{Organization: "hospital", FHIRBase: ehr.base + "/fhir", TokenEndpoint: ehr.base + "/token", ClientID: "gateway", Purpose: "TREAT", Types: []string{"CarePlan"}, key: partnerKey}},
 	}
-	g, err := assemble(ctx, deployment{config: c, location: d.where, logger: logger})
+	g, err := assemble(ctx, deployment{config: c, location: d.where, logger: logger, admits: ownData})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, g.close()) }()
-	if err := ownData(ctx, g.store); err != nil {
-		return err
-	}
 	clients, err := d.clients(ctx, g)
 	if err != nil {
 		return err

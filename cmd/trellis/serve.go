@@ -82,16 +82,9 @@ func runServe(args []string, stdout, stderr io.Writer) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	g, err := assemble(ctx, deployment{config: c, location: where, logger: telemetry.NewLogger(stderr)})
+	g, err := assemble(ctx, deployment{config: c, location: where, logger: telemetry.NewLogger(stderr), admits: noDemonstration})
 	if err != nil {
 		fmt.Fprintln(stderr, "trellis serve:", err)
-		return 1
-	}
-	if _, found, err := g.store.Setting(ctx, settingTour); err != nil || found {
-		if err == nil {
-			err = errors.New("the data there is a demonstration's, with accounts and keys anybody can read about; name another place with data or postgres_file")
-		}
-		fmt.Fprintln(stderr, "trellis serve:", errors.Join(err, g.close()))
 		return 1
 	}
 	err = g.run(ctx, c.Listen, func(net.Addr) error {
@@ -105,6 +98,15 @@ func runServe(args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
+// noDemonstration refuses a demonstration's data: its passwords and keys are published.
+func noDemonstration(ctx context.Context, s *store.Store) error {
+	_, found, err := s.Setting(ctx, settingTour)
+	if err == nil && found {
+		err = errors.New("the data there is a demonstration's, with accounts and keys anybody can read about; name another place with data or postgres_file")
+	}
+	return err
+}
+
 // deployment is what a gateway is assembled from.
 type deployment struct {
 	config
@@ -112,6 +114,8 @@ type deployment struct {
 	logger *slog.Logger
 	clock  func() time.Time // nil: the database's clock
 	client *http.Client     // towards partners; nil: a strict one
+	// admits looks at the data there are before anything is written to them; nil: any will do.
+	admits func(context.Context, *store.Store) error
 }
 
 // gateway is one running installation.
@@ -165,6 +169,11 @@ func assemble(ctx context.Context, d deployment) (*gateway, error) {
 }
 
 func (g *gateway) wire(ctx context.Context, d deployment) error {
+	if d.admits != nil {
+		if err := d.admits(ctx, g.store); err != nil {
+			return err
+		}
+	}
 	if err := g.store.CheckIndexVersion(ctx); err != nil {
 		return err
 	}
