@@ -149,9 +149,6 @@ func (v *visit) context(way people.Acting, patient string, granted smart.Set) oa
 	if slices.Contains(v.user.Patients, patient) && way.FHIRUser == "" && way.Organization == "" && way.Patient == "" {
 		c.FHIRUser = "Patient/" + patient
 	}
-	if l := v.interaction.Launch; l != nil {
-		c.Encounter, c.Intent, c.Launched = l.Encounter, l.Intent, true
-	}
 	if granted.Context(keyOnline) {
 		c.Session = v.session.Root
 	}

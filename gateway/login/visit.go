@@ -105,8 +105,7 @@ func (v *visit) signInFor(path string) error {
 	if err := v.begin(flow{Goal: path}, nil); err != nil {
 		return err
 	}
-	v.proceed()
-	return nil
+	return v.proceed()
 }
 
 // to sends the browser on. 303: it goes there with GET.
