@@ -40,6 +40,17 @@ type Segment struct {
 	CounselingNote  bool          `json:"counseling,omitempty"` // SUD counseling note (2.11)
 	Unclassified    bool          `json:"unclassified,omitempty"`
 	Directory       bool          `json:"directory,omitempty"` // public directory entry, about no patient
+	// Evaluator says that the custodian holds it as auditor or researcher: not even an order reaches it (2.62).
+	Evaluator bool `json:"evaluator,omitempty"`
+	// Marks is what consents of the patient single the record out by (consent.Marks), sorted. They are no labels and are told
+	// to nobody.
+	Marks []string `json:"marks,omitempty"`
+}
+
+// Marked is the segment with other marks.
+func (s Segment) Marked(marks []string) Segment {
+	s.Marks = marks
+	return s
 }
 
 // Key is the canonical form segments are interned by.
@@ -69,6 +80,7 @@ type Source struct {
 	Organization string // FHIR Organization id of the custodian
 	Part2        bool   // it is a Part 2 program
 	Covered      bool   // it discloses under HIPAA: a covered entity or one acting for it
+	Evaluator    bool   // it holds records as auditor or researcher
 }
 
 // Classifier labels resources by the code tables. Make one with New.
@@ -99,7 +111,7 @@ func (c *Classifier) Classify(r *fhir.Resource, src Source, mapped []fhir.Coding
 		set[part2] = true
 	}
 	classified := c.codes(r, set)
-	seg := Segment{Custodian: src.Organization, Covered: src.Covered, Confidentiality: conf}
+	seg := Segment{Custodian: src.Organization, Covered: src.Covered, Evaluator: src.Evaluator, Confidentiality: conf}
 	seg.Part2 = set[part2]
 	seg.CounselingNote = set[fhir.Coding{System: SystemLocalLabel, Code: CodeCounselingNote}]
 	seg.Unclassified = !classified || set[fhir.Coding{System: SystemLocalLabel, Code: CodeUnclassified}]

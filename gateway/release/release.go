@@ -93,7 +93,7 @@ func (*Denied) Error() string { return "release: not found" }
 // Decide answers for one subject: a permit for every patient it is about, or the first denial.
 func Decide(p access.Principal, s store.Subject, segment label.Segment, now time.Time) (access.Decision, []consent.Consent) {
 	ask := func(patient store.PatientFacts) access.Decision {
-		return access.Decide(access.Request{Principal: p, Segment: segment, ResourceType: s.Type, Patient: patient.ID, Period: s.Period, Facts: patient.Facts, Now: now})
+		return access.Decide(access.Request{Principal: p, Segment: segment, ResourceType: s.Type, Patient: patient.ID, Period: s.Period, Facts: patient.Facts, Terms: s.Terms, Now: now})
 	}
 	if len(s.Patients) == 0 {
 		d := ask(store.PatientFacts{})

@@ -161,13 +161,11 @@ func (s *Server) resolve(ctx context.Context, g oauth.Grant) (caller, error) {
 	if err != nil {
 		return caller{}, err
 	}
-	segments, err := s.Store.Segments(ctx)
-	if err != nil {
+	c := caller{principal: p, reach: s.newReach(ctx, g, p), segments: s.Store.KnownSegments()}
+	if c.reading, err = s.Store.Filter(ctx, p); err != nil {
 		return caller{}, err
 	}
-	c := caller{principal: p, reach: s.newReach(ctx, g, p), segments: len(segments)}
 	c.updateCreate = record.UpdateCreate && slices.Contains(c.reach.levels, smart.System)
-	c.reading = access.Partition(p, segments)
 	c.searching = c.reading
 	c.reading.Limits, c.searching.Limits = c.reach.read, c.reach.search
 	s.principals.mu.Lock()

@@ -147,6 +147,9 @@ func (w *writer) materialize(pat int64) error {
 	if err != nil {
 		return err
 	}
+	if err := w.remark(pat, facts); err != nil {
+		return err
+	}
 	actors, err := w.s.actors(w.ctx, w.tx)
 	if err != nil {
 		return err
@@ -155,8 +158,16 @@ func (w *writer) materialize(pat int64) error {
 	if err != nil {
 		return err
 	}
+	terms, err := w.s.loadTerms(w.ctx, w.tx, forever)
+	if err != nil {
+		return err
+	}
+	patient, err := w.s.patientID(w.ctx, w.tx, pat)
+	if err != nil {
+		return err
+	}
 	want := map[grantRow]bool{}
-	for _, g := range access.Materialize(facts, actors, segments) {
+	for _, g := range access.Materialize(patient, facts, actors, segments, terms) {
 		row, err := w.grantRow(g)
 		if err != nil {
 			return err

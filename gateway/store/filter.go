@@ -40,7 +40,7 @@ func (s *Store) compile(ctx context.Context, tx Tx, f access.Filter) (compiled, 
 			return c, err
 		}
 	}
-	if f.Patient != "" {
+	if f.Things {
 		if c.thing, err = s.lookup(ctx, tx, dictType, access.ThingType); err != nil {
 			return c, err
 		}
@@ -50,14 +50,30 @@ func (s *Store) compile(ctx context.Context, tx Tx, f access.Filter) (compiled, 
 			return c, err
 		}
 	}
-	if f.Patient != "" { // nobody grants a person anything
-		return c, nil
+	if c.person != 0 { // a view that ends at one record
+		c.open = c.whole
+		if f.Organization, err = s.grantee(ctx, tx, c.person, f.Organization); err != nil {
+			return c, err
+		}
 	}
 	if c.org, err = s.lookup(ctx, tx, dictOrg, f.Organization); err != nil {
 		return c, err
 	}
 	c.purpose, err = s.lookup(ctx, tx, dictPurpose, f.Purpose)
 	return c, err
+}
+
+// grantee is whose grants of a patient a filter's Organization has.
+func (s *Store) grantee(ctx context.Context, tx Tx, pat int64, organization string) (string, error) {
+	if organization == "" {
+		return "", nil
+	}
+	var epoch int64
+	if _, err := one(ctx, tx, "SELECT epoch FROM patient_state WHERE part=0 AND pat=?", []any{pat}, &epoch); err != nil {
+		return "", err
+	}
+	facts, err := s.currentFacts(ctx, tx, pat, epoch)
+	return access.Grantee(organization, facts.Facts), err
 }
 
 // walled reports whether the caller is confined to one patient's compartment.
@@ -127,8 +143,14 @@ func (s *Store) writeVisible(b *statement, c compiled, r string) {
 	b.add("(")
 	b.inNumbers(s.dialect, r+".seg", c.own)
 	if c.person != 0 {
-		b.add(" OR (("+r+".pat=? AND "+r+".npat<2 OR "+r+".npat=0 AND "+r+".type_no=?) AND ", c.person, c.thing)
+		b.add(" OR ("+r+".npat=0 AND "+r+".type_no=? AND ", c.thing)
 		b.inNumbers(s.dialect, r+".seg", c.whole)
+		b.add(") OR ("+r+".pat=? AND "+r+".npat<2 AND ", c.person)
+		if c.org == 0 { // nobody grants a patient anything
+			b.inNumbers(s.dialect, r+".seg", c.whole)
+		} else {
+			s.permitted(b, c, r, r+".pat")
+		}
 		b.add("))")
 		return
 	}
