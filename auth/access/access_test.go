@@ -202,7 +202,7 @@ func visible(f Filter, grants []Grant, patient string, seg int64, typ string, pe
 	granted := func(e Effect, types ...string) bool {
 		for _, g := range grants {
 			for _, want := range types {
-				if g.Organization == f.Organization && g.Purpose == f.Purpose && g.Segment == seg && g.Effect == e && g.ResourceType == want &&
+				if !g.Part && g.Organization == f.Organization && g.Purpose == f.Purpose && g.Segment == seg && g.Effect == e && g.ResourceType == want &&
 					g.From <= now && now < g.To &&
 					(e == Permit && g.Period.Lo <= period.Lo && g.Period.Hi >= period.Hi || e == Deny && g.Period.Lo < period.Hi && g.Period.Hi > period.Lo) {
 					return true

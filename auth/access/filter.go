@@ -41,6 +41,7 @@ type Filter struct {
 	Patient      string  // of a patient, who acts for one, and in an emergency: a Patient id
 	Whole        []int64 // of that record, and of things
 	Things       bool    // of a person: records of ThingType about nobody are seen too
+	Parts        bool    // of a read by id: what may be told in part is seen
 	Limits       *Limits // what a token leaves of all this; nil: all
 }
 
@@ -80,6 +81,7 @@ type Grant struct {
 	Segment      int64
 	ResourceType string // "" for any
 	Effect       Effect
+	Part         bool           // a Permit that reaches a part of the record only: for reads by id
 	From, To     int64          // microseconds, From <= t < To; the extremes are open ends
 	Period       consent.Period // clinical times the grant reaches
 }
@@ -201,6 +203,22 @@ func spans(f Facts, t Terms) []span {
 	return out
 }
 
+// parts grants what an order opens a part of.
+func (m *materializer) parts(r Request, to string, sp span, segment int64) {
+	limits := func(c consent.Consent) bool { return len(c.Root.Elements) > 0 }
+	if !slices.ContainsFunc(m.facts.Consents, limits) {
+		return
+	}
+	r.Facts = m.facts
+	for _, typ := range append([]string{""}, m.types...) {
+		for _, c := range m.periods {
+			if r.ResourceType, r.Period = typ, c; Decide(r).Has(ObligeElements) {
+				m.out = append(m.out, Grant{Organization: to, Purpose: r.Principal.Purpose, Segment: segment, ResourceType: typ, Effect: Permit, Part: true, From: sp.from, To: sp.to, Period: c})
+			}
+		}
+	}
+}
+
 func (m *materializer) pair(p Principal, s NumberedSegment) {
 	request := Request{Principal: p, Segment: s.Segment, Patient: m.patient, Period: openPeriod(), Terms: m.terms}
 	holder := p.grantee()
@@ -219,6 +237,7 @@ func (m *materializer) pair(p Principal, s NumberedSegment) {
 			m.out = append(m.out, Grant{Organization: holder, Purpose: p.Purpose, Segment: s.No,
 				ResourceType: typ, Effect: e, From: sp.from, To: sp.to, Period: period})
 		}
+		m.parts(request, holder, sp, s.No)
 		m.differing(func(c consent.Period) (Effect, Effect) { return ask("", c), queried(base) }, func(e Effect, c consent.Period) { grant("", e, c) })
 		for _, typ := range m.types {
 			m.differing(func(c consent.Period) (Effect, Effect) { return ask(typ, c), ask("", c) }, func(e Effect, c consent.Period) { grant(typ, e, c) })

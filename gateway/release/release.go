@@ -317,6 +317,14 @@ func (g *Gate) render(out []byte, row *store.Row, d *decided, hidden map[fhir.Re
 	if alone {
 		labels = d.labels[1]
 	}
+	if len(d.carry.elements) > 0 {
+		whole, ok := sealed.AppendWithSecurity(nil, labels)
+		if !ok {
+			return nil, fmt.Errorf("release: %s has a damaged span table", row.Type)
+		}
+		part, err := fhir.Summarize(whole, fhir.SummaryFalse, d.carry.elements)
+		return append(out, part...), err
+	}
 	out, ok := sealed.AppendWithSecurity(out, labels)
 	if !ok {
 		return nil, fmt.Errorf("release: %s has a damaged span table", row.Type)

@@ -25,6 +25,7 @@ type compiled struct {
 	own, open, whole Int64s
 	org, purpose     int64
 	thing            int64 // type number of access.ThingType
+	parts            bool
 	person           int64 // row key of the Patient a person's view is of; 0 for an organisation's
 	limits           *access.Limits
 	launch           int64           // row key of limits' Patient
@@ -33,7 +34,7 @@ type compiled struct {
 }
 
 func (s *Store) compile(ctx context.Context, tx Tx, f access.Filter) (compiled, error) {
-	c := compiled{own: f.Own, open: f.Open, whole: f.Whole, limits: f.Limits, launch: nobody, ctx: ctx, tx: tx}
+	c := compiled{own: f.Own, open: f.Open, whole: f.Whole, parts: f.Parts, limits: f.Limits, launch: nobody, ctx: ctx, tx: tx}
 	var err error
 	if f.Patient != "" {
 		if c.person, err = s.lookupKey(ctx, tx, fhir.Reference{Type: "Patient", ID: f.Patient}); err != nil {
@@ -128,7 +129,7 @@ func (s *Store) permittedRow(b *statement, c compiled, r string) {
 		s.writeVisible(b, c, r)
 		return
 	}
-	k := writtenKey{r, c.org, c.purpose, c.person, c.thing, first(c.own), first(c.open), first(c.whole), len(c.own), len(c.open), len(c.whole)}
+	k := writtenKey{r, c.org, c.purpose, c.person, c.thing, c.parts, first(c.own), first(c.open), first(c.whole), len(c.own), len(c.open), len(c.whole)}
 	w, ok := s.written.get(k)
 	if !ok {
 		var fresh statement
@@ -183,6 +184,10 @@ func (s *Store) permitted(b *statement, c compiled, r, pat string) {
 	refused()
 	b.add(") OR ")
 	grant("="+r+".type_no", "1", within)
+	if c.parts {
+		b.add(" OR ")
+		grant("IN (0,"+r+".type_no)", "2", within)
+	}
 	b.add(" OR (")
 	grant("=0", "1", within)
 	b.add(" AND ")
@@ -204,6 +209,7 @@ func (s *Store) nowExpr(b *statement) {
 type writtenKey struct {
 	row                         string
 	org, purpose, person, thing int64
+	parts                       bool
 	own, open, whole            *int64
 	owns, opens, wholes         int
 }

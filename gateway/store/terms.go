@@ -191,7 +191,7 @@ func (s *Store) RefreshGrants(ctx context.Context) error {
 	if err := s.MaterializeAll(ctx); err != nil {
 		return err
 	}
-	if err := s.PutSetting(ctx, settingStale, nil); err != nil {
+	if err := s.PutSetting(ctx, settingStale, []byte{}); err != nil {
 		return err
 	}
 	return s.PutSetting(ctx, settingPolicy, []byte(policy))

@@ -62,6 +62,9 @@ func (s *Store) readView(ctx context.Context, tx Tx, k viewKey, now int64) (view
 				return nil
 			}
 			v.to = min(v.to, to)
+			if effect == partEffect { // read by id, which asks the grants themselves
+				return nil
+			}
 			if typeNo != 0 || lo != beginning || hi != forever {
 				v.exact = false
 			}
