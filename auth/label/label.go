@@ -133,6 +133,38 @@ func (c *Classifier) Classify(r *fhir.Resource, src Source, mapped []fhir.Coding
 	return seg
 }
 
+// Describe is the segment of a record that is known by its labels alone. Without a confidentiality it is what the labels need.
+func Describe(src Source, labels []fhir.Coding, confidentiality string) Segment {
+	part2 := fhir.Coding{System: fhir.SystemActCode, Code: "42CFRPart2"}
+	seg := Segment{Custodian: src.Organization, Part2: src.Part2, Covered: src.Covered, Evaluator: src.Evaluator, Confidentiality: confidentiality}
+	if confidentiality == "" {
+		seg.Confidentiality = "N"
+	}
+	if src.Part2 {
+		labels = append(slices.Clone(labels), part2)
+	}
+	for _, l := range labels {
+		if l.System == fhir.SystemConfidentiality {
+			seg.Confidentiality = higher(seg.Confidentiality, l.Code)
+			continue
+		}
+		if slices.Contains(seg.Labels, l) {
+			continue
+		}
+		seg.Labels = append(seg.Labels, l)
+		seg.Part2 = seg.Part2 || l == part2
+		seg.CounselingNote = seg.CounselingNote || l == fhir.Coding{System: SystemLocalLabel, Code: CodeCounselingNote}
+		seg.Unclassified = seg.Unclassified || l == fhir.Coding{System: SystemLocalLabel, Code: CodeUnclassified}
+		if l.System == fhir.SystemActCode && restricted(l.Code) {
+			seg.Confidentiality = higher(seg.Confidentiality, "R")
+		}
+	}
+	sort.Slice(seg.Labels, func(i, j int) bool {
+		return seg.Labels[i].System+seg.Labels[i].Code < seg.Labels[j].System+seg.Labels[j].Code
+	})
+	return seg
+}
+
 // inbound reads meta.security. Alteration tags and refrain codes stay with the record like any label.
 func inbound(r *fhir.Resource) []fhir.Coding {
 	var out []fhir.Coding

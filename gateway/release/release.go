@@ -239,6 +239,11 @@ func (g *Gate) Refused(ctx context.Context, req Request, code string) error {
 	return g.append(ctx, ev)
 }
 
+// Decided records decisions that were given to somebody who enforces them.
+func (g *Gate) Decided(ctx context.Context, events []audit.Event) error {
+	return g.append(ctx, events...)
+}
+
 func (g *Gate) event(req Request, kind audit.Kind, now time.Time) audit.Event {
 	return audit.Event{
 		Kind: kind, At: now, Client: req.Principal.Client, Organization: req.Principal.Organization.ID, Purpose: req.Principal.Purpose,
