@@ -96,8 +96,11 @@ func (s *story) ask(step decisions.Step) {
 	if step.Form != "" {
 		r.body, r.contentType = []byte(step.Form), "application/x-www-form-urlencoded"
 	}
-	if r.body = step.Body; string(step.Body) == `"the answer before"` {
+	switch {
+	case string(step.Body) == `"the answer before"`:
 		r.body = s.last.body
+	case step.Body != nil:
+		r.body = step.Body
 	}
 	r.header = map[string]string{}
 	for name, value := range step.Headers {

@@ -262,21 +262,20 @@ func (w where) followable(x string) error {
 	rt := "t" + strconv.Itoa(w.depth)
 	w.b.add(" AND EXISTS (SELECT 1 FROM res " + rt + " WHERE " + rt + ".part=0 AND " + rt + ".rid=" + x + ".target AND (")
 	var open Int64s
-	for _, typ := range append([]string{"Patient"}, label.DirectoryTypes()...) { // of these, programs are named to few
+	for _, typ := range append([]string{"Patient"}, label.DirectoryTypes()...) {
 		no, err := w.s.lookup(w.ctx, w.tx, dictType, typ)
 		if err != nil {
 			return err
 		}
 		open = append(open, no)
 	}
-	w.b.add("(")
 	w.b.inNumbers(w.s.dialect, rt+".type_no", open)
-	w.b.add(" AND ")
-	if err := w.unnamed(rt); err != nil {
+	w.b.add(" OR (" + rt + ".del=0 AND ")
+	if err := w.s.followableRow(w.b, w.filter, rt); err != nil {
 		return err
 	}
-	w.b.add(") OR (" + rt + ".del=0 AND ")
-	err := w.s.followableRow(w.b, w.filter, rt)
-	w.b.add(")))")
+	w.b.add(")) AND ")
+	err := w.unnamed(rt)
+	w.b.add(")")
 	return err
 }
