@@ -214,28 +214,52 @@ func (s *Store) subject(ctx context.Context, tx Tx, row *Row) (Subject, error) {
 	return sub, nil
 }
 
-// FactsAt is a subject's facts as they were recorded at known: what a decision of that time rested on.
-func (s *Store) FactsAt(ctx context.Context, row *Row, known time.Time) (Subject, error) {
-	sub, err := s.Subject(ctx, row)
-	if err != nil {
-		return sub, err
-	}
+// SubjectAt is whom a found resource was about, its segment and the facts and terms, as they were recorded at known: what
+// a decision of that time rested on. exists is false when there was no such resource yet, or no more.
+func (s *Store) SubjectAt(ctx context.Context, row *Row, known time.Time) (sub Subject, exists bool, err error) {
+	sub = Subject{Type: row.Type}
+	at := known.UnixMicro()
 	err = s.engine.Read(ctx, func(tx Tx) error {
-		for i := range sub.Patients {
-			var pat int64
-			if pat, err = s.lookupKey(ctx, tx, fhir.Reference{Type: "Patient", ID: sub.Patients[i].ID}); err != nil {
+		if sub.Terms, err = s.loadTerms(ctx, tx, at); err != nil {
+			return err
+		}
+		var pat, npat, op, written int64
+		found, err := one(ctx, tx, "SELECT at,seg,pat,npat,lo,hi,op FROM body WHERE part=0 AND rid=? AND at<=? ORDER BY ver DESC LIMIT 1", []any{row.rid, at}, &written, &sub.Segment, &pat, &npat, &sub.Period.Lo, &sub.Period.Hi, &op)
+		if err != nil || !found || row.rid == 0 {
+			return err
+		}
+		exists = op != int64(Delete)
+		if _, err := one(ctx, tx, "SELECT seg FROM seg_change WHERE part=0 AND rid=? AND at>=? AND at<=? ORDER BY at DESC LIMIT 1", []any{row.rid, written, at}, &sub.Segment); err != nil {
+			return err
+		}
+		pats := []int64{pat}
+		if npat > 1 { // whom else an old version was about is not kept: those of today
+			err := each(ctx, tx, "SELECT pat FROM res_also WHERE part=0 AND rid=?", []any{row.rid}, func(r Rows) error {
+				var also int64
+				err := r.Scan(&also)
+				pats = append(pats, also)
 				return err
-			}
-			facts, err := s.loadFacts(ctx, tx, pat, known.UnixMicro(), s.custodian)
+			})
 			if err != nil {
 				return err
 			}
-			sub.Patients[i].Facts = facts
 		}
-		sub.Terms, err = s.loadTerms(ctx, tx, known.UnixMicro())
-		return err
+		for _, pat := range pats {
+			if pat == 0 {
+				continue
+			}
+			f := PatientFacts{}
+			if f.ID, err = s.patientID(ctx, tx, pat); err != nil {
+				return err
+			}
+			if f.Facts, err = s.loadFacts(ctx, tx, pat, at, s.custodian); err != nil {
+				return err
+			}
+			sub.Patients = append(sub.Patients, f)
+		}
+		return nil
 	})
-	return sub, err
+	return sub, exists, err
 }
 
 // Own is an organisation's own resource at its current version, or nil when it holds none under the id.
