@@ -14,7 +14,7 @@ import (
 type Known interface {
 	Filter(ctx context.Context, p access.Principal) (access.Filter, error)
 	Lookup(ctx context.Context, f access.Filter, typ, id string, version int64) (store.Target, error)
-	SubjectAt(ctx context.Context, row *store.Row, known time.Time) (sub store.Subject, exists bool, err error)
+	SubjectAt(ctx context.Context, ref fhir.Reference, version int64, known time.Time) (sub store.Subject, exists bool, err error)
 	Segment(no int64) label.Segment
 	Now(ctx context.Context) (time.Time, error)
 }
@@ -36,7 +36,7 @@ func Explain(ctx context.Context, k Known, p access.Principal, ref fhir.Referenc
 		d, _ := decideTarget(p, target, target.Subject, k.Segment(target.Subject.Segment), at)
 		return target, d, nil
 	}
-	subject, exists, err := k.SubjectAt(ctx, &target.Row, at)
+	subject, exists, err := k.SubjectAt(ctx, ref, 0, at)
 	if err != nil {
 		return target, access.Decision{}, err
 	}

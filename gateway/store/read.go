@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"trellis/auth/access"
@@ -214,27 +215,33 @@ func (s *Store) subject(ctx context.Context, tx Tx, row *Row) (Subject, error) {
 	return sub, nil
 }
 
-// SubjectAt is whom a found resource was about, its segment and the facts and terms, as they were recorded at known: what
-// a decision of that time rested on. exists is false when there was no such resource yet, or no more.
-func (s *Store) SubjectAt(ctx context.Context, row *Row, known time.Time) (sub Subject, exists bool, err error) {
-	sub = Subject{Type: row.Type}
+// SubjectAt is whom a resource was about, its segment and the facts and terms, as they were recorded at known: what a decision
+// of that time rested on. version 0 is the version of that time. exists is false when there was no such resource yet.
+func (s *Store) SubjectAt(ctx context.Context, ref fhir.Reference, version int64, known time.Time) (sub Subject, exists bool, err error) {
+	sub = Subject{Type: ref.Type}
 	at := known.UnixMicro()
+	if version == 0 {
+		version = math.MaxInt32
+	}
 	err = s.engine.Read(ctx, func(tx Tx) error {
 		if sub.Terms, err = s.loadTerms(ctx, tx, at); err != nil {
 			return err
 		}
-		var pat, npat, op, written int64
-		found, err := one(ctx, tx, "SELECT at,seg,pat,npat,lo,hi,op FROM body WHERE part=0 AND rid=? AND at<=? ORDER BY ver DESC LIMIT 1", []any{row.rid, at}, &written, &sub.Segment, &pat, &npat, &sub.Period.Lo, &sub.Period.Hi, &op)
-		if err != nil || !found || row.rid == 0 {
+		rid, err := s.lookupKey(ctx, tx, ref)
+		if err != nil {
 			return err
 		}
-		exists = op != int64(Delete)
-		if _, err := one(ctx, tx, "SELECT seg FROM seg_change WHERE part=0 AND rid=? AND at>=? AND at<=? ORDER BY at DESC LIMIT 1", []any{row.rid, written, at}, &sub.Segment); err != nil {
+		var pat, npat, written int64
+		exists, err = one(ctx, tx, "SELECT at,seg,pat,npat,lo,hi FROM body WHERE part=0 AND rid=? AND at<=? AND ver<=? ORDER BY ver DESC LIMIT 1", []any{rid, at, version}, &written, &sub.Segment, &pat, &npat, &sub.Period.Lo, &sub.Period.Hi)
+		if err != nil || !exists {
+			return err
+		}
+		if _, err := one(ctx, tx, "SELECT seg FROM seg_change WHERE part=0 AND rid=? AND at>=? AND at<=? ORDER BY at DESC LIMIT 1", []any{rid, written, at}, &sub.Segment); err != nil {
 			return err
 		}
 		pats := []int64{pat}
 		if npat > 1 { // whom else an old version was about is not kept: those of today
-			err := each(ctx, tx, "SELECT pat FROM res_also WHERE part=0 AND rid=?", []any{row.rid}, func(r Rows) error {
+			err := each(ctx, tx, "SELECT pat FROM res_also WHERE part=0 AND rid=?", []any{rid}, func(r Rows) error {
 				var also int64
 				err := r.Scan(&also)
 				pats = append(pats, also)
