@@ -1,0 +1,447 @@
+package label
+
+import (
+	"cmp"
+	"encoding/base64"
+	"slices"
+	"strconv"
+	"strings"
+
+	"trellis/fhir"
+)
+
+// Classifier labels resources by a rule pack. Make one with New or Load; it is safe for concurrent use.
+type Classifier struct {
+	version   string
+	switched  []string
+	rules     []Rule
+	byID      map[string]int
+	systems   map[string]*table // by code system
+	tables    map[string]*table // by file
+	need      map[int]int       // parts of each combination rule
+	medicines phrases
+	words     phrases
+	programs  Programs
+}
+
+// Finding is a rule that fired, and where.
+type Finding struct {
+	Rule string `json:"rule"`
+	Path string `json:"path,omitempty"` // element, "" for the whole record
+	// Labels the rule gave.
+	Labels     []fhir.Coding `json:"labels,omitempty"`
+	Confidence string        `json:"confidence"`
+	Basis      string        `json:"basis"`
+	Status     string        `json:"status"`
+}
+
+// Verdict is what was found about a resource.
+type Verdict struct {
+	Segment  Segment
+	Findings []Finding
+	// Given are the labels a mapping gave, which nobody could find again by looking at the resource.
+	Given []fhir.Coding
+	// Version names the pack and what was switched.
+	Version string
+	// Review is set where words alone decided: a person has to look.
+	Review *Review
+}
+
+// Review is what a person has to look at.
+type Review struct {
+	Rules  []string
+	Digest string  // of the texts in question: an answer holds for these and no others
+	Kept   Segment // with the text's label
+	Clear  Segment // without it
+}
+
+// Classify gives the segment of a resource. mapped are labels the mapping's rules gave out.
+// Labels in the resource's own meta.security are kept.
+func (c *Classifier) Classify(r *fhir.Resource, src Source, mapped []fhir.Coding) Segment {
+	return c.Examine(r, src, mapped).Segment
+}
+
+// Examine gives the segment of a resource and the rules it rests on.
+func (c *Classifier) Examine(r *fhir.Resource, src Source, mapped []fhir.Coding) Verdict {
+	v := Verdict{Version: c.version, Given: mapped}
+	if Directory(r.Type) {
+		v.Segment = Segment{Custodian: src.Organization, Confidentiality: "U", Directory: true}
+		return v
+	}
+	x := examination{c: c, src: src, labels: map[fhir.Coding]bool{}, parts: map[part]bool{}}
+	x.source(r, mapped)
+	x.visit(r.Root, &spot{name: r.Type}, false)
+	x.combine()
+	classified := x.classified(r)
+	if !classified {
+		x.found(c.byID[ruleUnclassified], nil)
+	}
+	v.Segment = x.segment()
+	if !x.explained() {
+		if hits := x.read(r); len(hits) > 0 {
+			clear := v.Segment
+			x.labels[unclassifiedLabel()] = true
+			x.confidentiality = higher(x.confidentiality, "R")
+			v.Segment = x.segment()
+			v.Review = &Review{Rules: x.textRules, Digest: digest(hits), Kept: v.Segment, Clear: clear}
+		}
+	}
+	v.Findings = x.findings
+	return v
+}
+
+// With is the verdict with labels a mapping gave earlier added.
+func (v Verdict) With(given []fhir.Coding) Verdict {
+	v.Segment = v.Segment.With(given)
+	if v.Review != nil {
+		r := *v.Review
+		r.Kept, r.Clear = r.Kept.With(given), r.Clear.With(given)
+		if explainedBy(r.Clear) { // the words say no more than the labels do
+			v.Segment, v.Review = r.Clear, nil
+		} else {
+			v.Review = &r
+		}
+	}
+	for _, l := range given {
+		if !slices.Contains(v.Given, l) {
+			v.Given = append(slices.Clip(v.Given), l)
+		}
+	}
+	return v
+}
+
+// With is the segment with more labels.
+func (s Segment) With(labels []fhir.Coding) Segment {
+	if s.Directory || len(labels) == 0 {
+		return s
+	}
+	set := map[fhir.Coding]bool{}
+	for _, l := range append(slices.Clone(s.Labels), labels...) {
+		if l.System == fhir.SystemConfidentiality {
+			s.Confidentiality = higher(s.Confidentiality, l.Code)
+		} else {
+			set[l] = true
+		}
+	}
+	return settle(s, set)
+}
+
+// settle fills in what follows from a set of labels.
+func settle(s Segment, set map[fhir.Coding]bool) Segment {
+	s.Part2 = set[part2Label()]
+	s.CounselingNote = set[fhir.Coding{System: SystemLocalLabel, Code: CodeCounselingNote}]
+	s.Unclassified = set[unclassifiedLabel()]
+	s.Labels = nil
+	for l := range set {
+		s.Labels = append(s.Labels, l)
+		if l.System == fhir.SystemActCode && restricted(l.Code) {
+			s.Confidentiality = higher(s.Confidentiality, "R")
+		}
+	}
+	if s.CounselingNote {
+		s.Confidentiality = higher(s.Confidentiality, "V")
+	}
+	slices.SortFunc(s.Labels, func(a, b fhir.Coding) int { return cmp.Compare(a.System+a.Code, b.System+b.Code) })
+	return s
+}
+
+func part2Label() fhir.Coding { return fhir.Coding{System: fhir.SystemActCode, Code: "42CFRPart2"} }
+
+func unclassifiedLabel() fhir.Coding {
+	return fhir.Coding{System: SystemLocalLabel, Code: CodeUnclassified}
+}
+
+// examination is one resource being looked at.
+type examination struct {
+	c               *Classifier
+	src             Source
+	labels          map[fhir.Coding]bool
+	confidentiality string
+	parts           map[part]bool
+	findings        []Finding
+	named           bool // a medicine was known by its name
+	textRules       []string
+}
+
+// spot is where in a resource a value stands.
+type spot struct {
+	up    *spot
+	name  string
+	index int // +1; 0 for no item of a list
+}
+
+// String spells the element's path: Condition.code.coding[0].
+func (s *spot) String() string {
+	if s == nil {
+		return ""
+	}
+	out := s.name
+	if s.index > 0 {
+		out += "[" + strconv.Itoa(s.index-1) + "]"
+	}
+	if s.up != nil {
+		return s.up.String() + "." + out
+	}
+	return out
+}
+
+// found notes a rule that fired, once for each rule and element.
+func (x *examination) found(rule int, at *spot) {
+	r := x.c.rules[rule]
+	for _, l := range r.Labels {
+		x.labels[l] = true
+	}
+	x.findings = append(x.findings, finding(r, at, r.Labels))
+}
+
+func finding(r Rule, at *spot, labels []fhir.Coding) Finding {
+	return Finding{Rule: r.ID, Path: at.String(), Labels: labels, Confidence: r.Confidence, Basis: r.Basis, Status: r.Status}
+}
+
+func (x *examination) segment() Segment {
+	return settle(Segment{Custodian: x.src.Organization, Covered: x.src.Covered, Confidentiality: x.confidentiality}, x.labels)
+}
+
+// source asks where the record comes from and which labels it brought. Alteration tags and refrain codes stay with
+// the record like any label.
+func (x *examination) source(r *fhir.Resource, mapped []fhir.Coding) {
+	x.confidentiality = "N"
+	take := func(l fhir.Coding, rule string, at *spot) {
+		if l.System == fhir.SystemConfidentiality {
+			x.confidentiality = higher(x.confidentiality, l.Code)
+		} else {
+			x.labels[l] = true
+		}
+		x.findings = append(x.findings, finding(x.c.rules[x.c.byID[rule]], at, []fhir.Coding{l}))
+	}
+	if x.src.Part2 {
+		x.found(x.c.byID[ruleSource], nil)
+	}
+	meta := &spot{up: &spot{name: r.Type}, name: "meta"}
+	for i, n := range r.Root.Get("meta").Get("security").List() {
+		if code := n.Get("code").Text(); code != "" {
+			take(fhir.Coding{System: n.Get("system").Text(), Code: code}, ruleInbound, &spot{meta, "security", i + 1})
+		}
+	}
+	for _, l := range mapped {
+		take(l, ruleMapped, nil)
+	}
+}
+
+// visit looks at every value: contained resources raise what contains them. medicine says that names in it are names of
+// medicines.
+func (x *examination) visit(n fhir.Node, at *spot, medicine bool) {
+	switch n.Kind {
+	case '[':
+		for i := range n.Items {
+			x.visit(n.Items[i], &spot{at.up, at.name, i + 1}, medicine)
+		}
+		return
+	case '{':
+	default:
+		return
+	}
+	x.coding(n, at)
+	x.reference(n, at)
+	if medicine {
+		x.medicine(n, at)
+	}
+	drug := n.Get("resourceType").Text() == "Medication"
+	for i := range n.Members {
+		m := &n.Members[i]
+		if m.Name == "meta" && at.up == nil {
+			continue // labels and tags: read as such
+		}
+		if m.Value.Kind == '{' || m.Value.Kind == '[' {
+			names := medicine || m.Name == "medicationCodeableConcept" || m.Name == "itemCodeableConcept" || drug && m.Name == "code"
+			x.visit(m.Value, &spot{at, m.Name, 0}, names)
+		}
+	}
+}
+
+func (x *examination) coding(n fhir.Node, at *spot) {
+	t := x.c.systems[n.Get("system").Text()]
+	if t == nil {
+		return
+	}
+	code := n.Get("code").Text()
+	if code == "" {
+		return
+	}
+	code = t.normal(code)
+	for _, rule := range t.lookup(code) {
+		x.found(rule, at)
+	}
+	for _, p := range t.parts[code] {
+		x.parts[p] = true
+	}
+}
+
+func (x *examination) reference(n fhir.Node, at *spot) {
+	if x.c.programs == nil {
+		return
+	}
+	text := n.Get("reference").Text()
+	if text == "" {
+		return
+	}
+	i := x.c.byID[ruleProgram]
+	if !x.c.rules[i].On {
+		return
+	}
+	if x.c.programs.Program(text) {
+		x.found(i, at)
+	}
+}
+
+func (x *examination) medicine(n fhir.Node, at *spot) {
+	for _, name := range []string{"text", "display"} {
+		for _, rule := range x.c.medicines.in(n.Get(name).Text()) {
+			x.named = true
+			x.found(rule, &spot{at, name, 0})
+		}
+	}
+}
+
+func (x *examination) combine() {
+	have := map[int]int{}
+	for p := range x.parts {
+		have[p.rule]++
+	}
+	for rule, n := range have {
+		if n == x.c.need[rule] {
+			x.found(rule, nil)
+		}
+	}
+}
+
+// classified reports whether anything says what the record is about: a clinical record whose main code is in no system the
+// tables cover could be about anything, and so could one that contains such a record.
+func (x *examination) classified(r *fhir.Resource) bool {
+	if !x.says(r.Root, r.Type) {
+		return false
+	}
+	for _, inner := range r.Root.Get("contained").List() {
+		typ := inner.Get("resourceType").Text()
+		if name := mainCode(typ); name != "" && !inner.Get(name).IsZero() && !x.says(inner, typ) {
+			return false
+		}
+	}
+	return true
+}
+
+func (x *examination) says(root fhir.Node, typ string) bool {
+	name := mainCode(typ)
+	if name == "" {
+		return true
+	}
+	for _, coding := range root.Path(name, "coding").List() {
+		if x.c.covered(coding.Get("system").Text()) && coding.Get("code").Text() != "" {
+			return true
+		}
+	}
+	// A category of ours says what a record in a person's own words is about.
+	for _, category := range root.Get("category").List() {
+		for _, coding := range category.Get("coding").List() {
+			if local(coding.Get("system").Text()) {
+				return true
+			}
+		}
+	}
+	// A medication given by reference is classified where it is defined, a named one by its name.
+	return name == "medicationCodeableConcept" && (x.named || !root.Get("medicationReference").IsZero())
+}
+
+// covered reports whether a code system is one whose codes the tables know, or one of ours.
+func (c *Classifier) covered(system string) bool {
+	t := c.systems[system]
+	return t != nil && t.covers || local(system)
+}
+
+// explained reports whether the labels say already what words could say.
+func (x *examination) explained() bool { return explainedBy(Segment{Labels: keys(x.labels)}) }
+
+func keys(set map[fhir.Coding]bool) []fhir.Coding {
+	out := make([]fhir.Coding, 0, len(set))
+	for l := range set {
+		out = append(out, l)
+	}
+	return out
+}
+
+func explainedBy(s Segment) bool {
+	for _, code := range []string{"42CFRPart2", "SUD", "ETHUD", "OPIOIDUD", "ETH"} {
+		if s.Has(code) {
+			return true
+		}
+	}
+	return false
+}
+
+// maxAttachment bounds how much of a text attachment is read: 4 MiB of base64.
+const maxAttachment = 4 << 20
+
+// read looks for words in what people wrote, and returns the texts that have some.
+func (x *examination) read(r *fhir.Resource) (hits []string) {
+	look := func(text string, at *spot) {
+		rules := x.c.words.in(text)
+		for _, rule := range rules {
+			x.findings = append(x.findings, finding(x.c.rules[rule], at, x.c.rules[rule].Labels))
+			if id := x.c.rules[rule].ID; !slices.Contains(x.textRules, id) {
+				x.textRules = append(x.textRules, id)
+			}
+		}
+		if len(rules) > 0 {
+			hits = append(hits, text)
+		}
+	}
+	var visit func(n fhir.Node, at *spot)
+	visit = func(n fhir.Node, at *spot) {
+		switch n.Kind {
+		case '[':
+			for i := range n.Items {
+				visit(n.Items[i], &spot{at.up, at.name, i + 1})
+			}
+		case '{':
+			if kind := n.Get("contentType").Text(); strings.HasPrefix(kind, "text/") || strings.HasPrefix(kind, "application/xhtml") {
+				look(attached(n.Get("data").Text()), &spot{at, "data", 0})
+			}
+			for i := range n.Members {
+				if m := &n.Members[i]; m.Name != "meta" || at.up != nil {
+					visit(m.Value, &spot{at, m.Name, 0})
+				}
+			}
+		case '"':
+			if written(at.name) {
+				text := n.Text()
+				if at.name == "div" {
+					text = plain(text)
+				}
+				look(text, at)
+			}
+		}
+	}
+	visit(r.Root, &spot{name: r.Type})
+	return hits
+}
+
+// written reports whether an element holds what a person wrote, or what is shown to people.
+func written(name string) bool {
+	switch name {
+	case "div", "text", "display", "title", "description", "comment", "conclusion", "summary", "patientInstruction",
+		"purpose", "details", "detail", "disposition", "topic", "reason":
+		return true
+	}
+	return strings.HasSuffix(name, "String") || strings.HasSuffix(name, "Markdown")
+}
+
+func attached(data string) string {
+	if len(data) > maxAttachment {
+		data = data[:maxAttachment&^3]
+	}
+	text, err := base64.StdEncoding.DecodeString(data)
+	if err != nil && len(text) == 0 {
+		return ""
+	}
+	return plain(string(text))
+}

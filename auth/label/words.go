@@ -1,0 +1,102 @@
+package label
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// phrases finds phrases of whole words in text, whatever their case; a plural s is passed over. Negations ("denies
+// drug use") are not understood: what is said about a matter, even that it is not so, is about it.
+type phrases struct{ byFirst map[string][]phrase }
+
+type phrase struct {
+	words []string
+	rule  int
+}
+
+func (p *phrases) add(text string, rule int) {
+	words := split(text)
+	if len(words) == 0 {
+		return
+	}
+	if p.byFirst == nil {
+		p.byFirst = map[string][]phrase{}
+	}
+	p.byFirst[words[0]] = append(p.byFirst[words[0]], phrase{words, rule})
+}
+
+// in lists the rules whose phrases stand in a text.
+func (p *phrases) in(text string) []int {
+	if len(p.byFirst) == 0 || len(text) < 3 {
+		return nil
+	}
+	var out []int
+	words := split(text)
+	for i, w := range words {
+		for _, first := range []string{w, strings.TrimSuffix(w, "s")} {
+			for _, ph := range p.byFirst[first] {
+				if !slices.Contains(out, ph.rule) && ph.at(words[i:]) {
+					out = append(out, ph.rule)
+				}
+			}
+			if !strings.HasSuffix(w, "s") {
+				break
+			}
+		}
+	}
+	return out
+}
+
+func (p phrase) at(words []string) bool {
+	if len(words) < len(p.words) {
+		return false
+	}
+	for i, w := range p.words {
+		if words[i] != w && words[i] != w+"s" {
+			return false
+		}
+	}
+	return true
+}
+
+// split gives the words of a text in lower case. An apostrophe stands inside a word.
+func split(text string) []string {
+	text = strings.NewReplacer("'", "", "\u2019", "").Replace(strings.ToLower(text))
+	return strings.FieldsFunc(text, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+}
+
+// plain is the text of a narrative without its tags.
+func plain(div string) string {
+	if !strings.ContainsRune(div, '<') {
+		return div
+	}
+	var b strings.Builder
+	tag := false
+	for _, r := range div {
+		switch {
+		case r == '<':
+			tag = true
+			b.WriteByte(' ')
+		case r == '>':
+			tag = false
+		case !tag:
+			b.WriteRune(r)
+		}
+	}
+	return strings.NewReplacer("&nbsp;", " ", "&#160;", " ", "&amp;", "&", "&lt;", "<", "&gt;", ">").Replace(b.String())
+}
+
+// digest names a set of texts.
+func digest(texts []string) string {
+	texts = slices.Clone(texts)
+	slices.Sort(texts)
+	h := sha256.New()
+	for _, t := range slices.Compact(texts) {
+		h.Write([]byte(t))
+		h.Write([]byte{0})
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
