@@ -49,8 +49,10 @@ const (
 type Config struct {
 	Off []string // ids of rules switched off
 	On  []string // ids of rules that are off by default, switched on
-	// Programs knows the Part 2 programs; nil knows none, and the structure rule never fires.
+	// Programs knows the Part 2 programs; nil knows none, and the structure rule never fires. Scope names what it knows:
+	// with another scope records are labelled anew.
 	Programs Programs
+	Scope    []string
 }
 
 // Programs says which references lead to a Part 2 program: the organisation itself, or a place, service or role of it.
@@ -140,8 +142,9 @@ func (c *Classifier) choose(cfg Config) error {
 			}
 		}
 	}
-	if slices.Sort(c.switched); len(c.switched) > 0 {
-		c.version += "+" + digest(c.switched)[:12]
+	slices.Sort(c.switched)
+	if choice := append(slices.Clone(c.switched), cfg.Scope...); len(choice) > 0 {
+		c.version += "+" + digest(choice)[:12]
 	}
 	return nil
 }

@@ -9,14 +9,21 @@ import (
 )
 
 func (w *writer) put(c Change, typeNo int64, h *head) (Written, error) {
-	seg, err := w.internSegment(c.Segment)
+	labels, err := w.label(&c, *h)
 	if err != nil {
 		return Written{}, err
 	}
+	seg := labels.seg
 	found := h.found()
 	hash := fhir.ContentHash(c.Resource, c.ID)
 	out := Written{Type: c.Type, ID: c.ID, Segment: c.Segment, Created: !found || h.deleted}
 	if found && !h.deleted && h.hash == hash && h.seg == seg {
+		if h.pack != labels.pack || h.given != labels.given {
+			if err := w.tx.Queue(w.ctx, "UPDATE res SET pack=?,given=? WHERE part=0 AND rid=?", labels.pack, labels.given, h.rid); err != nil {
+				return Written{}, err
+			}
+			h.pack, h.given = labels.pack, labels.given
+		}
 		return w.unchanged(*h, out)
 	}
 	before, filed, err := w.stands(c.Type, c.ID, h)
@@ -34,7 +41,7 @@ func (w *writer) put(c Change, typeNo int64, h *head) (Written, error) {
 	}
 	sealed := fhir.Seal(c.Resource, c.ID, h.ver+1, w.at(), w.s.base)
 	values := w.s.registry.Extract(c.Resource, w.s.base)
-	row := resRow{rid: h.rid, typeNo: typeNo, id: c.ID, pats: pats, ver: h.ver + 1, seq: w.s.ids.next(), seg: seg, hash: hash, clinical: values.Clinical}
+	row := resRow{rid: h.rid, typeNo: typeNo, id: c.ID, pats: pats, ver: h.ver + 1, seq: w.s.ids.next(), seg: seg, pack: labels.pack, given: labels.given, hash: hash, clinical: values.Clinical}
 	if found && (h.seg != seg || h.clinical != values.Clinical || !slices.Equal(filed, pats)) {
 		w.noteMoved(filed)
 	}
@@ -62,7 +69,7 @@ func (w *writer) put(c Change, typeNo int64, h *head) (Written, error) {
 	if err := w.vouch(c, row.rid); err != nil {
 		return Written{}, err
 	}
-	*h = head{rid: row.rid, pat: row.owner(), seq: row.seq, ver: row.ver, upd: w.now, seg: seg, hash: hash, npat: int64(len(pats)), clinical: values.Clinical, present: true}
+	*h = head{rid: row.rid, pat: row.owner(), seq: row.seq, ver: row.ver, upd: w.now, seg: seg, pack: labels.pack, given: labels.given, hash: hash, npat: int64(len(pats)), clinical: values.Clinical, present: true}
 	w.filed[ref] = pats
 	out.Version, out.Updated, out.Doc, out.Spans = row.ver, w.at(), sealed.Doc, sealed.Spans()
 	out.Patients, err = w.patientIDs(pats)
