@@ -35,16 +35,25 @@ type Finding struct {
 	Status     string        `json:"status"`
 }
 
+// Given are labels nobody could find again by looking at the stored resource.
+type Given struct {
+	Inbound []fhir.Coding `json:"inbound,omitempty"` // came with it, in meta.security
+	Mapped  []fhir.Coding `json:"mapped,omitempty"`  // the mapping's rules gave them
+}
+
 // Verdict is what was found about a resource.
 type Verdict struct {
-	Segment  Segment
+	Segment  Segment // with everything
+	Own      Segment // what source and rules alone say
+	Given    Given
 	Findings []Finding
-	// Given are the labels a mapping gave, which nobody could find again by looking at the resource.
-	Given []fhir.Coding
 	// Version names the pack and what was switched.
 	Version string
 	// Review is set where words alone decided: a person has to look.
 	Review *Review
+
+	words words
+	by    *Classifier
 }
 
 // Review is what a person has to look at.
@@ -55,6 +64,13 @@ type Review struct {
 	Clear  Segment // without it
 }
 
+// words is what text rules found.
+type words struct {
+	rules    []string
+	digest   string // "" for nothing
+	findings []Finding
+}
+
 // Classify gives the segment of a resource. mapped are labels the mapping's rules gave out.
 // Labels in the resource's own meta.security are kept.
 func (c *Classifier) Classify(r *fhir.Resource, src Source, mapped []fhir.Coding) Segment {
@@ -63,51 +79,67 @@ func (c *Classifier) Classify(r *fhir.Resource, src Source, mapped []fhir.Coding
 
 // Examine gives the segment of a resource and the rules it rests on.
 func (c *Classifier) Examine(r *fhir.Resource, src Source, mapped []fhir.Coding) Verdict {
-	v := Verdict{Version: c.version, Given: mapped}
+	v := Verdict{by: c, Version: c.version, Given: Given{Inbound: inbound(r), Mapped: mapped}}
 	if Directory(r.Type) {
-		v.Segment = Segment{Custodian: src.Organization, Confidentiality: "U", Directory: true}
+		v.Own = Segment{Custodian: src.Organization, Confidentiality: "U", Directory: true}
+		v.Segment = v.Own
 		return v
 	}
-	x := examination{c: c, src: src, labels: map[fhir.Coding]bool{}, parts: map[part]bool{}}
-	x.source(r, mapped)
+	x := examination{c: c, labels: map[fhir.Coding]bool{}, parts: map[part]bool{}}
+	if src.Part2 {
+		x.found(c.byID[ruleSource], nil)
+	}
 	x.visit(r.Root, &spot{name: r.Type}, false)
 	x.combine()
-	classified := x.classified(r)
-	if !classified {
+	if !x.classified(r) {
 		x.found(c.byID[ruleUnclassified], nil)
 	}
-	v.Segment = x.segment()
-	if !x.explained() {
-		if hits := x.read(r); len(hits) > 0 {
-			clear := v.Segment
-			x.labels[unclassifiedLabel()] = true
-			x.confidentiality = higher(x.confidentiality, "R")
-			v.Segment = x.segment()
-			v.Review = &Review{Rules: x.textRules, Digest: digest(hits), Kept: v.Segment, Clear: clear}
-		}
+	v.Own = settle(Segment{Custodian: src.Organization, Covered: src.Covered, Confidentiality: "N"}, x.labels)
+	if !explainedBy(v.Own) {
+		v.words = x.read(r)
 	}
 	v.Findings = x.findings
+	return v.under(v.Given)
+}
+
+// Under is the verdict with other labels given than those the resource brought: what is remembered of it.
+func (v Verdict) Under(given Given) Verdict {
+	v.Findings = slices.DeleteFunc(slices.Clone(v.Findings), func(f Finding) bool {
+		return f.Rule == ruleInbound || f.Rule == ruleMapped || v.Review != nil && slices.Contains(v.Review.Rules, f.Rule)
+	})
+	return v.under(given)
+}
+
+func (v Verdict) under(given Given) Verdict {
+	v.Given, v.Review = given, nil
+	v.Segment = v.Own.With(given.Inbound).With(given.Mapped)
+	if v.Segment.Directory {
+		return v
+	}
+	for rule, labels := range map[string][]fhir.Coding{ruleInbound: given.Inbound, ruleMapped: given.Mapped} {
+		for _, l := range labels {
+			v.Findings = append(v.Findings, finding(v.by.rules[v.by.byID[rule]], nil, []fhir.Coding{l}))
+		}
+	}
+	if v.words.digest == "" || explainedBy(v.Segment) { // the words say no more than the labels do
+		return v
+	}
+	clear := v.Segment
+	v.Segment = clear.With([]fhir.Coding{unclassifiedLabel(), {System: fhir.SystemConfidentiality, Code: "R"}})
+	v.Review = &Review{Rules: v.words.rules, Digest: v.words.digest, Kept: v.Segment, Clear: clear}
+	v.Findings = append(v.Findings, v.words.findings...)
 	return v
 }
 
-// With is the verdict with labels a mapping gave earlier added.
-func (v Verdict) With(given []fhir.Coding) Verdict {
-	v.Segment = v.Segment.With(given)
-	if v.Review != nil {
-		r := *v.Review
-		r.Kept, r.Clear = r.Kept.With(given), r.Clear.With(given)
-		if explainedBy(r.Clear) { // the words say no more than the labels do
-			v.Segment, v.Review = r.Clear, nil
-		} else {
-			v.Review = &r
+// inbound reads meta.security. Alteration tags and refrain codes stay with the record like any label.
+func inbound(r *fhir.Resource) []fhir.Coding {
+	var out []fhir.Coding
+	for _, n := range r.Root.Get("meta").Get("security").List() {
+		if code := n.Get("code").Text(); code != "" {
+			out = append(out, fhir.Coding{System: n.Get("system").Text(), Code: code})
 		}
 	}
-	for _, l := range given {
-		if !slices.Contains(v.Given, l) {
-			v.Given = append(slices.Clip(v.Given), l)
-		}
-	}
-	return v
+	return out
 }
 
 // With is the segment with more labels.
@@ -153,14 +185,11 @@ func unclassifiedLabel() fhir.Coding {
 
 // examination is one resource being looked at.
 type examination struct {
-	c               *Classifier
-	src             Source
-	labels          map[fhir.Coding]bool
-	confidentiality string
-	parts           map[part]bool
-	findings        []Finding
-	named           bool // a medicine was known by its name
-	textRules       []string
+	c        *Classifier
+	labels   map[fhir.Coding]bool
+	parts    map[part]bool
+	findings []Finding
+	named    bool // a medicine was known by its name
 }
 
 // spot is where in a resource a value stands.
@@ -196,36 +225,6 @@ func (x *examination) found(rule int, at *spot) {
 
 func finding(r Rule, at *spot, labels []fhir.Coding) Finding {
 	return Finding{Rule: r.ID, Path: at.String(), Labels: labels, Confidence: r.Confidence, Basis: r.Basis, Status: r.Status}
-}
-
-func (x *examination) segment() Segment {
-	return settle(Segment{Custodian: x.src.Organization, Covered: x.src.Covered, Confidentiality: x.confidentiality}, x.labels)
-}
-
-// source asks where the record comes from and which labels it brought. Alteration tags and refrain codes stay with
-// the record like any label.
-func (x *examination) source(r *fhir.Resource, mapped []fhir.Coding) {
-	x.confidentiality = "N"
-	take := func(l fhir.Coding, rule string, at *spot) {
-		if l.System == fhir.SystemConfidentiality {
-			x.confidentiality = higher(x.confidentiality, l.Code)
-		} else {
-			x.labels[l] = true
-		}
-		x.findings = append(x.findings, finding(x.c.rules[x.c.byID[rule]], at, []fhir.Coding{l}))
-	}
-	if x.src.Part2 {
-		x.found(x.c.byID[ruleSource], nil)
-	}
-	meta := &spot{up: &spot{name: r.Type}, name: "meta"}
-	for i, n := range r.Root.Get("meta").Get("security").List() {
-		if code := n.Get("code").Text(); code != "" {
-			take(fhir.Coding{System: n.Get("system").Text(), Code: code}, ruleInbound, &spot{meta, "security", i + 1})
-		}
-	}
-	for _, l := range mapped {
-		take(l, ruleMapped, nil)
-	}
 }
 
 // visit looks at every value: contained resources raise what contains them. medicine says that names in it are names of
@@ -358,17 +357,7 @@ func (c *Classifier) covered(system string) bool {
 	return t != nil && t.covers || local(system)
 }
 
-// explained reports whether the labels say already what words could say.
-func (x *examination) explained() bool { return explainedBy(Segment{Labels: keys(x.labels)}) }
-
-func keys(set map[fhir.Coding]bool) []fhir.Coding {
-	out := make([]fhir.Coding, 0, len(set))
-	for l := range set {
-		out = append(out, l)
-	}
-	return out
-}
-
+// explainedBy reports whether a segment says already what words could say.
 func explainedBy(s Segment) bool {
 	for _, code := range []string{"42CFRPart2", "SUD", "ETHUD", "OPIOIDUD", "ETH"} {
 		if s.Has(code) {
@@ -381,14 +370,17 @@ func explainedBy(s Segment) bool {
 // maxAttachment bounds how much of a text attachment is read: 4 MiB of base64.
 const maxAttachment = 4 << 20
 
-// read looks for words in what people wrote, and returns the texts that have some.
-func (x *examination) read(r *fhir.Resource) (hits []string) {
+// read looks for words in what people wrote.
+func (x *examination) read(r *fhir.Resource) words {
+	var out words
+	var hits []string
 	look := func(text string, at *spot) {
 		rules := x.c.words.in(text)
 		for _, rule := range rules {
-			x.findings = append(x.findings, finding(x.c.rules[rule], at, x.c.rules[rule].Labels))
-			if id := x.c.rules[rule].ID; !slices.Contains(x.textRules, id) {
-				x.textRules = append(x.textRules, id)
+			r := x.c.rules[rule]
+			out.findings = append(out.findings, finding(r, at, r.Labels))
+			if !slices.Contains(out.rules, r.ID) {
+				out.rules = append(out.rules, r.ID)
 			}
 		}
 		if len(rules) > 0 {
@@ -422,7 +414,10 @@ func (x *examination) read(r *fhir.Resource) (hits []string) {
 		}
 	}
 	visit(r.Root, &spot{name: r.Type})
-	return hits
+	if len(hits) > 0 {
+		out.digest = digest(hits)
+	}
+	return out
 }
 
 // written reports whether an element holds what a person wrote, or what is shown to people.

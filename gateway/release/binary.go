@@ -110,7 +110,7 @@ func (g *Gate) binary(ctx context.Context, req Request, p *permitted, raw Raw) (
 	if d.carry, err = obligations(p.decision, p.consents); err != nil {
 		return nil, err
 	}
-	d.labels[1] = security(g.Records.Segment(p.row.Segment).Security(), d.carry, true)
+	d.labels[1] = security(g.Records.Segment(p.row.Segment), d.carry, true)
 	body, err := g.render(nil, &p.row, d, hidden, req.Filter, true)
 	if err != nil {
 		return nil, err

@@ -19,24 +19,29 @@ const (
 // labelled is what a head row says of its labels.
 type labelled struct{ seg, pack, given int64 }
 
-// label settles the segment of a change: labels an earlier mapping gave stay unless a mapping gives new ones, and words
-// a person has looked at say no more than that person said. It changes c.Segment to what was settled.
+// label settles the segment of a change: labels an earlier mapping gave stay unless a mapping gives new ones, labels
+// of ours that come back with a record are no more than an echo, and words a person has looked at say no more than that
+// person said. It changes c.Segment to what was settled.
 func (w *writer) label(c *Change, h head) (labelled, error) {
 	var out labelled
 	if c.Verdict != nil {
 		verdict := *c.Verdict
-		if h.found() && !c.Mapped {
-			given, err := w.givenLabels(h.given)
+		if h.found() {
+			before, given, err := w.givenTo(h)
 			if err != nil {
 				return out, err
 			}
-			verdict = verdict.With(given)
+			now := label.Given{Inbound: fresh(verdict.Given.Inbound, before, given), Mapped: given.Mapped}
+			if c.Mapped {
+				now.Mapped = verdict.Given.Mapped
+			}
+			verdict = verdict.Under(now)
 		}
 		var err error
 		if c.Segment, err = w.reviewed(verdict, h); err != nil {
 			return out, err
 		}
-		if out.given, err = w.giveLabels(verdict.Given); err != nil {
+		if out.given, err = w.give(verdict.Given); err != nil {
 			return out, err
 		}
 		if out.pack, err = w.intern(dictPack, verdict.Version); err != nil {
@@ -46,6 +51,36 @@ func (w *writer) label(c *Change, h head) (labelled, error) {
 	var err error
 	out.seg, err = w.internSegment(c.Segment)
 	return out, err
+}
+
+// fresh leaves out of the labels a record came with those the stored one has by our own doing: whoever reads a record and
+// sends it back changed does not vouch for them.
+func fresh(inbound []fhir.Coding, before label.Segment, given label.Given) []fhir.Coding {
+	ours := before.Security()
+	var out []fhir.Coding
+	for _, l := range inbound {
+		if slices.Contains(given.Inbound, l) || !slices.Contains(ours, l) {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// givenTo is the segment of a record as it stands, and the labels it was given.
+func (w *writer) givenTo(h head) (label.Segment, label.Given, error) {
+	segment, err := w.segment(h.seg)
+	if err != nil {
+		return segment, label.Given{}, err
+	}
+	given, err := w.given(h.given)
+	if h.pack == 0 && !segment.Directory { // nobody knows why it has its labels: they are taken as brought
+		for _, l := range segment.Security() {
+			if l != (fhir.Coding{System: label.SystemLocalLabel, Code: label.CodeUnclassified}) {
+				given.Inbound = append(given.Inbound, l)
+			}
+		}
+	}
+	return segment, given, err
 }
 
 // reviewed is the segment of a verdict with what a person said about the words in question. What nobody has looked at is
@@ -95,31 +130,35 @@ func (w *writer) wasUnclassified(seg int64) bool {
 	return err != nil || s.Unclassified
 }
 
-// giveLabels is the number of a set of labels, 0 for none.
-func (w *writer) giveLabels(given []fhir.Coding) (int64, error) {
-	if len(given) == 0 {
+// give is the number of labels given, 0 for none.
+func (w *writer) give(given label.Given) (int64, error) {
+	if len(given.Inbound)+len(given.Mapped) == 0 {
 		return 0, nil
 	}
-	given = slices.Clone(given)
-	slices.SortFunc(given, func(a, b fhir.Coding) int { return strings.Compare(a.System+a.Code, b.System+b.Code) })
-	text, err := json.Marshal(slices.Compact(given))
+	sorted := func(list []fhir.Coding) []fhir.Coding {
+		list = slices.Clone(list)
+		slices.SortFunc(list, func(a, b fhir.Coding) int { return strings.Compare(a.System+a.Code, b.System+b.Code) })
+		return slices.Compact(list)
+	}
+	text, err := json.Marshal(label.Given{Inbound: sorted(given.Inbound), Mapped: sorted(given.Mapped)})
 	if err != nil {
 		return 0, err
 	}
 	return w.intern(dictGiven, string(text))
 }
 
-func (w *writer) givenLabels(no int64) ([]fhir.Coding, error) {
+// given is the labels of a number.
+func (w *writer) given(no int64) (label.Given, error) {
+	var out label.Given
 	if no == 0 {
-		return nil, nil
+		return out, nil
 	}
 	text := w.s.name(dictGiven, no)
 	if text == "" { // made by another replica, or in this transaction
 		if _, err := one(w.ctx, w.tx, "SELECT name FROM dict WHERE kind=? AND no=?", []any{dictGiven, no}, &text); err != nil {
-			return nil, err
+			return out, err
 		}
 	}
-	var out []fhir.Coding
 	err := json.Unmarshal([]byte(text), &out)
 	return out, err
 }

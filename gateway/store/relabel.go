@@ -244,12 +244,12 @@ func (w *writer) relabelOne(r labelledRecord, c *label.Classifier, pack int64, s
 	if err != nil {
 		return false, err
 	}
-	verdict := c.Examine(ground.Resource, ground.Source, ground.Given)
+	verdict := ground.Verdict(c)
 	segment, err := w.reviewed(verdict, r.head)
 	if err != nil {
 		return false, err
 	}
-	given, err := w.giveLabels(ground.Given)
+	given, err := w.give(ground.Given)
 	if err != nil {
 		return false, err
 	}
@@ -275,16 +275,21 @@ func (w *writer) relabelOne(r labelledRecord, c *label.Classifier, pack int64, s
 type LabelGround struct {
 	Resource *fhir.Resource
 	Source   label.Source
-	Given    []fhir.Coding
+	Given    label.Given
 	Segment  label.Segment // as it stands
 	Pack     string        // it was labelled under, "" when not known
 	Patients []string
 }
 
+// Verdict is what a classifier says of it.
+func (g LabelGround) Verdict(c *label.Classifier) label.Verdict {
+	return c.Examine(g.Resource, g.Source, nil).Under(g.Given)
+}
+
 func (w *writer) labelGround(r labelledRecord, sources map[string]label.Source) (LabelGround, error) {
 	var g LabelGround
 	var err error
-	if g.Segment, err = w.segment(r.seg); err != nil {
+	if g.Segment, g.Given, err = w.givenTo(r.head); err != nil {
 		return g, err
 	}
 	var known bool
@@ -292,13 +297,10 @@ func (w *writer) labelGround(r labelledRecord, sources map[string]label.Source) 
 		g.Source = label.Source{Organization: g.Segment.Custodian, Covered: g.Segment.Covered}
 	}
 	g.Source.Part2 = g.Source.Part2 || g.Segment.Part2
-	if g.Given, err = w.givenLabels(r.given); err != nil {
-		return g, err
-	}
-	if r.pack == 0 {
-		g.Given = keptLabels(g.Segment, g.Given)
-	} else if g.Pack, err = w.packName(r.pack); err != nil {
-		return g, err
+	if r.pack != 0 {
+		if g.Pack, err = w.packName(r.pack); err != nil {
+			return g, err
+		}
 	}
 	sealed, err := w.lastLive(r.head)
 	if err != nil {
@@ -319,19 +321,6 @@ func (w *writer) packName(no int64) (string, error) {
 	var name string
 	_, err := one(w.ctx, w.tx, "SELECT name FROM dict WHERE kind=? AND no=?", []any{dictPack, no}, &name)
 	return name, err
-}
-
-// keptLabels is what has to be taken as given of a record of which nobody knows why it has its labels.
-func keptLabels(s label.Segment, given []fhir.Coding) []fhir.Coding {
-	if s.Directory {
-		return given
-	}
-	for _, l := range s.Security() {
-		if l.System != label.SystemLocalLabel || l.Code != label.CodeUnclassified {
-			given = append(given, l)
-		}
-	}
-	return given
 }
 
 // lastLive is the newest version of a record with a body: of a deleted one, the version before.

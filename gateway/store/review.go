@@ -77,7 +77,7 @@ func (s *Store) SettleReview(ctx context.Context, c *label.Classifier, ref fhir.
 		if err != nil {
 			return err
 		}
-		verdict := c.Examine(ground.Resource, ground.Source, ground.Given)
+		verdict := ground.Verdict(c)
 		if verdict.Review == nil {
 			return ErrNotFound
 		}
