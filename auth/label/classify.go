@@ -359,7 +359,7 @@ func (c *Classifier) covered(system string) bool {
 
 // explainedBy reports whether a segment says already what words could say.
 func explainedBy(s Segment) bool {
-	for _, code := range []string{"42CFRPart2", "SUD", "ETHUD", "OPIOIDUD", "ETH"} {
+	for _, code := range []string{"42CFRPart2", "SUD", "ETHUD", "OPIOIDUD", "ETH", "SSP"} {
 		if s.Has(code) {
 			return true
 		}
