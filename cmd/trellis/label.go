@@ -271,7 +271,19 @@ func (c *labelCommand) explain(fs *flag.FlagSet) error {
 		if pack == "" {
 			pack = "a pack that is not known"
 		}
-		return c.printVerdict(ref.String(), ground.Verdict(classifier), &ground.Segment, pack)
+		if err := c.printVerdict(ref.String(), ground.Verdict(classifier), &ground.Segment, pack); err != nil || c.asJSON {
+			return err
+		}
+		reviews, err := s.ReviewsOf(ctx, ref)
+		if err != nil {
+			return err
+		}
+		for _, r := range reviews {
+			if r.State != store.ReviewOpen {
+				fmt.Fprintf(c.stdout, "  a person has looked: %s by %s, %s\n", r.Said(), r.Reviewer, r.Settled.Format(time.RFC3339))
+			}
+		}
+		return nil
 	})
 }
 
@@ -417,11 +429,7 @@ func (c *labelCommand) listReviews(ctx context.Context, s *store.Store) error {
 	tw := tabwriter.NewWriter(c.stdout, 0, 4, 2, ' ', 0)
 	fmt.Fprint(tw, "record\tcustodian\trules\tsince\tstate\tby\n")
 	for _, r := range list {
-		state := r.State
-		if r.Outcome != "" {
-			state += " as " + r.Outcome
-		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Record, r.Custodian, r.Rules, r.At.Format(time.RFC3339), state, r.Reviewer)
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Record, r.Custodian, r.Rules, r.At.Format(time.RFC3339), r.Said(), r.Reviewer)
 	}
 	return tw.Flush()
 }

@@ -22,6 +22,14 @@ type Review struct {
 	Settled   time.Time
 }
 
+// Said is the state with the label a kept record was given.
+func (r Review) Said() string {
+	if r.Outcome != "" {
+		return r.State + " as " + r.Outcome
+	}
+	return r.State
+}
+
 // Settlement is what a person says of a record in the queue.
 type Settlement struct {
 	State    string // ReviewKept or ReviewCleared
@@ -31,13 +39,22 @@ type Settlement struct {
 
 // Reviews lists the queue, oldest first: reviews in a state, "" for all. Of records that were deleted there are none.
 func (s *Store) Reviews(ctx context.Context, state string, limit int) ([]Review, error) {
+	return s.reviews(ctx, "(v.state=? OR ?='') ORDER BY v.at,v.rid LIMIT ?", state, state, limit)
+}
+
+// ReviewsOf lists what was asked and said about one record, oldest first.
+func (s *Store) ReviewsOf(ctx context.Context, ref fhir.Reference) ([]Review, error) {
+	return s.reviews(ctx, "d.name=? AND r.id=? ORDER BY v.at", ref.Type, ref.ID)
+}
+
+func (s *Store) reviews(ctx context.Context, where string, args ...any) ([]Review, error) {
 	if err := s.refreshSegments(ctx); err != nil {
 		return nil, err
 	}
 	var out []Review
 	err := s.engine.Read(ctx, func(tx Tx) error {
 		return each(ctx, tx, "SELECT d.name,r.id,r.seg,v.rules,v.state,v.at,v.reviewer,v.outcome,v.settled FROM label_review v JOIN res r ON r.part=0 AND r.rid=v.rid JOIN dict d ON d.kind=1 AND d.no=r.type_no "+
-			"WHERE v.part=0 AND r.del=0 AND (v.state=? OR ?='') ORDER BY v.at,v.rid LIMIT ?", []any{state, state, limit}, func(r Rows) error {
+			"WHERE v.part=0 AND r.del=0 AND "+where, args, func(r Rows) error {
 			var v Review
 			var seg, at, settled int64
 			err := r.Scan(&v.Record.Type, &v.Record.ID, &seg, &v.Rules, &v.State, &at, &v.Reviewer, &v.Outcome, &settled)
@@ -56,12 +73,6 @@ func (s *Store) Reviews(ctx context.Context, state string, limit int) ([]Review,
 func (s *Store) refreshSegments(ctx context.Context) error {
 	_, err := s.Segments(ctx)
 	return err
-}
-
-// Custodian is the organisation that holds a record; ErrNotFound.
-func (s *Store) Custodian(ctx context.Context, ref fhir.Reference) (string, error) {
-	g, err := s.LabelGround(ctx, ref)
-	return g.Segment.Custodian, err
 }
 
 // SettleReview keeps what a person said of the words in a record, labels the record accordingly and makes finish's leaves
