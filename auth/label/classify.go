@@ -94,7 +94,7 @@ func (c *Classifier) Examine(r *fhir.Resource, src Source, mapped []fhir.Coding)
 	if !x.classified(r) {
 		x.found(c.byID[ruleUnclassified], nil)
 	}
-	v.Own = settle(Segment{Custodian: src.Organization, Covered: src.Covered, Confidentiality: "N"}, x.labels)
+	v.Own = settle(Segment{Custodian: src.Organization, Covered: src.Covered, Evaluator: src.Evaluator, Confidentiality: "N"}, x.labels)
 	if !explainedBy(v.Own) {
 		v.words = x.read(r)
 	}

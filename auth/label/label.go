@@ -48,6 +48,17 @@ type Segment struct {
 	CounselingNote  bool          `json:"counseling,omitempty"` // SUD counseling note (2.11)
 	Unclassified    bool          `json:"unclassified,omitempty"`
 	Directory       bool          `json:"directory,omitempty"` // public directory entry, about no patient
+	// Evaluator says that the custodian holds it as auditor or researcher: not even an order reaches it (2.62).
+	Evaluator bool `json:"evaluator,omitempty"`
+	// Marks is what consents of the patient single the record out by (consent.Marks), sorted. They are no labels and are told
+	// to nobody.
+	Marks []string `json:"marks,omitempty"`
+}
+
+// Marked is the segment with other marks.
+func (s Segment) Marked(marks []string) Segment {
+	s.Marks = marks
+	return s
 }
 
 // Key is the canonical form segments are interned by.
@@ -77,6 +88,7 @@ type Source struct {
 	Organization string // FHIR Organization id of the custodian
 	Part2        bool   // it is a Part 2 program
 	Covered      bool   // it discloses under HIPAA: a covered entity or one acting for it
+	Evaluator    bool   // it holds records as auditor or researcher
 }
 
 // mainCode is the element whose coding says what a clinical record is about.

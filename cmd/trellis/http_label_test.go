@@ -432,7 +432,7 @@ func TestReplicasRelabelTogether(t *testing.T) {
 		if got := in.as("otp", "TREAT").get("CarePlan?patient=P1&_summary=count"); !bytes.Contains(got.body, []byte(`"total":1`)) {
 			t.Errorf("%s", got.body)
 		}
-		if reviews, err := in.gateway.store.Reviews(t.Context(), store.ReviewOpen, 1000); err != nil || len(reviews) != 250 {
+		if reviews, err := in.gateway.store.LabelReviews(t.Context(), store.ReviewOpen, 1000); err != nil || len(reviews) != 250 {
 			t.Errorf("%d %v", len(reviews), err)
 		}
 	})

@@ -274,7 +274,7 @@ func (c *labelCommand) explain(fs *flag.FlagSet) error {
 		if err := c.printVerdict(ref.String(), ground.Verdict(classifier), &ground.Segment, pack); err != nil || c.asJSON {
 			return err
 		}
-		reviews, err := s.ReviewsOf(ctx, ref)
+		reviews, err := s.LabelReviewsOf(ctx, ref)
 		if err != nil {
 			return err
 		}
@@ -370,7 +370,7 @@ func (c *labelCommand) status(*flag.FlagSet) error {
 		if err != nil {
 			return err
 		}
-		open, err := s.Reviews(ctx, store.ReviewOpen, 1_000_000)
+		open, err := s.LabelReviews(ctx, store.ReviewOpen, 1_000_000)
 		if err != nil {
 			return err
 		}
@@ -403,9 +403,9 @@ func (c *labelCommand) review(*flag.FlagSet) error {
 	case c.as != "" && (c.keep == "" || !slices.Contains([]string{"SUD", "OPIOIDUD", "ETHUD"}, c.as)):
 		return usageError("--as goes with --keep and is SUD, OPIOIDUD or ETHUD")
 	}
-	said, text := store.Settlement{State: store.ReviewCleared}, c.clear
+	said, text := store.LabelAnswer{State: store.ReviewCleared}, c.clear
 	if c.keep != "" {
-		said, text = store.Settlement{State: store.ReviewKept, Outcome: c.as}, c.keep
+		said, text = store.LabelAnswer{State: store.ReviewKept, Outcome: c.as}, c.keep
 	}
 	ref, ok := fhir.ParseReference(text, "")
 	if !ok {
@@ -419,7 +419,7 @@ func (c *labelCommand) listReviews(ctx context.Context, s *store.Store) error {
 	if c.all {
 		state = ""
 	}
-	list, err := s.Reviews(ctx, state, c.limit)
+	list, err := s.LabelReviews(ctx, state, c.limit)
 	if err != nil {
 		return err
 	}
@@ -435,7 +435,7 @@ func (c *labelCommand) listReviews(ctx context.Context, s *store.Store) error {
 }
 
 // settle keeps a reviewer's answer, if the account may give one about this record.
-func (c *labelCommand) settle(ctx context.Context, s *store.Store, ref fhir.Reference, said store.Settlement) error {
+func (c *labelCommand) settle(ctx context.Context, s *store.Store, ref fhir.Reference, said store.LabelAnswer) error {
 	now, err := s.Now(ctx)
 	if err != nil {
 		return err
@@ -460,7 +460,7 @@ func (c *labelCommand) settle(ctx context.Context, s *store.Store, ref fhir.Refe
 	if said.Outcome != "" {
 		detail["label"] = said.Outcome
 	}
-	err = s.SettleReview(ctx, classifier, ref, said, func(patients []string) ([]audit.Leaf, error) {
+	err = s.SettleLabelReview(ctx, classifier, ref, said, func(patients []string) ([]audit.Leaf, error) {
 		leaf, err := labelLeaf(audit.Event{Kind: audit.Admin, Interaction: "label review", Outcome: said.State, User: user, Organization: ground.Segment.Custodian, Detail: detail}, now, ref, patients)
 		return []audit.Leaf{leaf}, err
 	})

@@ -92,11 +92,13 @@ func security(seg label.Segment, carry carried, alone bool) []byte {
 				statement = StatementLong
 			}
 			c.Extension = append(c.Extension, labelExtension{URL: extDisplay, Annotation: &annotation{statement}})
-			for i, text := range carry.scopes {
+			for _, s := range carry.scopes {
 				if alone {
-					c.Extension = append(c.Extension, labelExtension{URL: extScope, String: text})
+					c.Extension = append(c.Extension, labelExtension{URL: extScope, String: s.text})
 				}
-				c.Extension = append(c.Extension, labelExtension{URL: extRelated, Reference: &reference{Reference: carry.refs[i]}})
+				if s.ref != "" {
+					c.Extension = append(c.Extension, labelExtension{URL: extRelated, Reference: &reference{Reference: s.ref}})
+				}
 			}
 		}
 		out = append(out, c)

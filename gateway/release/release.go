@@ -93,7 +93,7 @@ func (*Denied) Error() string { return "release: not found" }
 // Decide answers for one subject: a permit for every patient it is about, or the first denial.
 func Decide(p access.Principal, s store.Subject, segment label.Segment, now time.Time) (access.Decision, []consent.Consent) {
 	ask := func(patient store.PatientFacts) access.Decision {
-		return access.Decide(access.Request{Principal: p, Segment: segment, ResourceType: s.Type, Patient: patient.ID, Period: s.Period, Facts: patient.Facts, Now: now})
+		return access.Decide(access.Request{Principal: p, Segment: segment, ResourceType: s.Type, Patient: patient.ID, Period: s.Period, Facts: patient.Facts, Terms: s.Terms, Now: now})
 	}
 	if len(s.Patients) == 0 {
 		d := ask(store.PatientFacts{})
@@ -316,6 +316,14 @@ func (g *Gate) render(out []byte, row *store.Row, d *decided, hidden map[fhir.Re
 	labels := d.labels[0]
 	if alone {
 		labels = d.labels[1]
+	}
+	if len(d.carry.elements) > 0 {
+		whole, ok := sealed.AppendWithSecurity(nil, labels)
+		if !ok {
+			return nil, fmt.Errorf("release: %s has a damaged span table", row.Type)
+		}
+		part, err := fhir.Summarize(whole, fhir.SummaryFalse, d.carry.elements)
+		return append(out, part...), err
 	}
 	out, ok := sealed.AppendWithSecurity(out, labels)
 	if !ok {

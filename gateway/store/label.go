@@ -16,8 +16,17 @@ const (
 	ReviewCleared = "cleared"
 )
 
-// labelled is what a head row says of its labels.
-type labelled struct{ seg, pack, given int64 }
+// labelled is what a head row says of its labels besides the segment.
+type labelled struct{ pack, given int64 }
+
+// noteLabels keeps what a write of an identical body says of the labels.
+func (w *writer) noteLabels(h *head, l labelled) error {
+	if h.pack == l.pack && h.given == l.given {
+		return nil
+	}
+	h.pack, h.given = l.pack, l.given
+	return w.tx.Queue(w.ctx, "UPDATE res SET pack=?,given=? WHERE part=0 AND rid=?", l.pack, l.given, h.rid)
+}
 
 // label settles the segment of a change: labels an earlier mapping gave stay unless a mapping gives new ones, labels
 // of ours that come back with a record are no more than an echo, and words a person has looked at say no more than that
@@ -48,9 +57,7 @@ func (w *writer) label(c *Change, h head) (labelled, error) {
 			return out, err
 		}
 	}
-	var err error
-	out.seg, err = w.internSegment(c.Segment)
-	return out, err
+	return out, nil
 }
 
 // fresh leaves out of the labels a record came with those the stored one has by our own doing: whoever reads a record and

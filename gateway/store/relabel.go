@@ -253,6 +253,13 @@ func (w *writer) relabelOne(r labelledRecord, c *label.Classifier, pack int64, s
 	if err != nil {
 		return false, err
 	}
+	pats, err := w.filedNow(r.head)
+	if err != nil {
+		return false, err
+	}
+	if segment, err = w.marked(segment, ground.Resource, r.typ, r.id, pats); err != nil {
+		return false, err
+	}
 	seg, err := w.internSegment(segment)
 	if err != nil {
 		return false, err
@@ -262,10 +269,6 @@ func (w *writer) relabelOne(r labelledRecord, c *label.Classifier, pack int64, s
 	}
 	if seg == r.seg {
 		return false, nil
-	}
-	pats, err := w.filedNow(r.head)
-	if err != nil {
-		return false, err
 	}
 	w.noteMoved(pats)
 	return true, w.touch("", resRow{rid: r.rid, pats: pats, seg: seg})
@@ -294,7 +297,7 @@ func (w *writer) labelGround(r labelledRecord, sources map[string]label.Source) 
 	}
 	var known bool
 	if g.Source, known = sources[g.Segment.Custodian]; !known {
-		g.Source = label.Source{Organization: g.Segment.Custodian, Covered: g.Segment.Covered}
+		g.Source = label.Source{Organization: g.Segment.Custodian, Covered: g.Segment.Covered, Evaluator: g.Segment.Evaluator}
 	}
 	g.Source.Part2 = g.Source.Part2 || g.Segment.Part2
 	if r.pack != 0 {

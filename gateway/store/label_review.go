@@ -10,8 +10,8 @@ import (
 	"trellis/gateway/audit"
 )
 
-// Review is a record only words say something about, waiting for a person or looked at by one.
-type Review struct {
+// LabelReview is a record only words say something about, waiting for a person or looked at by one.
+type LabelReview struct {
 	Record    fhir.Reference
 	Custodian string
 	Rules     string // ids of the text rules, separated by spaces
@@ -23,39 +23,39 @@ type Review struct {
 }
 
 // Said is the state with the label a kept record was given.
-func (r Review) Said() string {
+func (r LabelReview) Said() string {
 	if r.Outcome != "" {
 		return r.State + " as " + r.Outcome
 	}
 	return r.State
 }
 
-// Settlement is what a person says of a record in the queue.
-type Settlement struct {
+// LabelAnswer is what a person says of a record in the queue.
+type LabelAnswer struct {
 	State    string // ReviewKept or ReviewCleared
 	Outcome  string // with ReviewKept: the ActCode label the record gets instead of unclassified; "" for none
 	Reviewer string
 }
 
-// Reviews lists the queue, oldest first: reviews in a state, "" for all. Of records that were deleted there are none.
-func (s *Store) Reviews(ctx context.Context, state string, limit int) ([]Review, error) {
+// LabelReviews lists the queue, oldest first: reviews in a state, "" for all. Of records that were deleted there are none.
+func (s *Store) LabelReviews(ctx context.Context, state string, limit int) ([]LabelReview, error) {
 	return s.reviews(ctx, "(v.state=? OR ?='') ORDER BY v.at,v.rid LIMIT ?", state, state, limit)
 }
 
-// ReviewsOf lists what was asked and said about one record, oldest first.
-func (s *Store) ReviewsOf(ctx context.Context, ref fhir.Reference) ([]Review, error) {
+// LabelReviewsOf lists what was asked and said about one record, oldest first.
+func (s *Store) LabelReviewsOf(ctx context.Context, ref fhir.Reference) ([]LabelReview, error) {
 	return s.reviews(ctx, "d.name=? AND r.id=? ORDER BY v.at", ref.Type, ref.ID)
 }
 
-func (s *Store) reviews(ctx context.Context, where string, args ...any) ([]Review, error) {
+func (s *Store) reviews(ctx context.Context, where string, args ...any) ([]LabelReview, error) {
 	if err := s.refreshSegments(ctx); err != nil {
 		return nil, err
 	}
-	var out []Review
+	var out []LabelReview
 	err := s.engine.Read(ctx, func(tx Tx) error {
 		return each(ctx, tx, "SELECT d.name,r.id,r.seg,v.rules,v.state,v.at,v.reviewer,v.outcome,v.settled FROM label_review v JOIN res r ON r.part=0 AND r.rid=v.rid JOIN dict d ON d.kind=1 AND d.no=r.type_no "+
 			"WHERE v.part=0 AND r.del=0 AND "+where, args, func(r Rows) error {
-			var v Review
+			var v LabelReview
 			var seg, at, settled int64
 			err := r.Scan(&v.Record.Type, &v.Record.ID, &seg, &v.Rules, &v.State, &at, &v.Reviewer, &v.Outcome, &settled)
 			v.Custodian, v.At = s.custodian(seg), time.UnixMicro(at).UTC()
@@ -75,10 +75,10 @@ func (s *Store) refreshSegments(ctx context.Context) error {
 	return err
 }
 
-// SettleReview keeps what a person said of the words in a record, labels the record accordingly and makes finish's leaves
+// SettleLabelReview keeps what a person said of the words in a record, labels the record accordingly and makes finish's leaves
 // durable, all at once. A record without a question is ErrNotFound; the question is the one about the texts as they
 // stand, and an earlier answer to it is replaced.
-func (s *Store) SettleReview(ctx context.Context, c *label.Classifier, ref fhir.Reference, said Settlement, finish func(patients []string) ([]audit.Leaf, error)) error {
+func (s *Store) SettleLabelReview(ctx context.Context, c *label.Classifier, ref fhir.Reference, said LabelAnswer, finish func(patients []string) ([]audit.Leaf, error)) error {
 	return s.write(ctx, func(w *writer) error {
 		r, sources, err := w.oneLabelled(ref)
 		if err != nil {
