@@ -36,21 +36,25 @@ func (p *phrases) in(text string) []int {
 	var out []int
 	words := split(text)
 	for i, w := range words {
-		for _, first := range []string{w, strings.TrimSuffix(w, "s")} {
-			for _, ph := range p.byFirst[first] {
-				if !slices.Contains(out, ph.rule) && ph.at(words[i:]) {
-					out = append(out, ph.rule)
-				}
-			}
-			if !strings.HasSuffix(w, "s") {
-				break
-			}
+		out = p.at(w, words[i:], out)
+		if one, plural := strings.CutSuffix(w, "s"); plural {
+			out = p.at(one, words[i:], out)
 		}
 	}
 	return out
 }
 
-func (p phrase) at(words []string) bool {
+// at adds the rules of the phrases that begin with a word and stand at the head of words.
+func (p *phrases) at(first string, words []string, rules []int) []int {
+	for _, ph := range p.byFirst[first] {
+		if !slices.Contains(rules, ph.rule) && ph.heads(words) {
+			rules = append(rules, ph.rule)
+		}
+	}
+	return rules
+}
+
+func (p phrase) heads(words []string) bool {
 	if len(words) < len(p.words) {
 		return false
 	}
@@ -64,7 +68,10 @@ func (p phrase) at(words []string) bool {
 
 // split gives the words of a text in lower case. An apostrophe stands inside a word.
 func split(text string) []string {
-	text = strings.NewReplacer("'", "", "\u2019", "").Replace(strings.ToLower(text))
+	text = strings.ToLower(text)
+	if strings.ContainsAny(text, "'\u2019") {
+		text = strings.NewReplacer("'", "", "\u2019", "").Replace(text)
+	}
 	return strings.FieldsFunc(text, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
 }
 
@@ -85,6 +92,9 @@ func plain(div string) string {
 		case !tag:
 			b.WriteRune(r)
 		}
+	}
+	if !strings.Contains(b.String(), "&") {
+		return b.String()
 	}
 	return strings.NewReplacer("&nbsp;", " ", "&#160;", " ", "&amp;", "&", "&lt;", "<", "&gt;", ">").Replace(b.String())
 }

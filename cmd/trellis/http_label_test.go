@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"trellis/auth/label"
+	"trellis/conformance/decisions"
 	"trellis/fhir"
 	"trellis/gateway/audit"
 	"trellis/gateway/store"
@@ -434,6 +436,105 @@ func TestReplicasRelabelTogether(t *testing.T) {
 		}
 		if reviews, err := in.gateway.store.LabelReviews(t.Context(), store.ReviewOpen, 1000); err != nil || len(reviews) != 250 {
 			t.Errorf("%d %v", len(reviews), err)
+		}
+	})
+}
+
+// TestLabelCases runs the stories of conformance/decisions/labels.json over HTTP on both databases.
+func TestLabelCases(t *testing.T) {
+	cases, err := decisions.LabelCases()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range cases {
+		t.Run(c.ID, func(t *testing.T) {
+			t.Parallel()
+			onEachStore(t, func(t *testing.T, where location) {
+				in := newInstallation(t, where, "")
+				in.load()
+				for _, w := range c.Writes {
+					in.keep(w.Owner, compacted(t, w.Resource))
+				}
+				in.tellLabels(c.Reads)
+				if len(c.RulesOn) > 0 {
+					in.relabelAll(in.otherRules(label.Config{On: c.RulesOn}))
+					in.tellLabels(c.Then)
+				}
+			})
+		})
+	}
+}
+
+func compacted(t *testing.T, doc []byte) string {
+	t.Helper()
+	var out bytes.Buffer
+	if err := json.Compact(&out, doc); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+func (in *installation) tellLabels(reads []decisions.LabelRead) {
+	in.t.Helper()
+	for _, r := range reads {
+		v := in.as(r.As, "TREAT")
+		if got := v.labelsOf(r.Read); r.Hidden && got != "404" || !r.Hidden && got != r.Labels {
+			in.t.Errorf("%s as %s: %s, want %q", r.Read, r.As, got, r.Labels)
+		}
+		if !r.Hidden {
+			continue
+		}
+		typ, rest, _ := strings.Cut(r.Read, "/")
+		_, version, _ := strings.Cut(rest, "/")
+		unknown := strings.TrimSuffix(typ+"/nobody/"+version, "/")
+		if a, b := v.get(r.Read), v.get(unknown); !bytes.Equal(a.body, b.body) {
+			in.t.Errorf("%s as %s: does not look like an unknown id: %s", r.Read, r.As, a.body)
+		}
+	}
+}
+
+// What a mapping says of a record cannot be found again by looking at it, and survives new rules all the same.
+func TestMappedLabelsSurvive(t *testing.T) {
+	onEachStore(t, func(t *testing.T, where location) {
+		in := newInstallation(t, where, "")
+		in.load()
+		data, err := os.ReadFile("../../mapping/packs/recovery-plan/cases/full-plan.case")
+		if err != nil {
+			t.Fatal(err)
+		}
+		record, _, _ := strings.Cut(string(data), "\n---")
+		a := in.send(request{method: "POST", path: in.gateway.public + "/intake/recovery-plan", body: []byte(record), contentType: "application/json",
+			header: map[string]string{"Authorization": "Bearer " + in.token("rco", "COC", anyScope)}})
+		if a.status/100 != 2 {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+		labels := func() map[string]string {
+			out := map[string]string{}
+			var receipt struct {
+				Records []struct{ Resources []struct{ Reference string } }
+			}
+			if err := json.Unmarshal(a.body, &receipt); err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range receipt.Records {
+				for _, made := range r.Resources {
+					out[made.Reference] = in.as("rco", "COC").labelsOf(made.Reference)
+				}
+			}
+			return out
+		}
+		before, mapped := labels(), 0
+		in.relabelAll(in.otherRules(label.Config{On: []string{"icd10cm.tobacco"}}))
+		for reference, want := range before {
+			if got := labels()[reference]; got != want {
+				t.Errorf("%s: %s, was %s", reference, got, want)
+			}
+			if strings.ContainsAny(want, " ") {
+				mapped++
+			}
+		}
+		if mapped == 0 {
+			t.Errorf("no record had labels of the mapping: %v", before)
 		}
 	})
 }
