@@ -91,6 +91,10 @@ func (w *rewriter) object(n Node, path string) bool {
 		if w.narrativeless && m.Name == "text" && !m.Value.Get("div").IsZero() {
 			continue
 		}
+		if path == "Group" && m.Name == "quantity" && w.cutsMember(n) {
+			w.changed = true
+			continue
+		}
 		mark := len(w.out)
 		if kept > 0 {
 			w.out = append(w.out, ',')
@@ -119,6 +123,16 @@ func (w *rewriter) object(n Node, path string) bool {
 	}
 	w.out = append(w.out, '}')
 	return true
+}
+
+// cutsMember reports whether a member of a Group goes: the number that was sent with it would tell.
+func (w *rewriter) cutsMember(group Node) bool {
+	for _, member := range group.Get("member").List() {
+		if ref := member.Path("entity", "reference"); ref.Kind == '"' && w.edit(ref.Text()).Drop {
+			return true
+		}
+	}
+	return false
 }
 
 func (w *rewriter) masked(m Member, comma bool) {

@@ -120,6 +120,28 @@ func (s Sealed) AppendWithSecurity(out, security []byte) ([]byte, bool) {
 	return append(out, s.Doc[s.MetaEnd:]...), true
 }
 
+// WithoutSource leaves out meta.source.
+func (s Sealed) WithoutSource() (Sealed, error) {
+	root, err := ParseJSON(s.Doc)
+	if err != nil {
+		return Sealed{}, err
+	}
+	out, from := make([]byte, 0, len(s.Doc)), 0
+	for _, m := range root.Get("meta").Members {
+		if m.Name == "source" || m.Name == "_source" { // Seal wrote a comma before it
+			out = append(out, s.Doc[from:m.Start-1]...)
+			from = m.Value.End
+		}
+	}
+	cut := len(out)
+	out = append(out, s.Doc[from:]...)
+	if from > 0 {
+		s.MetaEnd -= from - cut
+	}
+	s.Doc = out
+	return s, nil
+}
+
 // whole reports whether the span table fits the document.
 func (s Sealed) whole() bool {
 	return s.MetaEnd > 0 && s.MetaEnd < len(s.Doc) && s.Doc[s.MetaEnd] == '}'

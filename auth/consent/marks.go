@@ -14,7 +14,9 @@ import (
 //	instance:<Type>/<id>   it is that record
 //	refers:<Type>/<id>     it refers to that record
 //	author:<Type>/<id>     that one recorded it
-func codeMark(c fhir.Coding) string { return "code:" + c.System + "|" + c.Code }
+//
+// CodeMark is the mark of records that have a coding.
+func CodeMark(c fhir.Coding) string { return "code:" + c.System + "|" + c.Code }
 
 // marks lists what a provision's data item asks of a record: any of them.
 func (d Data) marks() []string {
@@ -35,7 +37,7 @@ func Mentioned(consents []Consent) []string {
 	var walk func(p *Provision)
 	walk = func(p *Provision) {
 		for _, c := range p.Codes {
-			out = append(out, codeMark(c))
+			out = append(out, CodeMark(c))
 		}
 		for _, d := range p.Data {
 			out = append(out, d.marks()...)
@@ -59,7 +61,7 @@ func Marks(typ, id string, root fhir.Node, wanted []string, base string) []strin
 	have := map[string]bool{"instance:" + typ + "/" + id: true}
 	root.Walk(func(n fhir.Node) {
 		if code := n.Get("code").Text(); code != "" {
-			have[codeMark(fhir.Coding{System: n.Get("system").Text(), Code: code})] = true
+			have[CodeMark(fhir.Coding{System: n.Get("system").Text(), Code: code})] = true
 		}
 		if ref, ok := fhir.ParseReference(n.Get("reference").Text(), base); ok {
 			have["refers:"+ref.Type+"/"+ref.ID] = true
@@ -90,7 +92,7 @@ func marked(have []string, asked []string) bool {
 }
 
 func (p *Provision) codes(q Query) bool {
-	return len(p.Codes) == 0 || slices.ContainsFunc(p.Codes, func(c fhir.Coding) bool { return slices.Contains(q.Marks, codeMark(c)) })
+	return len(p.Codes) == 0 || slices.ContainsFunc(p.Codes, func(c fhir.Coding) bool { return slices.Contains(q.Marks, CodeMark(c)) })
 }
 
 func (p *Provision) data(q Query) bool {

@@ -91,6 +91,18 @@ type Source struct {
 	Evaluator    bool   // it holds records as auditor or researcher
 }
 
+// Describe is the segment of a record that is known by its labels alone. Without a confidentiality it is what the labels need.
+func Describe(src Source, labels []fhir.Coding, confidentiality string) Segment {
+	if confidentiality == "" {
+		confidentiality = "N"
+	}
+	seg := Segment{Custodian: src.Organization, Covered: src.Covered, Evaluator: src.Evaluator, Confidentiality: confidentiality}
+	if src.Part2 {
+		labels = append(slices.Clone(labels), part2Label())
+	}
+	return seg.With(labels)
+}
+
 // mainCode is the element whose coding says what a clinical record is about.
 func mainCode(typ string) string {
 	switch typ {

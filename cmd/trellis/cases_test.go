@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -38,6 +40,9 @@ type story struct {
 	last reply
 	page reply // the last set asked for
 	etag string
+	job  string // where the last export is asked about
+
+	exported []string // resources of its files
 }
 
 func (s *story) errorf(format string, args ...any) {
@@ -52,7 +57,7 @@ func (s *story) tell(step decisions.Step) {
 	}
 	switch {
 	case step.Write != "":
-		c, ok := fixture(s.t).Consent(step.Write)
+		c, ok := fixture(s.t).Given(step.Write)
 		if !ok {
 			s.t.Fatalf("no consent %s", step.Write)
 		}
@@ -62,6 +67,11 @@ func (s *story) tell(step decisions.Step) {
 	case step.Fault == "audit-log":
 		s.in.breakAuditLog()
 		return
+	case step.Fault == "grants" || step.Fault == "facts":
+		s.in.takeAway(map[string]string{"grants": "grants", "facts": "res_also"}[step.Fault])
+		return
+	case step.Export != "":
+		s.export(step)
 	case step.Fault != "":
 		s.t.Fatalf("unknown fault %s", step.Fault)
 	default:
@@ -80,8 +90,17 @@ func (s *story) ask(step decisions.Step) {
 			s.t.Fatalf("step %d: the answer before has no next page", s.step)
 		}
 	}
+	if step.Request == "follow job" {
+		r = request{method: "GET", path: s.job}
+	}
 	if step.Form != "" {
 		r.body, r.contentType = []byte(step.Form), "application/x-www-form-urlencoded"
+	}
+	switch {
+	case string(step.Body) == `"the answer before"`:
+		r.body = s.last.body
+	case step.Body != nil:
+		r.body = step.Body
 	}
 	r.header = map[string]string{}
 	for name, value := range step.Headers {
@@ -90,14 +109,64 @@ func (s *story) ask(step decisions.Step) {
 		}
 		r.header[name] = value
 	}
-	s.last = v.ask(r)
+	ask := v.ask
+	if step.Request == "follow job" {
+		ask = func(r request) reply { return v.plain(r.method, r.path, r.body) }
+	}
+	before := s.in.gateway.store.Statements()
+	s.last = ask(r)
+	ran := difference(before, s.in.gateway.store.Statements())
 	s.page = s.last
 	if tag := s.last.header.Get("ETag"); tag != "" {
 		s.etag = tag
 	}
 	if other := step.Expect.SameAs; other != "" {
-		s.same(v.ask(requestOf(other)), step.Expect.But)
+		o := requestOf(other)
+		o.header, o.contentType, o.body = r.header, r.contentType, sameBody(s.t, r, o)
+		before := s.in.gateway.store.Statements()
+		s.same(ask(o), step.Expect.But)
+		if also := difference(before, s.in.gateway.store.Statements()); step.Expect.Runs && !maps.Equal(ran, also) {
+			s.errorf("other statements ran: %v, and %v", ran, also)
+		}
 	}
+}
+
+// difference is what was counted in between.
+func difference(before, after map[string]int64) map[string]int64 {
+	out := map[string]int64{}
+	for what, n := range after {
+		if n != before[what] {
+			out[what] = n - before[what]
+		}
+	}
+	return out
+}
+
+// sameBody is the body of one request for another: with the id the other's URL has, where there is one.
+func sameBody(t *testing.T, r, other request) []byte {
+	t.Helper()
+	_, from, _ := strings.Cut(r.path, "/")
+	typ, to, ok := strings.Cut(other.path, "/")
+	if r.method != "PUT" || !ok || typ == "" {
+		return r.body
+	}
+	return bytes.ReplaceAll(r.body, []byte(`"`+from+`"`), []byte(`"`+to+`"`))
+}
+
+// export runs a bulk export to its end, and takes its files for the answer.
+func (s *story) export(step decisions.Step) {
+	s.t.Helper()
+	v := s.in.as(step.As, step.Purpose)
+	a := v.plain("GET", step.Export, nil, "Prefer", "respond-async")
+	if s.job = a.header.Get("Content-Location"); a.status != http.StatusAccepted || s.job == "" {
+		s.last, s.exported = a, nil
+		return
+	}
+	s.in.work()
+	manifest := v.plain("GET", s.job, nil, "Accept", "application/json")
+	refs, text := v.lines(v.files(s.job))
+	s.exported = refs
+	s.last = reply{status: manifest.status, header: manifest.header, body: append(manifest.body, text...)}
 }
 
 // requestOf reads "METHOD path".
@@ -138,7 +207,7 @@ func (s *story) expect(step decisions.Step) {
 		s.errorf("the recorder is told %q, want %q", a.header.Get("X-Consent-Missing"), e.Missing)
 	}
 	if e.Entries != nil {
-		s.entries(*e.Entries)
+		s.entries(*e.Entries, step.Export != "")
 	}
 	if e.Total != nil || e.NoTotal {
 		got := a.bundle(s.t).Total
@@ -154,11 +223,15 @@ func (s *story) expect(step decisions.Step) {
 	}
 }
 
-func (s *story) entries(want []string) {
+func (s *story) entries(want []string, exported bool) {
 	s.t.Helper()
 	want = slices.Clone(want)
 	slices.Sort(want)
-	if got := s.last.bundle(s.t).references(); !slices.Equal(got, want) {
+	got := s.exported
+	if !exported {
+		got = s.last.bundle(s.t).references()
+	}
+	if !slices.Equal(got, want) {
 		s.errorf("the set holds %v, want %v", got, want)
 	}
 }

@@ -129,6 +129,16 @@ func (in *installation) breakAuditLog() {
 	}
 }
 
+// takeAway makes a table unreadable until restore.
+func (in *installation) takeAway(table string) {
+	in.t.Helper()
+	in.statement("ALTER TABLE " + table + " RENAME TO " + table + "_away")
+	in.restore = func() {
+		in.restore = func() {}
+		in.statement("ALTER TABLE " + table + "_away RENAME TO " + table)
+	}
+}
+
 // statement runs SQL on a connection of its own.
 func (in *installation) statement(sql string) {
 	in.t.Helper()

@@ -306,7 +306,7 @@ func TestExportStopsWithTheConsent(t *testing.T) {
 		in.work()
 		job := v.export("$export?_type=Condition,Observation,Encounter")
 		in.workOnce()
-		consent, ok := fixture(t).Consent("K1")
+		consent, ok := fixture(t).Given("K1")
 		if !ok {
 			t.Fatal("no consent")
 		}

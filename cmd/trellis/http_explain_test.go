@@ -55,7 +55,7 @@ func TestExplainAsOf(t *testing.T) {
 		in.clock.set(before)
 		logged := in.eventsOf(in.as("hospital", "TREAT").get("Condition/C1"))[0].Decision
 		in.clock.set(before.Add(time.Second))
-		k4, _ := fixture(t).Consent("K4")
+		k4, _ := fixture(t).Given("K4")
 		in.put(k4)
 		in.clock.set(before.Add(time.Hour))
 		replayed, err := explain(t.Context(), in.gateway.store, "hospital", "TREAT", ref, before)

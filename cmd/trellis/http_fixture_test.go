@@ -140,6 +140,7 @@ func (in *installation) registerClients() {
 		"otp":      {"TREAT", "COC"},
 		"plan":     {"HPAYMT", "HOPERAT"},
 		"rco":      {"COC", "TREAT"},
+		"clinic":   {"TREAT"},
 	} {
 		in.register(oauth.Client{ID: org, Organization: org, Scopes: []string{anyScope}, Purposes: purposes, DefaultPurpose: purposes[0]}, false)
 		in.register(oauth.Client{ID: loading(org), Organization: org, Scopes: []string{anyScope}, Purposes: purposes[:1], DefaultPurpose: purposes[0]}, true)
@@ -187,7 +188,7 @@ func (in *installation) load(consents ...string) {
 		in.put(r)
 	}
 	for _, name := range consents {
-		c, ok := f.Consent(name)
+		c, ok := f.Given(name)
 		if !ok {
 			in.t.Fatalf("no consent %s", name)
 		}

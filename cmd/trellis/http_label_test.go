@@ -383,7 +383,7 @@ func TestHighWaterMark(t *testing.T) {
 				t.Errorf("%s: %q, want %q", path, got, want)
 			}
 		}
-		k1, _ := fixture(t).Consent("K1")
+		k1, _ := fixture(t).Given("K1")
 		in.put(k1)
 		for path, want := range map[string]string{"Condition?patient=P1": "R 42CFRPart2 NORDSCLCD", "Condition?_id=C2": "N", "Patient/P1/$everything?_type=Condition": "R 42CFRPart2 NORDSCLCD"} {
 			if got := mark("hospital", path); got != want {

@@ -231,7 +231,7 @@ func TestValidate(t *testing.T) {
 				t.Errorf("%s: %d %s", path, a.status, a.body)
 			}
 		}
-		consent, _ := fixture(t).Consent("K1-no-refusal")
+		consent, _ := fixture(t).Given("K1-no-refusal")
 		if a := in.as("otp", "").ask(request{method: "POST", path: "Consent/$validate", body: consent.Resource}); !strings.Contains(string(a.body), "2.31(a)(10)") {
 			t.Errorf("a consent that lacks a statement: %s", a.body)
 		}

@@ -482,7 +482,7 @@ func testBulkEscape(t *testing.T) {
 func TestReferencesOverTheWall(t *testing.T) {
 	onEachStore(t, func(t *testing.T, where location) {
 		in := crossed(t, where)
-		k1, ok := fixture(t).Consent("K1")
+		k1, ok := fixture(t).Given("K1")
 		if !ok {
 			t.Fatal("no K1")
 		}

@@ -112,8 +112,8 @@ func TestWritesAreAudited(t *testing.T) {
 		in := newInstallation(t, where, "")
 		in.load("K1")
 		f := fixture(t)
-		k1, _ := f.Consent("K1")
-		k4, _ := f.Consent("K4")
+		k1, _ := f.Given("K1")
+		k4, _ := f.Given("K4")
 		again, changed, deleted := in.write(k1), in.write(k4), in.remove("Condition/C1", "otp")
 		for name, c := range map[string]struct {
 			reply

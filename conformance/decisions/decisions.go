@@ -1,7 +1,8 @@
 // Package decisions holds the release decisions the gateway is held to, as data an auditor can read:
-// organizations.json (who asks), records.json and consents.json (what is on file) and cases*.json (who asks
-// for what, and what must and must not come back). cmd/trellis runs them over HTTP on both databases; the
-// numbers of the cases are those of the project's list of test vectors.
+// organizations.json (who asks), records.json (what is always on file), records-more.json and consents.json (what a
+// case adds) and cases*.json (who asks for what, and what must and must not come back). cmd/trellis runs them over
+// HTTP on both databases. numbers.json lists the 80 test vectors the cases are numbered by; README.md, made from it,
+// says of each where it is proven.
 //
 // The package only reads its own files. It knows no FHIR, no HTTP and no rules.
 package decisions
@@ -34,8 +35,8 @@ type Record struct {
 	Resource json.RawMessage `json:"resource"`
 }
 
-// Case is one decision or a short story of several, told in order on a fresh installation that holds all
-// records and the consents in Given.
+// Case is one decision or a short story of several, told in order on a fresh installation that holds all of
+// records.json, and the consents and further records in Given, in their order.
 type Case struct {
 	ID    string   `json:"id"`
 	Title string   `json:"title"`
@@ -44,8 +45,9 @@ type Case struct {
 	Steps []Step   `json:"steps"`
 }
 
-// Step is a request, or else a change: Write records a consent, Delete deletes a record by its custodian, Fault
-// breaks something ("audit-log": the log takes no more entries). At moves the clock first.
+// Step is a request, or else a change: Write records a consent or a further record by its owner, Delete deletes a record
+// by its custodian, Fault breaks something ("audit-log": the log takes no more entries; "grants": what consents grant
+// cannot be read; "facts": consents themselves cannot be read). At moves the clock first.
 type Step struct {
 	At     time.Time `json:"at"`
 	Write  string    `json:"write,omitempty"`
@@ -54,8 +56,10 @@ type Step struct {
 
 	As      string            `json:"as,omitempty"`      // organisation whose client asks
 	Purpose string            `json:"purpose,omitempty"` // of use
-	Request string            `json:"request,omitempty"` // "GET Condition/C1", or "follow next" of the answer before
+	Request string            `json:"request,omitempty"` // "GET Condition/C1", or "follow next" of the answer before, or "follow job"
 	Form    string            `json:"form,omitempty"`    // body of a POST _search
+	Body    json.RawMessage   `json:"body,omitempty"`    // body of any other; "the answer before" sends that back
+	Export  string            `json:"export,omitempty"`  // a bulk export, from kick-off to files: "Patient/$export?_type=Condition"
 	Headers map[string]string `json:"headers,omitempty"` // the value "earlier ETag" stands for the last one seen
 	Expect  Expect            `json:"expect"`
 }
@@ -63,9 +67,10 @@ type Step struct {
 // Expect is what must hold of an answer.
 type Expect struct {
 	Status  int               `json:"status"`
-	SameAs  string            `json:"same_as,omitempty"` // a request of the same caller that must get the very same answer
-	But     map[string]string `json:"but,omitempty"`     // text of that request's answer -> text of this one's
-	Entries *[]string         `json:"entries,omitempty"` // the set's resources, in any order, all of them
+	SameAs  string            `json:"same_as,omitempty"`         // a request of the same caller (same body, but for its id) that must get the very same answer
+	Runs    bool              `json:"same_statements,omitempty"` // and by the same statements to the database
+	But     map[string]string `json:"but,omitempty"`             // text of that request's answer -> text of this one's
+	Entries *[]string         `json:"entries,omitempty"`         // the set's resources, or the export's, in any order, all of them
 	Total   *int              `json:"total,omitempty"`
 	NoTotal bool              `json:"no_total,omitempty"`
 	Has     []string          `json:"has,omitempty"`
@@ -94,6 +99,7 @@ type Fixture struct {
 	Organizations []Organization
 	Records       []Record // always there, in this order
 	Consents      []Record // by name, only where a case gives them
+	More          []Record // likewise
 	Cases         []Case
 }
 
@@ -107,6 +113,9 @@ func Load() (Fixture, error) {
 		return f, err
 	}
 	if err := read("consents.json", &f.Consents); err != nil {
+		return f, err
+	}
+	if err := read("records-more.json", &f.More); err != nil {
 		return f, err
 	}
 	names, err := fs.Glob(files, "cases*.json")
@@ -144,13 +153,13 @@ func (f Fixture) check() error {
 		}
 		seen[c.ID] = true
 		for _, name := range c.Given {
-			if _, ok := f.Consent(name); !ok {
-				return fmt.Errorf("decisions: case %s: no consent %q", c.ID, name)
+			if _, ok := f.Given(name); !ok {
+				return fmt.Errorf("decisions: case %s: no consent or record %q", c.ID, name)
 			}
 		}
 		asks := false
 		for i, s := range c.Steps {
-			if s.Request == "" && s.Write == "" && s.Delete == "" && s.Fault == "" {
+			if s.Request == "" && s.Export == "" && s.Write == "" && s.Delete == "" && s.Fault == "" {
 				return fmt.Errorf("decisions: case %s: step %d does nothing", c.ID, i+1)
 			}
 			asks = asks || s.Expect.Status != 0
@@ -162,11 +171,13 @@ func (f Fixture) check() error {
 	return nil
 }
 
-// Consent finds a consent by name.
-func (f Fixture) Consent(name string) (Record, bool) {
-	for _, c := range f.Consents {
-		if c.Name == name {
-			return c, true
+// Given finds a consent, or a further record, by name.
+func (f Fixture) Given(name string) (Record, bool) {
+	for _, list := range [][]Record{f.Consents, f.More} {
+		for _, r := range list {
+			if r.Name == name {
+				return r, true
+			}
 		}
 	}
 	return Record{}, false

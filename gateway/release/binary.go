@@ -102,7 +102,11 @@ func (p *permitted) join(v store.Target, itself, labels access.Decision, consent
 
 // binary renders, logs and hands out.
 func (g *Gate) binary(ctx context.Context, req Request, p *permitted, raw Raw) (*Released, error) {
-	hidden, err := g.Records.Hidden(ctx, req.Filter, []store.Row{p.row})
+	now, err := g.Records.Now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	cuts, err := g.cuts(ctx, req.Filter, []store.Row{p.row})
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +115,7 @@ func (g *Gate) binary(ctx context.Context, req Request, p *permitted, raw Raw) (
 		return nil, err
 	}
 	d.labels[1] = security(g.Records.Segment(p.row.Segment), d.carry, true)
-	body, err := g.render(nil, &p.row, d, hidden, req.Filter, true)
+	body, err := g.render(nil, &p.row, d, cuts.from(g, req.Principal, p.subject, &p.row, now), req, true)
 	if err != nil {
 		return nil, err
 	}
@@ -126,10 +130,6 @@ func (g *Gate) binary(ctx context.Context, req Request, p *permitted, raw Raw) (
 			return nil, fmt.Errorf("release: a stored Binary's data cannot be read")
 		}
 		r.contentType = contentType
-	}
-	now, err := g.Records.Now(ctx)
-	if err != nil {
-		return nil, err
 	}
 	ev := g.event(req, audit.Disclosure, now)
 	ev.Outcome, ev.Released, ev.ReleasedBytes = "released", audit.Digest(r.body), int64(len(r.body))

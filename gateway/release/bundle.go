@@ -37,11 +37,11 @@ func (g *Gate) Bundle(ctx context.Context, req Request, set Set) (*Released, err
 	if err != nil {
 		return nil, err
 	}
-	hidden, err := g.Records.Hidden(ctx, req.Filter, set.Rows)
+	cuts, err := g.cuts(ctx, req.Filter, set.Rows)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(ErrUndecided, err)
 	}
-	b := &assembly{g: g, ctx: ctx, req: req, set: set, now: now, hidden: hidden, patients: map[string]*patientEvents{}}
+	b := &assembly{g: g, ctx: ctx, req: req, set: set, now: now, cuts: cuts, patients: map[string]*patientEvents{}}
 	b.open()
 	for i := range set.Rows {
 		if err := b.row(&set.Rows[i]); err != nil {
@@ -62,7 +62,7 @@ type assembly struct {
 	req      Request
 	set      Set
 	now      time.Time
-	hidden   map[fhir.Reference]bool
+	cuts     cuts
 	out      []byte
 	entries  int
 	scopes   []string
@@ -117,7 +117,7 @@ func (b *assembly) next() {
 func (b *assembly) row(row *store.Row) error {
 	subject, err := b.g.Records.Subject(b.ctx, row)
 	if err != nil {
-		return err
+		return errors.Join(ErrUndecided, err)
 	}
 	d := b.g.decided(b.req.Principal, subject, row, b.now)
 	if d.decision.Effect != access.Permit {
@@ -129,7 +129,7 @@ func (b *assembly) row(row *store.Row) error {
 	b.out = append(append(append(b.out, '/'), row.ID...), '"') // ids are [A-Za-z0-9.-]
 	if !row.Deleted {
 		b.out = append(b.out, `,"resource":`...)
-		if err := b.resource(row, d); err != nil {
+		if err := b.resource(row, subject, d); err != nil {
 			return err
 		}
 		if d.carry.notice {
@@ -143,13 +143,14 @@ func (b *assembly) row(row *store.Row) error {
 }
 
 // resource appends the released form of a row.
-func (b *assembly) resource(row *store.Row, d *decided) error {
+func (b *assembly) resource(row *store.Row, subject store.Subject, d *decided) error {
+	cut := b.cuts.from(b.g, b.req.Principal, subject, row, b.now)
 	if b.set.Summary == fhir.SummaryFalse && len(b.set.Elements) == 0 {
 		var err error
-		b.out, err = b.g.render(b.out, row, d, b.hidden, b.req.Filter, false)
+		b.out, err = b.g.render(b.out, row, d, cut, b.req, false)
 		return err
 	}
-	body, err := b.g.render(nil, row, d, b.hidden, b.req.Filter, false)
+	body, err := b.g.render(nil, row, d, cut, b.req, false)
 	if err != nil {
 		return err
 	}

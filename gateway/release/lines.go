@@ -43,7 +43,7 @@ func (g *Gate) Lines(ctx context.Context, req Request, rows []store.Row, element
 		return nil, err
 	}
 	b := &assembly{g: g, ctx: ctx, req: req, set: Set{Rows: rows}, now: now, patients: map[string]*patientEvents{}}
-	permitted := make([]*decided, len(rows))
+	permitted, subjects := make([]*decided, len(rows)), make([]store.Subject, len(rows))
 	var others []store.Row // their references may have to be cut
 	for i := range rows {
 		subject, err := g.Records.Subject(ctx, &rows[i])
@@ -56,7 +56,7 @@ func (g *Gate) Lines(ctx context.Context, req Request, rows []store.Row, element
 			g.Logger.InfoContext(ctx, "left out of a bulk page", "request", req.RequestID, "code", d.decision.Code)
 			continue
 		}
-		permitted[i] = d
+		permitted[i], subjects[i] = d, subject
 		if !whole(d.decision, req.Filter) {
 			others = append(others, rows[i])
 		}
@@ -65,7 +65,7 @@ func (g *Gate) Lines(ctx context.Context, req Request, rows []store.Row, element
 			b.remember(d.carry)
 		}
 	}
-	if b.hidden, err = g.Records.Hidden(ctx, req.Filter, others); err != nil {
+	if b.cuts, err = g.cuts(ctx, req.Filter, others); err != nil {
 		return nil, err
 	}
 	out := &Lines{Lines: make([]Line, 0, len(rows)), notice: b.notice, scopes: b.scopes}
@@ -73,7 +73,7 @@ func (g *Gate) Lines(ctx context.Context, req Request, rows []store.Row, element
 		if d == nil {
 			continue
 		}
-		line, err := b.line(&rows[i], d, elements)
+		line, err := b.line(&rows[i], subjects[i], d, elements)
 		if err != nil {
 			return nil, err
 		}
@@ -85,12 +85,12 @@ func (g *Gate) Lines(ctx context.Context, req Request, rows []store.Row, element
 }
 
 // line renders a row. Bodies are kept as they came: a newline in one stands between its members and means nothing.
-func (b *assembly) line(row *store.Row, d *decided, elements func(string) []string) (Line, error) {
+func (b *assembly) line(row *store.Row, subject store.Subject, d *decided, elements func(string) []string) (Line, error) {
 	if row.Deleted {
 		body := `{"resourceType":"Bundle","type":"transaction","entry":[{"request":{"method":"DELETE","url":"` + row.Type + "/" + row.ID + `"}}]}`
 		return Line{Type: "Bundle", Gone: true, Key: row.Key(), Body: []byte(body)}, nil
 	}
-	body, err := b.g.render(make([]byte, 0, len(row.Doc)+512), row, d, b.hidden, b.req.Filter, true)
+	body, err := b.g.render(make([]byte, 0, len(row.Doc)+512), row, d, b.cuts.from(b.g, b.req.Principal, subject, row, b.now), b.req, true)
 	if err != nil {
 		return Line{}, err
 	}

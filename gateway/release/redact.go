@@ -8,25 +8,16 @@ import (
 	"trellis/fhir"
 )
 
-func anyHidden(refs []fhir.Reference, hidden map[fhir.Reference]bool) bool {
-	for _, r := range refs {
-		if hidden[r] {
-			return true
-		}
-	}
-	return false
-}
-
-// redact leaves out hidden references with their displays, and the narrative, which may tell what they
+// redact leaves out references with their displays, and the narrative, which may tell what they
 // said. The rest of the bytes is copied.
-func (g *Gate) redact(s fhir.Sealed, hidden map[fhir.Reference]bool) (fhir.Sealed, error) {
+func (g *Gate) redact(s fhir.Sealed, cut cutting) (fhir.Sealed, error) {
 	res, err := fhir.ReadTrusted(s.Doc)
 	if err != nil {
 		return fhir.Sealed{}, fmt.Errorf("release: a stored body cannot be read: %w", err)
 	}
 	doc := fhir.DropReferences(res, func(reference string) bool {
 		ref, ok := fhir.ParseReference(reference, g.Base)
-		return ok && hidden[ref]
+		return ok && cut(ref)
 	})
 	root, err := fhir.ParseJSON(doc)
 	if err != nil {

@@ -27,6 +27,7 @@ import (
 type Records interface {
 	Subject(ctx context.Context, row *store.Row) (store.Subject, error)
 	Hidden(ctx context.Context, f access.Filter, rows []store.Row) (map[fhir.Reference]bool, error)
+	Programs(ctx context.Context, f access.Filter, rows []store.Row) (map[fhir.Reference]string, error)
 	Now(ctx context.Context) (time.Time, error)
 	Segment(no int64) label.Segment
 }
@@ -38,6 +39,9 @@ type Log interface {
 
 // ErrLog is returned when the log could not be written: nothing may be released (503).
 var ErrLog = errors.New("release: the audit log cannot be written")
+
+// ErrUndecided is returned when what a decision rests on could not be read: nothing may be released (503).
+var ErrUndecided = errors.New("release: what the decision rests on cannot be read")
 
 // Gate releases. All fields are required.
 type Gate struct {
@@ -177,14 +181,14 @@ func (g *Gate) ResourceAs(ctx context.Context, req Request, t store.Target, held
 		}
 		return nil, fhir.NewProblem(fhir.Gone, "deleted", "the resource has been deleted")
 	}
-	if held != nil && steady(&t.Row, decision, req.Filter) && held(t.Row.Version, t.Row.Updated) {
+	cuts, err := g.cuts(ctx, req.Filter, []store.Row{t.Row})
+	if err != nil {
+		return nil, errors.Join(ErrUndecided, err)
+	}
+	if held != nil && len(cuts.programs) == 0 && steady(&t.Row, decision, req.Filter) && held(t.Row.Version, t.Row.Updated) {
 		return g.notModified(ctx, req, &t.Row, t.Subject, decision)
 	}
-	hidden, err := g.Records.Hidden(ctx, req.Filter, []store.Row{t.Row})
-	if err != nil {
-		return nil, err
-	}
-	body, err := g.render(make([]byte, 0, len(t.Row.Doc)+512), &t.Row, d, hidden, req.Filter, true)
+	body, err := g.render(make([]byte, 0, len(t.Row.Doc)+512), &t.Row, d, cuts.from(g, req.Principal, t.Subject, &t.Row, now), req, true)
 	if err != nil {
 		return nil, err
 	}
@@ -237,6 +241,11 @@ func (g *Gate) Refused(ctx context.Context, req Request, code string) error {
 	ev := g.event(req, audit.Denial, now)
 	ev.Outcome, ev.Detail = "refused", map[string]string{"code": code}
 	return g.append(ctx, ev)
+}
+
+// Decided records decisions that were given to somebody who enforces them.
+func (g *Gate) Decided(ctx context.Context, events []audit.Event) error {
+	return g.append(ctx, events...)
 }
 
 func (g *Gate) event(req Request, kind audit.Kind, now time.Time) audit.Event {
@@ -301,28 +310,38 @@ func (g *Gate) append(ctx context.Context, events ...audit.Event) error {
 // to send in whole. An app that was let into one patient's record alone is not told of others.
 func whole(d access.Decision, to access.Filter) bool { return d.Basis == "own-record" && !to.Walled() }
 
-// render appends the released form of a row to whom a filter is for: references cut, labels and notice spliced in.
-func (g *Gate) render(out []byte, row *store.Row, d *decided, hidden map[fhir.Reference]bool, to access.Filter, alone bool) ([]byte, error) {
+// render appends the released form of a row to who asks: references and source cut, labels and notice spliced in.
+func (g *Gate) render(out []byte, row *store.Row, d *decided, cut cutting, req Request, alone bool) ([]byte, error) {
 	if d.failed != nil {
 		return nil, d.failed
-	}
-	sealed := row.Sealed()
-	if !whole(d.decision, to) && anyHidden(sealed.Refs, hidden) {
-		var err error
-		if sealed, err = g.redact(sealed, hidden); err != nil {
-			return nil, err
-		}
 	}
 	labels := d.labels[0]
 	if alone {
 		labels = d.labels[1]
 	}
+	sealed := row.Sealed()
+	if !whole(d.decision, req.Filter) {
+		var err error
+		if cut.any(sealed.Refs) {
+			if sealed, err = g.redact(sealed, cut); err != nil {
+				return nil, err
+			}
+			if tellsOfCuts(req.Principal, d.decision) {
+				labels = withRedacted(labels)
+			}
+		}
+		if d.decision.Basis != "own-record" && d.decision.Basis != "directory" && sourced(sealed) {
+			if sealed, err = sealed.WithoutSource(); err != nil {
+				return nil, fmt.Errorf("release: a stored body cannot be read: %w", err)
+			}
+		}
+	}
 	if len(d.carry.elements) > 0 {
-		whole, ok := sealed.AppendWithSecurity(nil, labels)
+		all, ok := sealed.AppendWithSecurity(nil, labels)
 		if !ok {
 			return nil, fmt.Errorf("release: %s has a damaged span table", row.Type)
 		}
-		part, err := fhir.Summarize(whole, fhir.SummaryFalse, d.carry.elements)
+		part, err := fhir.Summarize(all, fhir.SummaryFalse, d.carry.elements)
 		return append(out, part...), err
 	}
 	out, ok := sealed.AppendWithSecurity(out, labels)

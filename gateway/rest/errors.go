@@ -31,7 +31,7 @@ func problem(err error) *fhir.Problem {
 		return fhir.NewProblem(fhir.Unprocessable, "duplicate", "the Idempotency-Key was used for another request").Because(err)
 	case errors.Is(err, store.ErrTooMany):
 		return fhir.NewProblem(fhir.TooLarge, "too-costly", "the request stores more than one transaction may; send it in parts").Because(err)
-	case errors.Is(err, release.ErrLog), errors.Is(err, store.ErrLog):
+	case errors.Is(err, release.ErrLog), errors.Is(err, release.ErrUndecided), errors.Is(err, store.ErrLog):
 		return fhir.NewProblem(fhir.Unavailable, "transient", "nothing can be released now; try again").Because(err)
 	case errors.Is(err, store.ErrBusy), errors.Is(err, context.DeadlineExceeded):
 		return fhir.NewProblem(fhir.Unavailable, "transient", "the server is busy; try again").Because(err)

@@ -159,6 +159,11 @@ func (k *call) entryContent(op operation, r entryRequest) (operation, error) {
 	if op.res.Type != op.typ || (op.verb == smart.Update && op.when == nil && op.res.ID != op.id) {
 		return op, fhir.NewProblem(fhir.Invalid, "invalid", "the resource is not the one request.url names")
 	}
+	if op.verb == smart.Update {
+		if err := wholeCopy(op.res); err != nil {
+			return op, err
+		}
+	}
 	op.links, err = k.conditionalLinks(op.res)
 	return op, err
 }

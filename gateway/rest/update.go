@@ -41,9 +41,24 @@ func (k *call) updateOperation(id string) (operation, error) {
 	if err != nil {
 		return operation{}, err
 	}
+	if err := wholeCopy(res); err != nil {
+		return operation{}, err
+	}
 	op := operation{verb: smart.Update, typ: res.Type, id: id, res: res}
 	op.ifMatch, err = ifMatch(k.c.GetHeader("If-Match"))
 	return op, err
+}
+
+// wholeCopy refuses, as an update, what is tagged as a part of a record: what it lacks would be lost
+// (https://hl7.org/fhir/R4/search.html#elements).
+func wholeCopy(res *fhir.Resource) error {
+	meta := res.Root.Get("meta")
+	for _, tag := range append(meta.Get("tag").List(), meta.Get("security").List()...) {
+		if code := tag.Get("code").Text(); tag.Get("system").Text() == fhir.SystemObservation && (code == "SUBSETTED" || code == "REDACTED") {
+			return fhir.NewProblem(fhir.Unprocessable, "business-rule", "the body is tagged as a part of the record; an update takes the whole").At(res.Type + ".meta")
+		}
+	}
+	return nil
 }
 
 // ifMatch reads a weak ETag as versions are given out, W/"3"; 0 when there is none.

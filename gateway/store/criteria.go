@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"trellis/auth/label"
@@ -196,6 +197,12 @@ func (w where) index(c search.Index) error {
 	if c.Kind == search.KindReference && redactable(c) {
 		return w.redacted(c, params)
 	}
+	if c.Kind == search.KindURI && slices.Contains(c.Params, "_source") { // release tells it to the custodian alone
+		w.b.add("(")
+		w.b.inNumbers(w.s.dialect, w.row+".seg", w.filter.own)
+		w.b.add(" AND ")
+		defer w.b.add(")")
+	}
 	x, end := w.rows(table, params, point(c))
 	if err := w.values(c, x); err != nil {
 		return err
@@ -213,11 +220,11 @@ func point(c search.Index) bool {
 
 // redactable reports whether a reference condition could tell of a reference that release would cut.
 func redactable(c search.Index) bool {
-	if c.Target == "Patient" || label.Directory(c.Target) {
+	if c.Target == "Patient" {
 		return false
 	}
 	for _, v := range c.Values {
-		if v.RefType != "Patient" && !label.Directory(v.RefType) {
+		if v.RefType != "Patient" {
 			return true
 		}
 	}
@@ -264,7 +271,11 @@ func (w where) followable(x string) error {
 	}
 	w.b.inNumbers(w.s.dialect, rt+".type_no", open)
 	w.b.add(" OR (" + rt + ".del=0 AND ")
-	err := w.s.followableRow(w.b, w.filter, rt)
-	w.b.add(")))")
+	if err := w.s.followableRow(w.b, w.filter, rt); err != nil {
+		return err
+	}
+	w.b.add(")) AND ")
+	err := w.unnamed(rt)
+	w.b.add(")")
 	return err
 }

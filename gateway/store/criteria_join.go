@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"trellis/auth/label"
 	"trellis/fhir/search"
 )
 
@@ -124,9 +125,17 @@ func (w where) chain(c search.Chain) error {
 		return err
 	}
 	w.b.add(" AND ")
-	err = w.s.visibleRow(w.b, w.filter, rc, c.Target)
-	w.b.add(")" + end)
-	return err
+	if err := w.s.visibleRow(w.b, w.filter, rc, c.Target); err != nil {
+		return err
+	}
+	w.b.add(")")
+	if label.Directory(c.Target) {
+		if err := w.unnamedTarget(x); err != nil {
+			return err
+		}
+	}
+	w.b.add(end)
+	return nil
 }
 
 // has holds when a visible resource of another type refers to this one and meets the conditions.
@@ -155,7 +164,14 @@ func (w where) has(c search.Has) error {
 		return err
 	}
 	w.b.add(" AND ")
-	err = w.s.visibleRow(w.b, w.filter, rh, c.Type)
+	if err := w.s.visibleRow(w.b, w.filter, rh, c.Type); err != nil {
+		return err
+	}
+	if w.typ == "" || label.Directory(w.typ) {
+		if err := w.unnamedTarget(x); err != nil {
+			return err
+		}
+	}
 	w.b.add(")")
-	return err
+	return nil
 }

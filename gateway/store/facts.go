@@ -248,8 +248,12 @@ func (w *writer) noteShared(pat int64) error {
 }
 
 func (w *writer) patientSegments(pat int64) ([]access.NumberedSegment, error) {
+	return readPatientSegments(w.ctx, w.tx, pat)
+}
+
+func readPatientSegments(ctx context.Context, tx Tx, pat int64) ([]access.NumberedSegment, error) {
 	var out []access.NumberedSegment
-	err := each(w.ctx, w.tx, "SELECT s.seg,s.body FROM patient_segment p JOIN segment s ON s.seg=p.seg WHERE p.part=0 AND p.pat=?", []any{pat}, func(r Rows) error {
+	err := each(ctx, tx, "SELECT s.seg,s.body FROM patient_segment p JOIN segment s ON s.seg=p.seg WHERE p.part=0 AND p.pat=?", []any{pat}, func(r Rows) error {
 		var n access.NumberedSegment
 		var body string
 		if err := r.Scan(&n.No, &body); err != nil {

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"trellis/auth/access"
+	"trellis/auth/label"
 	"trellis/fhir"
 	"trellis/fhir/search"
 )
@@ -21,6 +22,7 @@ type inclusion struct {
 	s         *Store
 	ctx       context.Context
 	tx        Tx
+	caller    access.Filter
 	filter    compiled
 	seen      map[int64]bool
 	rows      []Row
@@ -67,7 +69,7 @@ func (s *Store) include(ctx context.Context, tx Tx, f access.Filter, page []Row)
 	if err != nil {
 		return nil, err
 	}
-	in := &inclusion{s: s, ctx: ctx, tx: tx, filter: c, seen: map[int64]bool{}, readable: func(string) bool { return true }}
+	in := &inclusion{s: s, ctx: ctx, tx: tx, caller: f, filter: c, seen: map[int64]bool{}, readable: func(string) bool { return true }}
 	for i := range page {
 		in.seen[page[i].rid] = true
 	}
@@ -96,6 +98,10 @@ func (in *inclusion) round(q *search.Query, from []Row, first bool) error {
 // forward adds what rows refer to. The references are read from the bodies at hand.
 func (in *inclusion) forward(inc search.Include, from []Row) error {
 	byType := map[string]Strings{}
+	programs, err := in.s.programsIn(in.ctx, in.tx, in.caller, from)
+	if err != nil {
+		return err
+	}
 	for _, row := range from {
 		if row.Type != inc.Source || row.Doc == nil {
 			continue
@@ -105,6 +111,9 @@ func (in *inclusion) forward(inc search.Include, from []Row) error {
 			return err
 		}
 		for _, ref := range in.s.registry.Extract(res, in.s.base).Refs {
+			if in.s.leadsToProgram(&row, fhir.Reference{Type: ref.Type, ID: ref.ID}, programs) {
+				continue
+			}
 			if slices.Contains(inc.Params, ref.Param) && (inc.Target == "" || inc.Target == ref.Type) && !slices.Contains(byType[ref.Type], ref.ID) {
 				byType[ref.Type] = append(byType[ref.Type], ref.ID)
 			}
@@ -148,7 +157,21 @@ func (in *inclusion) reverse(inc search.Include, from []Row) error {
 	}
 	b := in.selectRows("(SELECT DISTINCT x.rid FROM idx_ref x WHERE x.part=0 AND "+in.s.dialect.In("x.target")+" AND "+in.s.dialect.In("x.param")+") f JOIN res r ON r.part=0 AND r.rid=f.rid", targets, params)
 	b.add(" WHERE r.part=0")
+	if slices.ContainsFunc(from, func(row Row) bool { return label.Directory(row.Type) }) {
+		if err := in.throughNoProgram(b, inc, targets, params); err != nil {
+			return err
+		}
+	}
 	return in.add(b, inc.Source)
+}
+
+// throughNoProgram keeps what refers to rows by a reference that release lets stand.
+func (in *inclusion) throughNoProgram(b *statement, inc search.Include, targets, params Int64s) error {
+	w := where{s: in.s, ctx: in.ctx, tx: in.tx, b: b, filter: in.filter, typ: inc.Source, row: "r"}
+	b.add(" AND EXISTS (SELECT 1 FROM idx_ref y WHERE y.part=0 AND y.rid=r.rid AND y.pat=r.pat AND "+in.s.dialect.In("y.target")+" AND "+in.s.dialect.In("y.param"), targets, params)
+	err := w.unnamedTarget("y")
+	b.add(")")
+	return err
 }
 
 func (in *inclusion) selectRows(source string, args ...any) *statement {

@@ -101,13 +101,18 @@ func (s *Store) follow(ctx context.Context, tx Tx, c compiled, ask map[fhir.Refe
 func (s *Store) asReleased(ctx context.Context, tx Tx, f access.Filter, c compiled, rows []Row, now int64) ([][]byte, error) {
 	own := s.ownRow(f)
 	hidden := map[fhir.Reference]bool{}
+	programs, err := s.programsIn(ctx, tx, f, rows)
+	if err != nil {
+		return nil, err
+	}
 	if err := s.follow(ctx, tx, c, s.unknown(c, rows, own, now), hidden, now); err != nil {
 		return nil, err
 	}
 	out := make([][]byte, len(rows))
 	for i := range rows {
 		out[i] = rows[i].Doc
-		if own(&rows[i]) || !slices.ContainsFunc(rows[i].sealed.Refs, func(ref fhir.Reference) bool { return hidden[ref] }) {
+		cut := func(ref fhir.Reference) bool { return hidden[ref] || s.leadsToProgram(&rows[i], ref, programs) }
+		if own(&rows[i]) || !slices.ContainsFunc(rows[i].sealed.Refs, cut) {
 			continue
 		}
 		res, err := fhir.ReadTrusted(rows[i].Doc)
@@ -116,7 +121,7 @@ func (s *Store) asReleased(ctx context.Context, tx Tx, f access.Filter, c compil
 		}
 		out[i] = fhir.DropReferences(res, func(reference string) bool {
 			ref, ok := fhir.ParseReference(reference, s.base)
-			return ok && hidden[ref]
+			return ok && cut(ref)
 		})
 	}
 	return out, nil

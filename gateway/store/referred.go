@@ -20,8 +20,15 @@ type Reach struct {
 // it. truncated reports that a limit was reached.
 func (s *Store) Referred(ctx context.Context, f access.Filter, rows []Row, reach Reach) (referred []Row, truncated bool, err error) {
 	byType := map[string]Strings{}
+	programs, err := s.Programs(ctx, f, rows)
+	if err != nil {
+		return nil, false, err
+	}
 	for i := range rows {
 		for _, ref := range rows[i].sealed.Refs {
+			if s.leadsToProgram(&rows[i], ref, programs) {
+				continue
+			}
 			if slices.Contains(reach.Types, ref.Type) && !slices.Contains(byType[ref.Type], ref.ID) {
 				byType[ref.Type] = append(byType[ref.Type], ref.ID)
 			}

@@ -46,6 +46,7 @@ type Store struct {
 	located  *cache[fhir.Reference, int64]
 	versions versionCache
 	written  *cache[writtenKey, writtenFilter]
+	programs programCache
 	zstdEnc  *zstd.Encoder
 	zstdDec  *zstd.Decoder
 
