@@ -2,10 +2,13 @@ package label
 
 import (
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"slices"
 	"strings"
 	"unicode"
+
+	"trellis/fhir"
 )
 
 // phrases finds phrases of whole words in text, whatever their case; a plural s is passed over. Negations ("denies
@@ -109,4 +112,78 @@ func digest(texts []string) string {
 		h.Write([]byte{0})
 	}
 	return hex.EncodeToString(h.Sum(nil))
+}
+
+// maxAttachment bounds how much of a text attachment is read: 4 MiB of base64.
+const maxAttachment = 4 << 20
+
+// read looks for words in what people wrote.
+func (x *examination) read(r *fhir.Resource) words {
+	var out words
+	var hits []string
+	look := func(text string, at *spot) {
+		rules := x.c.words.in(text)
+		for _, rule := range rules {
+			r := x.c.rules[rule]
+			out.findings = append(out.findings, finding(r, at, r.Labels))
+			if !slices.Contains(out.rules, r.ID) {
+				out.rules = append(out.rules, r.ID)
+			}
+		}
+		if len(rules) > 0 {
+			hits = append(hits, text)
+		}
+	}
+	var visit func(n fhir.Node, at *spot)
+	visit = func(n fhir.Node, at *spot) {
+		switch n.Kind {
+		case '[':
+			for i := range n.Items {
+				visit(n.Items[i], &spot{at.up, at.name, i + 1})
+			}
+		case '{':
+			if kind := n.Get("contentType").Text(); strings.HasPrefix(kind, "text/") || strings.HasPrefix(kind, "application/xhtml") {
+				look(attached(n.Get("data").Text()), &spot{at, "data", 0})
+			}
+			for i := range n.Members {
+				if m := &n.Members[i]; m.Name != "meta" || at.up != nil {
+					visit(m.Value, &spot{at, m.Name, 0})
+				}
+			}
+		case '"':
+			if written(at.name) {
+				text := n.Text()
+				if at.name == "div" {
+					text = plain(text)
+				}
+				look(text, at)
+			}
+		}
+	}
+	visit(r.Root, &spot{name: r.Type})
+	if len(hits) > 0 {
+		out.digest = digest(hits)
+	}
+	return out
+}
+
+// written reports whether an element holds what a person wrote, or what is shown to people.
+func written(name string) bool {
+	switch name {
+	case "div", "text", "display", "title", "description", "comment", "conclusion", "summary", "patientInstruction",
+		"purpose", "details", "detail", "disposition", "topic", "reason":
+		return true
+	}
+	return strings.HasSuffix(name, "String") || strings.HasSuffix(name, "Markdown")
+}
+
+func attached(data string) string {
+	if len(data) > maxAttachment {
+		data = data[:maxAttachment&^3]
+	}
+	text, err := base64.StdEncoding.DecodeString(data)
+	if err != nil && len(text) == 0 {
+		return ""
+	}
+	return plain(string(text))
 }
