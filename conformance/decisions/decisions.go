@@ -92,6 +92,8 @@ type Event struct {
 	Code     string   `json:"code,omitempty"`     // deciding reason of one of its decisions
 	Consents []string `json:"consents,omitempty"` // versions the decision rests on
 	Patient  string   `json:"patient,omitempty"`
+
+	Obligations []string `json:"obligations,omitempty"` // among those of that decision
 }
 
 // Fixture is everything on file.
