@@ -33,11 +33,10 @@ type world struct {
 	pairs  map[string][2]*installation
 	graphs int
 	asked  int
-	told   int // answers with Part 2 content
 }
 
-// check runs a property on pairs of installations.
-func check(t *testing.T, property func(rt *rapid.T, w *world, one, other *installation)) *world {
+// check runs a property on one installation or two.
+func check(t *testing.T, installations int, property func(rt *rapid.T, w *world, one, other *installation)) {
 	t.Helper()
 	for name, value := range map[string]string{"rapid.checks": strconv.Itoa(*graphs), "rapid.nofailfile": "true", "rapid.shrinktime": "20s"} {
 		if err := flag.Set(name, value); err != nil {
@@ -50,21 +49,20 @@ func check(t *testing.T, property func(rt *rapid.T, w *world, one, other *instal
 		if w.graphs == 0 { // however few graphs there are
 			engine = "postgres"
 		}
-		pair := w.pair(engine)
+		pair := w.pair(engine, installations)
 		property(rt, w, pair[0], pair[1])
 	})
 	t.Logf("%d graphs, %d requests", w.graphs, w.asked)
 	if w.asked < *graphs {
 		t.Error("next to nothing was asked")
 	}
-	return w
 }
 
-// pair is the two installations on an engine.
-func (w *world) pair(engine string) [2]*installation {
+// pair is the installations on an engine: one, or two.
+func (w *world) pair(engine string, installations int) [2]*installation {
 	w.t.Helper()
 	pair, ok := w.pairs[engine]
-	for i := range pair {
+	for i := range pair[:installations] {
 		if ok {
 			break
 		}
@@ -134,7 +132,7 @@ func drawAsker(t *rapid.T) askerOf {
 func TestHiddenRecordsDoNotInterfere(t *testing.T) {
 	t.Parallel()
 	hidden := 0
-	check(t, func(rt *rapid.T, w *world, laden, plain *installation) {
+	check(t, 2, func(rt *rapid.T, w *world, laden, plain *installation) {
 		g := w.drawGraph(rt)
 		for i := range rapid.IntRange(0, 2).Draw(rt, "consents") {
 			g.writes = append(g.writes, w.drawConsent(rt, g, fmt.Sprintf("%sk%d", g.tag, i)))
@@ -239,7 +237,7 @@ func nextPage(t *testing.T, a reply) string {
 func TestDenialsOnlyTakeAway(t *testing.T) {
 	t.Parallel()
 	took := 0
-	check(t, func(rt *rapid.T, w *world, in, _ *installation) {
+	check(t, 1, func(rt *rapid.T, w *world, in, _ *installation) {
 		g := w.drawGraph(rt)
 		consent := w.drawConsent(rt, g, g.tag+"k")
 		in.clock.advance(time.Minute)
@@ -371,7 +369,7 @@ func more(path string, had, has any) string {
 func TestRevokedIsNeverGranted(t *testing.T) {
 	t.Parallel()
 	granted := 0
-	check(t, func(rt *rapid.T, w *world, one, never *installation) {
+	check(t, 2, func(rt *rapid.T, w *world, one, never *installation) {
 		g := w.drawGraph(rt)
 		consent := w.drawConsent(rt, g, g.tag+"k")
 		ends := chance(rt, "ends", 3)
@@ -432,7 +430,7 @@ func (w *world) samePages(rt *rapid.T, one, other *installation, by askerOf, r r
 func TestPart2ContentIsAccompanied(t *testing.T) {
 	t.Parallel()
 	told := 0
-	check(t, func(rt *rapid.T, w *world, in, _ *installation) {
+	check(t, 1, func(rt *rapid.T, w *world, in, _ *installation) {
 		g := w.drawGraph(rt)
 		for i := range rapid.IntRange(1, 3).Draw(rt, "consents") {
 			g.writes = append(g.writes, w.drawConsent(rt, g, fmt.Sprintf("%sk%d", g.tag, i)))
