@@ -93,7 +93,7 @@ func TestDecide(t *testing.T) {
 		{"Part 2, consent and treating", hospital, "TREAT", part2Segment(), Facts{[]consent.Consent{tpo("k")}, treating("hosp")}, Permit, "CONSENT_PERMITS"},
 		{"Part 2, consent, HLEGAL does not ride on HOPERAT", hospital, "HLEGAL", part2Segment(), Facts{[]consent.Consent{tpo("k")}, treating("hosp")}, Deny, "PROCEEDINGS_NOT_SEPARATE"},
 		{"Part 2, consent, marketing", hospital, "HMARKT", part2Segment(), Facts{[]consent.Consent{tpo("k")}, treating("hosp")}, Deny, "PURPOSE_NOT_COVERED"},
-		{"Part 2, consent, break-glass purpose", hospital, "BTG", part2Segment(), Facts{[]consent.Consent{tpo("k")}, treating("hosp")}, Deny, "PURPOSE_NOT_COVERED"},
+		{"Part 2, consent, break-glass purpose", hospital, "BTG", part2Segment(), Facts{[]consent.Consent{tpo("k")}, treating("hosp")}, Deny, "EMERGENCY_NOT_DECLARED"},
 		{"unclassified stays hidden under consent", hospital, "TREAT", unclassified, Facts{[]consent.Consent{tpo("k")}, treating("hosp")}, Deny, "UNCLASSIFIED"},
 		{"counselling note under TPO", hospital, "TREAT", counselling, Facts{[]consent.Consent{tpo("k")}, treating("hosp")}, Deny, "COUNSELING_NOTES_SEPARATE"},
 		{"a refusal overrides", hospital, "TREAT", part2Segment(), Facts{[]consent.Consent{tpo("k"), denying}, treating("hosp")}, Deny, "CONSENT_DENIES"},
@@ -132,41 +132,54 @@ func TestObligations(t *testing.T) {
 }
 
 // TestFilterAgreesWithDecide: what the store would let through by Partition and Materialize is what
-// Decide permits, for random instruments, relationships, segments, types and times.
+// Decide permits, for random instruments, relationships, agreements, segments, types and times, and for every kind of
+// principal.
 func TestFilterAgreesWithDecide(t *testing.T) {
 	segments := []NumberedSegment{
 		{1, part2Segment()}, {2, part2Segment("OPIOIDUD")}, {3, ordinary()}, {4, label.Segment{Custodian: "rco", Confidentiality: "N"}},
 		{5, func() label.Segment { s := part2Segment(); s.CounselingNote = true; return s }()},
 		{6, func() label.Segment { s := part2Segment(); s.Unclassified = true; return s }()},
+		{7, part2Segment().Marked([]string{"code:s|x"})}, {8, ordinary().Marked([]string{"code:s|x", "instance:Condition/c"})},
+		{9, func() label.Segment { s := part2Segment(); s.Evaluator = true; return s }()},
 	}
 	purposes := []string{"TREAT", "COC", "HPAYMT", "HLEGAL"}
-	orgs := []Organization{hospital, plan, community, program}
+	orgs := []Organization{hospital, plan, community, program, {ID: "agent", Class: BusinessAssociate}, {ID: "reviewer", Class: Auditor}}
 	types := []string{"Condition", "CarePlan", "DocumentReference"}
+	var actors []Actor
+	var principals []Principal
+	for _, o := range orgs {
+		actors = append(actors, Actor{o, purposes})
+		for _, purpose := range purposes {
+			principals = append(principals, Principal{Organization: o, Purpose: purpose})
+		}
+		principals = append(principals, Principal{Organization: o, Purpose: "BTG", Emergency: Emergency{"e", "p", at(3).UnixMicro(), at(3).Add(MaxEmergency).UnixMicro()}},
+			Principal{Organization: o, Purpose: "ETREAT", Emergency: Emergency{"e", "q", at(3).UnixMicro(), at(3).Add(MaxEmergency).UnixMicro()}})
+	}
+	for _, who := range []Capacity{Self, Proxy, Representative} {
+		principals = append(principals, Principal{User: "u", Capacity: who, Patient: "p", Purpose: "PATRQT"},
+			Principal{User: "u", Capacity: who, Patient: "p", Person: "RelatedPerson/r", Purpose: "PATRQT"}, Principal{User: "u", Capacity: who, Patient: "q", Purpose: "PATRQT"})
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		facts := Facts{
 			Consents:      rapid.SliceOfN(rapid.Custom(randomConsent), 0, 3).Draw(t, "consents"),
 			Relationships: rapid.SliceOfN(rapid.Custom(randomRelationship), 0, 3).Draw(t, "relationships"),
 		}
+		terms := Terms{Agreements: rapid.SliceOfN(rapid.Custom(randomAgreement), 0, 4).Draw(t, "agreements"),
+			Rules: rapid.SampledFrom([]Switches{"", "", "-A6-qso", "-H1-treatment"}).Draw(t, "rules")}
 		// Two denials that only together cover a span may hide more than each record needs: never less.
 		exact := !nestedPeriods(facts.Consents)
-		var actors []Actor
-		for _, o := range orgs {
-			actors = append(actors, Actor{o, purposes})
-		}
-		grants := Materialize(facts, actors, segments)
-		for _, org := range orgs {
-			for _, purpose := range purposes {
-				p := Principal{Organization: org, Purpose: purpose}
-				f := Partition(p, segments)
+		grants := Materialize("p", facts, actors, segments, terms)
+		for _, p := range rapid.SliceOfN(rapid.SampledFrom(principals), 4, 4).Draw(t, "principals") {
+			for day := 1; day < 12; day += 2 {
+				f := Partition(p, segments, terms, at(day))
+				f.Organization = p.Grantee(facts)
 				for _, s := range segments {
 					for _, typ := range types {
-						for day := 1; day < 12; day += 2 {
-							for _, period := range []consent.Period{openPeriod(), {Lo: 5, Hi: 8}, {Lo: 12, Hi: 13}, {Lo: 18, Hi: 22}, {Lo: 1, Hi: 40}} {
-								d := Decide(Request{Principal: p, Segment: s.Segment, ResourceType: typ, Period: period, Facts: facts, Now: at(day)})
-								got := visible(f, grants, s.No, typ, period, at(day).UnixMicro())
-								if got && d.Effect == Deny || !got && d.Effect == Permit && exact {
-									t.Fatalf("%s %s segment %d %s day %d period %v: filter %v, decision %s %s", org.ID, purpose, s.No, typ, day, period, got, d.Effect, d.Code)
-								}
+						for _, period := range []consent.Period{openPeriod(), {Lo: 5, Hi: 8}, {Lo: 12, Hi: 13}, {Lo: 18, Hi: 22}, {Lo: 1, Hi: 40}} {
+							d := Decide(Request{Principal: p, Segment: s.Segment, ResourceType: typ, Patient: "p", Period: period, Facts: facts, Terms: terms, Now: at(day)})
+							got := visible(f, grants, "p", s.No, typ, period, at(day).UnixMicro())
+							if got && queried(d) == Deny || !got && queried(d) == Permit && exact {
+								t.Fatalf("%+v segment %d %s day %d period %v: filter %v, decision %s %s", p, s.No, typ, day, period, got, d.Effect, d.Code)
 							}
 						}
 					}
@@ -177,7 +190,7 @@ func TestFilterAgreesWithDecide(t *testing.T) {
 }
 
 // visible is the filter's meaning as Filter's comment states it.
-func visible(f Filter, grants []Grant, seg int64, typ string, period consent.Period, now int64) bool {
+func visible(f Filter, grants []Grant, patient string, seg int64, typ string, period consent.Period, now int64) bool {
 	in := func(list []int64) bool {
 		for _, n := range list {
 			if n == seg {
@@ -189,7 +202,7 @@ func visible(f Filter, grants []Grant, seg int64, typ string, period consent.Per
 	granted := func(e Effect, types ...string) bool {
 		for _, g := range grants {
 			for _, want := range types {
-				if g.Organization == f.Organization && g.Purpose == f.Purpose && g.Segment == seg && g.Effect == e && g.ResourceType == want &&
+				if !g.Part && g.Organization == f.Organization && g.Purpose == f.Purpose && g.Segment == seg && g.Effect == e && g.ResourceType == want &&
 					g.From <= now && now < g.To &&
 					(e == Permit && g.Period.Lo <= period.Lo && g.Period.Hi >= period.Hi || e == Deny && g.Period.Lo < period.Hi && g.Period.Hi > period.Lo) {
 					return true
@@ -197,6 +210,9 @@ func visible(f Filter, grants []Grant, seg int64, typ string, period consent.Per
 			}
 		}
 		return false
+	}
+	if f.Patient != "" {
+		return in(f.Own) || f.Patient == patient && (granted(Permit, typ) || ((in(f.Whole) || granted(Permit, "")) && !granted(Deny, "", typ)))
 	}
 	return in(f.Own) || granted(Permit, typ) || ((in(f.Open) || granted(Permit, "")) && !granted(Deny, "", typ))
 }
@@ -224,7 +240,7 @@ func randomConsent(t *rapid.T) consent.Consent {
 	c := tpo(rapid.StringMatching("[a-z]{4}").Draw(t, "id"))
 	c.Recorder = rapid.SampledFrom([]string{"otp", "clinic", "hosp"}).Draw(t, "recorder")
 	c.Everywhere = rapid.IntRange(0, 4).Draw(t, "everywhere") == 0
-	c.Kind = rapid.SampledFrom([]consent.Kind{consent.KindTPO, consent.KindSpecific, consent.KindCounselingNotes, consent.KindProceedings, consent.KindRestriction, ""}).Draw(t, "kind")
+	c.Kind = rapid.SampledFrom([]consent.Kind{consent.KindTPO, consent.KindSpecific, consent.KindCounselingNotes, consent.KindProceedings, consent.KindRestriction, consent.KindOrder, ""}).Draw(t, "kind")
 	c.Broken = rapid.IntRange(0, 9).Draw(t, "broken") == 0
 	c.Status = rapid.SampledFrom([]string{"active", "inactive", "draft"}).Draw(t, "status")
 	c.From = at(rapid.IntRange(1, 10).Draw(t, "from"))
@@ -234,7 +250,22 @@ func randomConsent(t *rapid.T) consent.Consent {
 	c.Disclosers = []string{rapid.SampledFrom([]string{"otp", "clinic", "rco"}).Draw(t, "discloser")}
 	c.Statements["refusal"] = rapid.IntRange(0, 4).Draw(t, "refusal") > 0
 	c.Root = randomProvision(t, 2)
+	if rapid.IntRange(0, 3).Draw(t, "supersedes") == 0 {
+		c.Supersedes = []string{rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "old")}
+	}
+	c.ID = rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "name")
+	c.Order = consent.Order{Section: "2.64", Court: "c", Docket: "d", Findings: true, Subpoena: rapid.SampledFrom([]string{"", "s"}).Draw(t, "subpoena"), Notes: rapid.Bool().Draw(t, "notes")}
 	return c
+}
+
+func randomAgreement(t *rapid.T) Agreement {
+	a := Agreement{Kind: rapid.SampledFrom([]AgreementKind{BAA, QSOA, Contract, Participation, Control, Audit, Research}).Draw(t, "kind"),
+		Of: rapid.SampledFrom([]string{"otp", "clinic", "hie"}).Draw(t, "of"), With: rapid.SampledFrom([]string{"agent", "reviewer", "hosp", "rco"}).Draw(t, "with"),
+		Purposes: []string{rapid.SampledFrom([]string{"TREAT", "HPAYMT"}).Draw(t, "for")}, Copies: rapid.Bool().Draw(t, "copies"), From: at(rapid.IntRange(1, 10).Draw(t, "since"))}
+	if rapid.Bool().Draw(t, "ends") {
+		a.To = at(rapid.IntRange(1, 11).Draw(t, "until"))
+	}
+	return a
 }
 
 func randomProvision(t *rapid.T, depth int) consent.Provision {
@@ -245,6 +276,20 @@ func randomProvision(t *rapid.T, depth int) consent.Provision {
 		Actors:        rapid.SliceOfN(rapid.SampledFrom([]string{"hosp", "rco"}), 0, 1).Draw(t, "actors"),
 		Classes:       rapid.SliceOfN(rapid.SampledFrom([]consent.RecipientClass{consent.ClassTreatingProviders, consent.ClassHealthPlans}), 0, 2).Draw(t, "classes"),
 		Inexpressible: rapid.IntRange(0, 9).Draw(t, "inexpressible") == 0,
+	}
+	switch rapid.IntRange(0, 7).Draw(t, "special") {
+	case 0:
+		p.Codes = []fhir.Coding{{System: "s", Code: "x"}}
+	case 1:
+		p.Data = []consent.Data{{Meaning: "instance", Reference: "Condition/c"}}
+	case 2:
+		p.Persons = []string{"RelatedPerson/r"}
+	case 3:
+		p.Through = []consent.Intermediary{{Organization: "hie", Named: []string{"rco"}, Treating: rapid.Bool().Draw(t, "class")}}
+	case 4:
+		p.InForce = &consent.Period{Lo: at(4).UnixMicro(), Hi: at(8).UnixMicro()}
+	case 5:
+		p.Elements = []string{"status"}
 	}
 	if rapid.Bool().Draw(t, "labelled") {
 		p.Labels = []fhir.Coding{{System: fhir.SystemActCode, Code: rapid.SampledFrom([]string{"SUD", "42CFRPart2"}).Draw(t, "label")}}

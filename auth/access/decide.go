@@ -1,6 +1,7 @@
 package access
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 func Decide(r Request) Decision {
 	d := &deliberation{req: r, out: Decision{
 		Organization: r.Principal.Organization.ID, Class: r.Principal.Organization.Class, Purpose: r.Principal.Purpose,
-		Capacity: r.Principal.Capacity, Policy: PolicyVersion, Labels: label.RulesVersion, EvaluatedAt: r.Now,
+		Capacity: r.Principal.Capacity, Person: r.Principal.Person, Emergency: r.Principal.Emergency.ID, Policy: r.Terms.Rules.Policy(), Labels: label.RulesVersion, EvaluatedAt: r.Now,
 	}}
 	d.run()
 	d.oblige()
@@ -22,9 +23,12 @@ func Decide(r Request) Decision {
 
 // deliberation collects reasons while the rules are asked.
 type deliberation struct {
-	req     Request
-	out     Decision
-	settled bool
+	req            Request
+	out            Decision
+	settled        bool
+	elements       []string // of a court order: all that may be told of the record
+	intermediaries []string // by which the recipient is designated
+	received       string   // on which basis a holder that is not the custodian has it
 }
 
 func (d *deliberation) run() {
@@ -35,10 +39,14 @@ func (d *deliberation) run() {
 		d.person()
 		return
 	}
-	for _, rule := range []func(){
-		d.purposeKnown, d.classKnown, d.directory, d.ownRecord, d.unclassified,
+	rules := []func(){
+		d.purposeKnown, d.classKnown, d.directory, d.ownRecord, d.emergency, d.unclassified,
 		d.consents, d.counselingNotes, d.part2, d.hipaa,
-	} {
+	}
+	if d.passedOn() {
+		rules = []func(){d.purposeKnown, d.classKnown, d.directory, d.holder, d.unclassified, d.consents, d.redisclosure}
+	}
+	for _, rule := range rules {
 		if rule(); d.settled {
 			return
 		}
@@ -102,10 +110,51 @@ func (d *deliberation) unclassified() {
 	}
 }
 
-// consents asks every instrument once; any deny settles the matter, permits are kept for the rules below.
+// emergency decides for the purposes that need a declared one (D9), and for nobody else. Neither a consent nor a refusal counts
+// in an emergency (2.51(a), 164.522(a)(1)(iii)).
+func (d *deliberation) emergency() {
+	p, r := d.req.Principal, Reason{Rule: "D9-emergency", Section: "2.51", Hit: true, Consent: d.req.Principal.Emergency.ID}
+	if !slices.Contains(EmergencyPurposes(), p.Purpose) {
+		return
+	}
+	now := d.req.Now.UnixMicro()
+	switch {
+	case d.req.Terms.Rules.off(r.Rule):
+		r.Code = "RULE_OFF"
+	case !p.Organization.Medical():
+		r.Code = "NOT_MEDICAL_PERSONNEL"
+	case p.Emergency == Emergency{}:
+		r.Code, r.Section = "EMERGENCY_NOT_DECLARED", "2.51(c)"
+	case now < p.Emergency.From || now >= p.Emergency.Until || p.Emergency.Until-p.Emergency.From > MaxEmergency.Microseconds():
+		r.Code = "EMERGENCY_OVER"
+	case d.req.Segment.CounselingNote || d.req.Segment.Has("PSYTHPN"):
+		r.Code, r.Section = "COUNSELING_NOTE", "2.31(b)"
+	case d.req.Patient != p.Emergency.Patient:
+		r.Code = "ANOTHER_PATIENT"
+	default:
+		r.Code = "EMERGENCY"
+		d.settle(Permit, "emergency", r)
+		return
+	}
+	d.settle(Deny, "", r)
+}
+
+// consents asks every instrument once. An order that reaches the record settles the matter, whatever the patient refused;
+// then any refusal does; permits are kept for the rules below.
 func (d *deliberation) consents() {
-	for _, f := range d.findings() {
-		r := Reason{Rule: "consent", Section: f.Section, Code: f.Code, Consent: f.Consent, SHA256: f.SHA256, Hit: f.Permit || f.Deny}
+	findings := d.findings(d.req.Segment.Custodian)
+	for _, f := range findings {
+		if f.Kind == consent.KindOrder {
+			if d.order(f); d.settled {
+				return
+			}
+		}
+	}
+	for _, f := range findings {
+		if f.Kind == consent.KindOrder {
+			continue
+		}
+		r := instrument(f)
 		if f.Deny {
 			d.settle(Deny, "", r)
 			return
@@ -113,19 +162,70 @@ func (d *deliberation) consents() {
 		d.miss(r)
 		if f.Permit {
 			d.out.Consents = append(d.out.Consents, f.Consent)
+			d.through(f)
 		}
 	}
 }
 
-func (d *deliberation) findings() []consent.Finding {
+func instrument(f consent.Finding) Reason {
+	return Reason{Rule: "consent", Section: f.Section, Code: f.Code, Consent: f.Consent, SHA256: f.SHA256, Hit: f.Permit || f.Deny}
+}
+
+// order decides what a court order says (D7, D8).
+func (d *deliberation) order(f consent.Finding) {
+	r := instrument(f)
+	r.Rule = "D7-court-order"
+	switch {
+	case d.req.Terms.Rules.off(r.Rule):
+		r.Hit, r.Code = false, "RULE_OFF"
+	case f.Permit && d.req.Segment.Evaluator:
+		r.Hit, r.Code, r.Section = false, "HELD_BY_EVALUATOR", "2.62"
+	case f.Permit:
+		d.elements = f.Elements
+		d.out.Consents = []string{f.Consent}
+		d.settle(Permit, "court-order", r)
+		return
+	}
+	d.miss(r)
+}
+
+// through remembers by which intermediary the recipient is designated.
+func (d *deliberation) through(f consent.Finding) {
+	if f.Through != "" && !slices.Contains(d.intermediaries, f.Through) {
+		d.intermediaries = append(d.intermediaries, f.Through)
+	}
+}
+
+// findings asks every instrument whether the discloser may give the record to who asks.
+func (d *deliberation) findings(discloser string) []consent.Finding {
+	if len(d.req.Facts.Consents) == 0 {
+		return nil
+	}
 	p := d.req.Principal
-	return consent.Evaluate(d.req.Facts.Consents, consent.Query{
+	q := consent.Query{
 		Recipient: p.Organization.ID, Payer: p.Organization.Payer,
 		Treating:  p.Organization.hipaaProvider() && d.related(Treating),
-		Discloser: d.req.Segment.Custodian, Purpose: p.Purpose, ResourceType: d.req.ResourceType,
+		Discloser: discloser, Purpose: p.Purpose, ResourceType: d.req.ResourceType,
 		Labels: d.req.Segment.Labels, Confidentiality: d.req.Segment.Confidentiality,
-		CounselingNote: d.req.Segment.CounselingNote, Period: d.req.Period, At: d.req.Now,
-	})
+		CounselingNote: d.req.Segment.CounselingNote, Marks: d.req.Segment.Marks, Period: d.req.Period, At: d.req.Now,
+	}
+	if p.Personal() {
+		q.Recipient = p.Person
+	} else {
+		q.Helping = d.helping(discloser)
+		q.Participates = d.req.Terms.participates(p.Organization.ID, d.req.Now)
+	}
+	return consent.Evaluate(d.req.Facts.Consents, q)
+}
+
+// helping reports whether who asks helps to operate the discloser's program, by an agreement of any purpose.
+func (d *deliberation) helping(discloser string) bool {
+	for _, kind := range []AgreementKind{BAA, QSOA, Contract} {
+		if _, ok := d.req.Terms.agreement(kind, discloser, d.req.Principal.Organization.ID, "", d.req.Now); ok {
+			return true
+		}
+	}
+	return false
 }
 
 func (d *deliberation) related(kind RelationshipKind) bool {
@@ -146,8 +246,72 @@ func (d *deliberation) counselingNotes() {
 }
 
 func (d *deliberation) part2() {
-	if d.req.Segment.Part2 {
-		d.byConsent("D1-part2-consent", "2.33(a)")
+	if !d.req.Segment.Part2 {
+		return
+	}
+	if len(d.out.Consents) == 0 {
+		if d.byAgreement(part2Agreements()); d.settled {
+			return
+		}
+	}
+	if d.req.Principal.Purpose == "HLEGAL" && len(d.out.Consents) == 0 && len(d.req.Facts.Consents) == 0 {
+		d.settle(Deny, "", Reason{Rule: "D6-no-order", Section: "2.61", Code: "NO_ORDER_OR_CONSENT", Hit: true})
+		return
+	}
+	d.byConsent("D1-part2-consent", "2.33(a)")
+}
+
+// agreementRule is a rule by which an agreement opens records for the purposes it names.
+type agreementRule struct {
+	rule, section, basis string
+	kind                 AgreementKind
+	classes              []Class // of who asks; none: any
+	copies, looks        bool    // only of an agreement that lets copies be taken; only of one that does not
+}
+
+// part2Agreements lists what opens records of a Part 2 program without the patient's consent.
+func part2Agreements() []agreementRule {
+	return []agreementRule{
+		{rule: "A5-direct-control", section: "2.12(c)(3)", basis: "direct-control", kind: Control},
+		{rule: "A6-qso", section: "2.12(c)(4)", basis: "qsoa", kind: QSOA, classes: []Class{QSO, BusinessAssociate}},
+		{rule: "D12-audit-on-premises", section: "2.53(a)", basis: "audit", kind: Audit, classes: []Class{Auditor}, looks: true},
+		{rule: "D13-audit-copies", section: "2.53(b)", basis: "audit", kind: Audit, classes: []Class{Auditor}, copies: true},
+		{rule: "D11-research", section: "2.52", basis: "research", kind: Research, classes: []Class{Researcher}},
+	}
+}
+
+// hipaaAgreements lists the same for records of a covered entity that are not under Part 2.
+func hipaaAgreements() []agreementRule {
+	return []agreementRule{
+		{rule: "A6-business-associate", section: "164.502(e)", basis: "baa", kind: BAA, classes: []Class{BusinessAssociate, QSO}},
+		{rule: "D12-audit-on-premises", section: "164.512(d)", basis: "audit", kind: Audit, classes: []Class{Auditor}, looks: true},
+		{rule: "D13-audit-copies", section: "164.512(d)", basis: "audit", kind: Audit, classes: []Class{Auditor}, copies: true},
+		{rule: "D11-research", section: "164.512(i)", basis: "research", kind: Research, classes: []Class{Researcher}},
+	}
+}
+
+// byAgreement permits on the first agreement that opens the record, and names those it asked for that are not there.
+func (d *deliberation) byAgreement(list []agreementRule) {
+	org := d.req.Principal.Organization
+	for _, rule := range list {
+		if rule.classes != nil && !slices.Contains(rule.classes, org.Class) {
+			continue
+		}
+		a, ok := d.req.Terms.agreement(rule.kind, d.req.Segment.Custodian, org.ID, d.req.Principal.Purpose, d.req.Now)
+		r := Reason{Rule: rule.rule, Section: rule.section, Code: "NO_AGREEMENT", Consent: a.Source}
+		switch {
+		case ok && d.req.Terms.Rules.off(rule.rule):
+			r.Code = "RULE_OFF"
+		case ok && (rule.copies && !a.Copies || rule.looks && a.Copies):
+			continue
+		case ok:
+			r.Code, r.Hit = "AGREEMENT", true
+			d.settle(Permit, rule.basis, r)
+			return
+		case rule.classes == nil:
+			continue // nothing to say to everybody who has no such agreement
+		}
+		d.miss(r)
 	}
 }
 
@@ -163,12 +327,12 @@ func (d *deliberation) byConsent(rule, section string) {
 // nearestMiss is the reason that says most about why no consent permitted: the one furthest along the
 // checks an instrument passes through.
 func nearestMiss(reasons []Reason) string {
-	order := []string{"NO_CONSENT", "RECORDED_BY_ANOTHER", "CONSENT_NOT_IN_FORCE", "CONSENT_NOT_YET_IN_FORCE", "CONSENT_EXPIRED", "CONSENT_REVOKED",
-		"DISCLOSER_NOT_NAMED", "RECIPIENT_NOT_DESIGNATED", "CONTENT_NOT_COVERED", "PERIOD_NOT_COVERED", "ACTION_NOT_COVERED",
+	order := []string{"NO_CONSENT", "RECORDED_BY_ANOTHER", "CONSENT_SUPERSEDED", "CONSENT_NOT_IN_FORCE", "CONSENT_NOT_YET_IN_FORCE", "CONSENT_EXPIRED", "CONSENT_REVOKED",
+		"DISCLOSER_NOT_NAMED", "RECIPIENT_NOT_DESIGNATED", "CONTENT_NOT_COVERED", "PERIOD_NOT_COVERED", "RULE_NOT_IN_FORCE", "ACTION_NOT_COVERED",
 		"PURPOSE_NOT_COVERED", "COUNSELING_NOTES_SEPARATE", "PROCEEDINGS_NOT_SEPARATE"}
 	best, code := 0, "NO_CONSENT"
 	for _, r := range reasons {
-		if r.Rule != "consent" {
+		if r.Rule != "consent" && r.Rule != "D7-court-order" {
 			continue
 		}
 		rank := slices.Index(order, r.Code)
@@ -188,7 +352,8 @@ func nearestMiss(reasons []Reason) string {
 func (d *deliberation) hipaa() {
 	org, purpose := d.req.Principal.Organization, d.req.Principal.Purpose
 	treatment := Reason{Rule: "H1-treatment", Section: "164.506(c)(2)", Code: "HIPAA_TREATMENT"}
-	if d.req.Segment.Covered && org.hipaaProvider() && slices.Contains(consent.TreatmentPurposes(), purpose) {
+	rules := d.req.Terms.Rules
+	if d.req.Segment.Covered && org.hipaaProvider() && slices.Contains(consent.TreatmentPurposes(), purpose) && !rules.off(treatment.Rule) {
 		treatment.Hit = true
 		d.settle(Permit, "hipaa", treatment)
 		return
@@ -203,6 +368,8 @@ func (d *deliberation) hipaa() {
 	switch {
 	case !d.req.Segment.Covered:
 		payment.Code = "DISCLOSER_NOT_COVERED"
+	case rules.off(payment.Rule):
+		payment.Code = "RULE_OFF"
 	case (org.Class == CoveredEntity || org.Class == Part2ProgramCE) && isTPO && (d.related(Coverage) || d.related(Treating)):
 		payment.Code, payment.Hit = "HIPAA_PAYMENT_OPERATIONS", true
 		d.settle(Permit, "hipaa", payment)
@@ -211,55 +378,26 @@ func (d *deliberation) hipaa() {
 		payment.Code = "NOT_PAYMENT_OR_OPERATIONS"
 	}
 	d.miss(payment)
-	if len(d.out.Consents) > 0 {
+	if d.req.Segment.Covered {
+		if d.byAgreement(hipaaAgreements()); d.settled {
+			return
+		}
+		if org.Class == PublicHealth && purpose == "PUBHLTH" && rules.on("H4-public-health") {
+			d.settle(Permit, "public-health", Reason{Rule: "H4-public-health", Section: "164.512(b)", Code: "PUBLIC_HEALTH", Hit: true})
+			return
+		}
+	}
+	if len(d.out.Consents) > 0 && !rules.off("H2-authorization") {
 		d.settle(Permit, "consent", Reason{Rule: "H2-authorization", Section: "164.508", Code: "CONSENT_PERMITS", Hit: true})
 	}
-}
-
-// oblige adds what must travel with a permitted release.
-func (d *deliberation) oblige() {
-	if d.out.Effect != Permit {
-		d.out.Consents = nil
-		return
-	}
-	add := func(code, detail string) { d.out.Obligations = append(d.out.Obligations, Obligation{code, detail}) }
-	if d.out.Basis == "directory" {
-		return
-	}
-	add(ObligeLabels, "")
-	if d.req.Segment.Part2 && d.out.Basis == "consent" {
-		add(ObligeNotice, NoticeVersion)
-		add(ObligeScope, "")
-		add(ObligeRedisclosure, redisclosure(d.req.Principal.Organization, d.req.Principal.Purpose))
-	}
-}
-
-// redisclosure is the rule stamped on what a class of recipient receives by consent (2.33(b)).
-func redisclosure(org Organization, purpose string) string {
-	tpo := !slices.Contains(consent.OtherPurposes(), purpose)
-	switch org.Class {
-	case CoveredEntity, BusinessAssociate, Part2ProgramCE:
-		if tpo {
-			return "HIPAA_TPO_EXCEPT_PROCEEDINGS"
-		}
-	case Part2ProgramNonHIPAA:
-		return "CONSISTENT_WITH_CONSENT_ONLY"
-	case Intermediary:
-		return "LISTED_PARTICIPANTS_WITH_TREATING_RELATION"
-	case LawfulHolderOther:
-		if slices.Contains(consent.PaymentPurposes(), purpose) || slices.Contains(consent.OperationsPurposes(), purpose) {
-			return "NECESSARY_CONTRACTORS_ONLY"
-		}
-	}
-	return "NO_REDISCLOSURE"
 }
 
 // NoticeVersion names the texts of 2.32 as they stand in Notice.
 const NoticeVersion = "2.32-2024"
 
 // NextChange is the next instant after now at which an answer about the patient can change, zero for none.
-func NextChange(f Facts, now time.Time) time.Time {
-	for _, at := range breakpoints(f) {
+func NextChange(f Facts, t Terms, now time.Time) time.Time {
+	for _, at := range breakpoints(f, t) {
 		if at.After(now) {
 			return at
 		}
@@ -290,7 +428,7 @@ func periods(p *consent.Provision) bool {
 }
 
 // breakpoints lists the instants at which an answer about the patient can change.
-func breakpoints(f Facts) []time.Time {
+func breakpoints(f Facts, t Terms) []time.Time {
 	var at []time.Time
 	add := func(t time.Time) {
 		if !t.IsZero() {
@@ -302,11 +440,35 @@ func breakpoints(f Facts) []time.Time {
 		add(c.From)
 		add(c.To)
 		add(c.Revoked)
+		rules(&c.Root, add)
 	}
 	for _, r := range f.Relationships {
 		add(r.From)
 		add(r.To)
 	}
+	for _, a := range t.Agreements {
+		add(a.From)
+		add(a.To)
+	}
 	slices.SortFunc(at, time.Time.Compare)
 	return slices.CompactFunc(at, time.Time.Equal)
+}
+
+// rules adds the instants at which nested rules begin and cease to hold.
+func rules(p *consent.Provision, add func(time.Time)) {
+	if p.InForce != nil {
+		for _, at := range []int64{p.InForce.Lo, p.InForce.Hi} {
+			if at != math.MinInt64 && at != math.MaxInt64 {
+				add(time.UnixMicro(at).UTC())
+			}
+		}
+	}
+	for i := range p.Nested {
+		rules(&p.Nested[i], add)
+	}
+}
+
+// Has reports whether the decision has an obligation of the code.
+func (d Decision) Has(code string) bool {
+	return slices.ContainsFunc(d.Obligations, func(o Obligation) bool { return o.Code == code })
 }

@@ -3,6 +3,7 @@ package access
 import (
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"trellis/auth/consent"
@@ -24,10 +25,12 @@ type NumberedSegment struct {
 //	               and no Deny grant for any type or the row's type
 //
 // A Permit grant counts where the row's clinical period lies within the grant's, a Deny grant where the
-// two overlap. For a person about one record there are no grants:
+// two overlap. For a person about one record, and in an emergency, the view ends at that record. Organization is then the
+// person whom consents name, who may have grants, or nobody:
 //
 //	visible(row) = row.seg in Own
-//	            or row is about Patient and nobody else, or about nobody and of ThingType; and row.seg in Whole
+//	            or row is about Patient and nobody else, and as above with Whole for Open
+//	            or Things, and row is about nobody and of ThingType, and row.seg in Whole
 //
 // Limits, where there are any, narrow either further.
 type Filter struct {
@@ -35,8 +38,10 @@ type Filter struct {
 	Purpose      string
 	Own          []int64
 	Open         []int64
-	Patient      string  // of a patient or who acts for one: a Patient id
+	Patient      string  // of a patient, who acts for one, and in an emergency: a Patient id
 	Whole        []int64 // of that record, and of things
+	Things       bool    // of a person: records of ThingType about nobody are seen too
+	Parts        bool    // of a read by id: what may be told in part is seen
 	Limits       *Limits // what a token leaves of all this; nil: all
 }
 
@@ -44,20 +49,23 @@ type Filter struct {
 // say of other patients is not told either.
 func (f Filter) Walled() bool { return f.Limits != nil && f.Limits.Walled }
 
-// Partition sorts the segments of a deployment for a principal: Own and directory segments are visible
+// Partition sorts the segments of a deployment for a principal at an instant: Own and directory segments are visible
 // whatever patients agreed, Open ones unless a patient's consent denies, all others by grant only.
-func Partition(p Principal, segments []NumberedSegment) Filter {
+func Partition(p Principal, segments []NumberedSegment, terms Terms, now time.Time) Filter {
 	f := Filter{Organization: p.Organization.ID, Purpose: p.Purpose}
-	if p.Personal() {
-		f = Filter{Purpose: p.Purpose, Patient: p.Patient, Whole: whole(p, segments)}
+	switch {
+	case p.Personal():
+		f = Filter{Organization: p.grantee(), Purpose: p.Purpose, Patient: p.Patient, Things: true, Whole: whole(p, p.Patient, segments, terms, now)}
+	case slices.Contains(EmergencyPurposes(), p.Purpose):
+		f.Patient, f.Whole = p.Emergency.Patient, whole(p, p.Emergency.Patient, segments, terms, now)
 	}
 	for _, s := range segments {
-		d := Decide(Request{Principal: p, Segment: s.Segment, Period: openPeriod()})
+		d := Decide(Request{Principal: p, Segment: s.Segment, Period: openPeriod(), Terms: terms, Now: now})
 		switch {
 		case d.Effect != Permit:
 		case d.Basis == "own-record" || d.Basis == "directory":
 			f.Own = append(f.Own, s.No)
-		default:
+		case f.Patient == "":
 			f.Open = append(f.Open, s.No)
 		}
 	}
@@ -73,6 +81,7 @@ type Grant struct {
 	Segment      int64
 	ResourceType string // "" for any
 	Effect       Effect
+	Part         bool           // a Permit that reaches a part of the record only: for reads by id
 	From, To     int64          // microseconds, From <= t < To; the extremes are open ends
 	Period       consent.Period // clinical times the grant reaches
 }
@@ -84,26 +93,88 @@ type Actor struct {
 }
 
 // Materialize computes the grants of one patient by asking Decide at every instant its answer can
-// change, for every actor, purpose and segment. A row exists only where the answer differs from
-// Partition's, or, for a type an instrument names, from the answer for other types.
-func Materialize(facts Facts, actors []Actor, segments []NumberedSegment) []Grant {
+// change, for every actor, purpose and segment, and for every person an instrument names. A row exists only where the
+// answer differs from Partition's, or, for a type an instrument names, from the answer for other types. What may be told
+// in part only is not granted: a query would match the rest.
+func Materialize(patient string, facts Facts, actors []Actor, segments []NumberedSegment, terms Terms) []Grant {
 	if len(facts.Consents) == 0 && len(facts.Relationships) == 0 {
 		return nil
 	}
-	m := materializer{facts: facts, spans: spans(facts)}
+	m := materializer{patient: patient, facts: facts}
 	m.types, m.periods = mentioned(facts.Consents)
 	for _, a := range actors {
+		m.terms = terms.with(a.Organization.ID)
+		m.spans = spans(facts, m.terms)
 		for _, purpose := range a.Purposes {
 			for _, s := range segments {
 				m.pair(Principal{Organization: a.Organization, Purpose: purpose}, s)
 			}
 		}
 	}
+	m.terms = terms.with("")
+	m.spans = spans(facts, m.terms)
+	for _, person := range append(persons(facts.Consents), OtherPerson, unknownPerson) {
+		for _, purpose := range []string{"PATRQT", "FAMRQT"} {
+			for _, s := range segments {
+				m.pair(Principal{Purpose: purpose, Capacity: Proxy, Patient: patient, Person: strings.TrimSuffix(person, unknownPerson)}, s)
+			}
+		}
+	}
 	return m.out
 }
 
+// Grantees of grants that are no organisations. OtherPerson is any proxy no instrument names; unknownPerson is one of whom
+// nothing but the account is known.
+const (
+	OtherPerson   = "RelatedPerson/another"
+	unknownPerson = "unknown-person"
+)
+
+// grantee is whose grants a principal has; "" for who has none. Of a proxy see Grantee.
+func (p Principal) grantee() string {
+	switch {
+	case p.Capacity == Proxy && p.Person == "":
+		return unknownPerson
+	case p.Capacity == Proxy:
+		return p.Person
+	case p.Personal():
+		return ""
+	}
+	return p.Organization.ID
+}
+
+// Grantee is whose grants of one patient a principal has: a proxy no instrument of the patient names has those of OtherPerson.
+func (p Principal) Grantee(facts Facts) string { return Grantee(p.grantee(), facts) }
+
+// Grantee is Principal.Grantee for the Organization of a Filter.
+func Grantee(organization string, facts Facts) string {
+	if strings.HasPrefix(organization, "RelatedPerson/") && !slices.Contains(persons(facts.Consents), organization) {
+		return OtherPerson
+	}
+	return organization
+}
+
+// persons lists who is named in the instruments.
+func persons(consents []consent.Consent) []string {
+	var out []string
+	var walk func(p *consent.Provision)
+	walk = func(p *consent.Provision) {
+		out = append(out, p.Persons...)
+		for i := range p.Nested {
+			walk(&p.Nested[i])
+		}
+	}
+	for i := range consents {
+		walk(&consents[i].Root)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
 type materializer struct {
+	patient string
 	facts   Facts
+	terms   Terms
 	types   []string
 	periods []consent.Period
 	spans   []span
@@ -116,8 +187,8 @@ type span struct {
 	at       time.Time
 }
 
-func spans(f Facts) []span {
-	points := breakpoints(f)
+func spans(f Facts, t Terms) []span {
+	points := breakpoints(f, t)
 	if len(points) == 0 {
 		return []span{{math.MinInt64, math.MaxInt64, time.Time{}}}
 	}
@@ -132,24 +203,54 @@ func spans(f Facts) []span {
 	return out
 }
 
-func (m *materializer) pair(p Principal, s NumberedSegment) {
-	base := Decide(Request{Principal: p, Segment: s.Segment, Period: openPeriod()})
-	if base.Basis == "own-record" || base.Basis == "directory" {
+// parts grants what an order opens a part of.
+func (m *materializer) parts(r Request, to string, sp span, segment int64) {
+	limits := func(c consent.Consent) bool { return len(c.Root.Elements) > 0 }
+	if !slices.ContainsFunc(m.facts.Consents, limits) {
 		return
 	}
+	r.Facts = m.facts
+	for _, typ := range append([]string{""}, m.types...) {
+		for _, c := range m.periods {
+			if r.ResourceType, r.Period = typ, c; Decide(r).Has(ObligeElements) {
+				m.out = append(m.out, Grant{Organization: to, Purpose: r.Principal.Purpose, Segment: segment, ResourceType: typ, Effect: Permit, Part: true, From: sp.from, To: sp.to, Period: c})
+			}
+		}
+	}
+}
+
+func (m *materializer) pair(p Principal, s NumberedSegment) {
+	request := Request{Principal: p, Segment: s.Segment, Patient: m.patient, Period: openPeriod(), Terms: m.terms}
+	holder := p.grantee()
 	for _, sp := range m.spans {
+		request.Now = sp.at
+		base := Decide(request)
+		if base.Basis == "own-record" || base.Basis == "directory" {
+			return
+		}
 		ask := func(typ string, period consent.Period) Effect {
-			return Decide(Request{Principal: p, Segment: s.Segment, ResourceType: typ, Period: period, Facts: m.facts, Now: sp.at}).Effect
+			r := request
+			r.ResourceType, r.Period, r.Facts = typ, period, m.facts
+			return queried(Decide(r))
 		}
 		grant := func(typ string, e Effect, period consent.Period) {
-			m.out = append(m.out, Grant{Organization: p.Organization.ID, Purpose: p.Purpose, Segment: s.No,
+			m.out = append(m.out, Grant{Organization: holder, Purpose: p.Purpose, Segment: s.No,
 				ResourceType: typ, Effect: e, From: sp.from, To: sp.to, Period: period})
 		}
-		m.differing(func(c consent.Period) (Effect, Effect) { return ask("", c), base.Effect }, func(e Effect, c consent.Period) { grant("", e, c) })
+		m.parts(request, holder, sp, s.No)
+		m.differing(func(c consent.Period) (Effect, Effect) { return ask("", c), queried(base) }, func(e Effect, c consent.Period) { grant("", e, c) })
 		for _, typ := range m.types {
 			m.differing(func(c consent.Period) (Effect, Effect) { return ask(typ, c), ask("", c) }, func(e Effect, c consent.Period) { grant(typ, e, c) })
 		}
 	}
+}
+
+// queried is a decision's effect on queries: what may be told in part only is not found by them.
+func queried(d Decision) Effect {
+	if d.Has(ObligeElements) {
+		return Deny
+	}
+	return d.Effect
 }
 
 // differing grants the periods in which an answer differs from the one it would be without: permits as

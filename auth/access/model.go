@@ -17,7 +17,7 @@ import (
 )
 
 // PolicyVersion names the rules of this package in decisions and audit events.
-const PolicyVersion = "access-2026.2"
+const PolicyVersion = "access-2026.3"
 
 // Class is the legal class of an organisation (reference classes of 42 CFR 2 and HIPAA).
 type Class string
@@ -31,6 +31,13 @@ const (
 	QSO                  Class = "qso"
 	LawfulHolderOther    Class = "lawful_holder_other"
 	Intermediary         Class = "intermediary"
+	Auditor              Class = "auditor_2_53"
+	Researcher           Class = "researcher"
+	PublicHealth         Class = "public_health"
+	CourtOrderHolder     Class = "court_order_holder"
+	CriminalJustice      Class = "criminal_justice_2_35"
+	CentralRegistry      Class = "central_registry_2_34"
+	PDMP                 Class = "pdmp_2_36"
 	OperatorClass        Class = "operator" // the deployment's own administrator
 )
 
@@ -40,7 +47,8 @@ const OperatorID = "operator"
 // KnownClass reports whether c is declared above.
 func KnownClass(c Class) bool {
 	switch c {
-	case Part2ProgramCE, Part2ProgramNonHIPAA, CoveredEntity, BusinessAssociate, QSO, LawfulHolderOther, Intermediary, OperatorClass:
+	case Part2ProgramCE, Part2ProgramNonHIPAA, CoveredEntity, BusinessAssociate, QSO, LawfulHolderOther, Intermediary, OperatorClass,
+		Auditor, Researcher, PublicHealth, CourtOrderHolder, CriminalJustice, CentralRegistry, PDMP:
 		return true
 	}
 	return false
@@ -65,7 +73,7 @@ func (o Organization) Part2() bool {
 
 // Source is the organisation as the labelling rules see it.
 func (o Organization) Source() label.Source {
-	return label.Source{Organization: o.ID, Part2: o.Part2(), Covered: o.covered()}
+	return label.Source{Organization: o.ID, Part2: o.Part2(), Covered: o.covered(), Evaluator: o.Class == Auditor || o.Class == Researcher}
 }
 
 // covered reports whether the organisation discloses under HIPAA.
@@ -93,6 +101,8 @@ type Principal struct {
 	User         string   // account; "" for a client acting for itself
 	Capacity     Capacity // how the user acts
 	Patient      string   // of patients and proxies: whose record, a Patient id
+	Person       string   // of proxies: "RelatedPerson/id" a consent may name
+	Emergency    Emergency
 }
 
 // Capacity is how a person acts. The zero Capacity is that of no person: an organisation's client acts for itself.
@@ -142,7 +152,12 @@ type Request struct {
 	Patient      string         // id of the patient the facts are about; "" for a record about nobody
 	Period       consent.Period // clinical time of the record, open when unknown
 	Facts        Facts
+	Terms        Terms
 	Now          time.Time
+	// Holder is the organisation that would pass the record on, where that is not its custodian: one that received it. Purpose
+	// it received it for stands in HeldFor. Everything the gateway serves comes from custodians; "" for that.
+	Holder  Organization
+	HeldFor string
 }
 
 // Effect is the outcome of a decision; the zero value denies.
@@ -180,7 +195,7 @@ type Reason struct {
 	Section string `json:"section,omitempty"`
 	Hit     bool   `json:"hit"`
 	Code    string `json:"code"`
-	Consent string `json:"consent,omitempty"` // "Consent/id/_history/version"
+	Consent string `json:"consent,omitempty"` // "Consent/id/_history/version", or another record the rule rests on
 	SHA256  string `json:"consentSha256,omitempty"`
 }
 
@@ -196,6 +211,11 @@ const (
 	ObligeScope        = "consent-scope" // attach the consent or an explanation of its scope
 	ObligeLabels       = "persist-label" // keep the labels
 	ObligeRedisclosure = "redisclosure"  // stamp the redisclosure rule (Detail)
+	ObligeElements     = "elements-only" // nothing of the record but these elements (Detail, separated by commas)
+	ObligeView         = "view-only"     // look, take no copy: no export
+	ObligeBar          = "proceedings-bar"
+	ObligeList         = "list-2.24"     // the intermediary (Detail) has to list the disclosure
+	ObligeDocument     = "document-2.51" // written into the patient's record (Detail: the declaration)
 )
 
 // Decision is the answer with its reasons. It is what the audit log keeps and `explain` prints.
@@ -209,7 +229,9 @@ type Decision struct {
 	Organization string       `json:"organization"`
 	Class        Class        `json:"class"`
 	Purpose      string       `json:"purpose"`
-	Capacity     Capacity     `json:"capacity,omitempty"` // of a user
+	Capacity     Capacity     `json:"capacity,omitempty"`  // of a user
+	Person       string       `json:"person,omitempty"`    // of a proxy: whom consents may name
+	Emergency    string       `json:"emergency,omitempty"` // declaration it rests on
 	Policy       string       `json:"policy"`
 	Labels       string       `json:"labels"`
 	EvaluatedAt  time.Time    `json:"evaluatedAt"`

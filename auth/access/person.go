@@ -1,16 +1,19 @@
 package access
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // person asks the rules for people who act about one record: a patient about the own (D19), a proxy and a personal
-// representative about another's. No consent is asked for and none can give or take away: what a patient may have is
-// the patient's by right, and a proxy's reach follows from the authority recorded.
+// representative about another's. What a patient may have is the patient's by right, and a proxy's reach follows from the
+// authority recorded; what is under Part 2 a proxy has by the patient's consent.
 //
 //	rule                                  self    representative  proxy   section
 //	another's record, or nobody's         deny    deny            deny
 //	a Medication about nobody             as any other record of its segment  164.524 (patient-access-thing)
 //	counselling or psychotherapy notes    deny    deny            deny    164.524(a)(1)(i)
-//	record of a Part 2 program            permit  permit          deny    2.23, 2.15; 2.14(a) (M1)
+//	record of a Part 2 program            permit  permit          on consent that names the proxy   2.23, 2.15; 2.14(a) (M1)
 //	unclassified                          permit  permit          deny
 //	any other record                      permit  permit          permit  164.524; 164.502(g)
 //
@@ -90,19 +93,36 @@ func (d *deliberation) outsideAccess() {
 	}
 }
 
-// proxied: a minor who may be treated for substance use alone decides alone who learns of it, parents included. What
-// could be such a record is not shown either.
+// proxied: a minor who may be treated for substance use alone decides alone who learns of it, parents included (M1): what is
+// under Part 2 a proxy has where a consent names the proxy. What could be such a record is not shown. A refusal that
+// names the proxy, or anybody, holds for the rest too.
 func (d *deliberation) proxied() {
-	switch {
-	case d.req.Principal.Capacity != Proxy:
-	case d.req.Segment.Part2:
-		d.settle(Deny, "", Reason{Rule: "M1-minor", Section: "2.14(a)", Code: "PROXY_PART2", Hit: true})
-	case d.req.Segment.Unclassified:
-		d.settle(Deny, "", Reason{Rule: "unclassified", Section: "2.12", Code: "UNCLASSIFIED", Hit: true})
+	if d.req.Principal.Capacity != Proxy {
+		return
 	}
+	if d.req.Segment.Unclassified {
+		d.settle(Deny, "", Reason{Rule: "unclassified", Section: "2.12", Code: "UNCLASSIFIED", Hit: true})
+		return
+	}
+	if d.consents(); d.settled || !d.req.Segment.Part2 {
+		return
+	}
+	r := Reason{Rule: "M1-minor", Section: "2.14(a)", Code: "PROXY_PART2", Hit: true}
+	if d.req.Principal.Person != "" && len(d.out.Consents) > 0 {
+		r.Code = "CONSENT_PERMITS"
+		d.settle(Permit, "consent", r)
+		return
+	}
+	d.settle(Deny, "", r)
 }
 
 func (d *deliberation) accessed() {
+	rule := map[Capacity]string{Self: "D19-patient-access", Representative: "M3-representative", Proxy: "M1-proxy"}[d.req.Principal.Capacity]
+	if d.req.Terms.Rules.off(rule) {
+		d.miss(Reason{Rule: rule, Code: "RULE_OFF"})
+		return
+	}
+	d.out.Consents = nil // a proxy's reach follows from its authority here, whatever consents say besides
 	switch d.req.Principal.Capacity {
 	case Self:
 		d.settle(Permit, "patient-access", Reason{Rule: "D19-patient-access", Section: "2.23, 164.524", Code: "PATIENT_ACCESS", Hit: true})
@@ -113,11 +133,15 @@ func (d *deliberation) accessed() {
 	}
 }
 
-// whole lists the segments a person sees of the one record it is about. Of things it sees the same.
-func whole(p Principal, segments []NumberedSegment) []int64 {
+// whole lists the segments seen of one patient's record by a person, or in an emergency, whatever the patient agreed. Of things
+// a person sees the same.
+func whole(p Principal, patient string, segments []NumberedSegment, terms Terms, now time.Time) []int64 {
 	var out []int64
 	for _, s := range segments {
-		d := Decide(Request{Principal: p, Segment: s.Segment, Patient: p.Patient, Period: openPeriod()})
+		d := Decide(Request{Principal: p, Segment: s.Segment, Patient: patient, Period: openPeriod(), Terms: terms, Now: now})
+		if d.Basis == "own-record" {
+			continue
+		}
 		if d.Effect == Permit && d.Basis != "directory" {
 			out = append(out, s.No)
 		}

@@ -11,38 +11,63 @@ import (
 
 // Query is one question: may this recipient have records like this, for this purpose, at this time.
 type Query struct {
-	Recipient       string // Organization id
-	Payer           bool   // the recipient is a health plan
-	Treating        bool   // the recipient has a treating relationship at At
-	Helping         bool   // the recipient helps to operate the discloser's program
-	Discloser       string // Organization id of the record's custodian
+	Recipient       string   // Organization id, or "RelatedPerson/id" of who acts for the patient
+	Payer           bool     // the recipient is a health plan
+	Treating        bool     // the recipient has a treating relationship at At
+	Helping         bool     // the recipient helps to operate the discloser's program
+	Participates    []string // intermediaries whose participant the recipient is at At, Organization ids
+	Discloser       string   // Organization id of the record's custodian
 	Purpose         string
 	ResourceType    string
 	Labels          []fhir.Coding
 	Confidentiality string
 	CounselingNote  bool
-	Period          Period // clinical time of the record
+	Marks           []string // see Marks
+	Period          Period   // clinical time of the record
 	At              time.Time
 }
 
 // Finding is what one instrument said to a query.
 type Finding struct {
-	Consent string // "Consent/id/_history/version"
-	SHA256  string
-	Permit  bool
-	Deny    bool
-	Code    string // why it does not permit: a stable reason code
-	Section string // regulation section the reason rests on
-	Kind    Kind
+	Consent  string // "Consent/id/_history/version"
+	SHA256   string
+	Permit   bool
+	Deny     bool
+	Code     string // why it does not permit: a stable reason code
+	Section  string // regulation section the reason rests on
+	Kind     Kind
+	Through  string   // intermediary by which the recipient is designated
+	Elements []string // of a court order: all that may be told of the record; nil for all of it
 }
 
 // Evaluate asks every instrument. The caller combines findings; any Deny overrides any Permit.
 func Evaluate(consents []Consent, q Query) []Finding {
 	out := make([]Finding, 0, len(consents))
 	for i := range consents {
-		out = append(out, consents[i].ask(q))
+		f := consents[i].ask(q)
+		if by, valid := superseded(consents, &consents[i], q.At); by && (f.Permit || f.Deny && valid && !consents[i].Broken) {
+			f.Permit, f.Deny, f.Code, f.Section = false, false, "CONSENT_SUPERSEDED", "2.31(c)"
+		}
+		out = append(out, f)
 	}
 	return out
+}
+
+// superseded reports whether an instrument that names old as the one it takes the place of was in force by at, recorded by
+// the same organisation or the operator; and whether such a one is valid. What an invalid instrument replaces permits
+// nothing any more, but still refuses what it refused.
+func superseded(consents []Consent, old *Consent, at time.Time) (by, valid bool) {
+	for i := range consents {
+		c := &consents[i]
+		if c.ID == old.ID || !slices.Contains(c.Supersedes, old.ID) || c.Recorder != old.Recorder && !c.Everywhere {
+			continue
+		}
+		if c.Broken || c.Status != "active" && c.Status != "inactive" || at.Before(c.From) {
+			continue
+		}
+		by, valid = true, valid || len(c.Validate()) == 0
+	}
+	return by, valid
 }
 
 func (c *Consent) ask(q Query) Finding {
@@ -67,12 +92,12 @@ func (c *Consent) ask(q Query) Finding {
 		return reject("CONSENT_EXPIRED", "2.31(a)(7)")
 	}
 	permit, matched := c.Root.effect(q)
-	if matched && !permit {
+	if matched && !permit && c.Kind != KindOrder { // an order allows within its scope and takes nothing away
 		f.Deny = true
-		return reject("CONSENT_DENIES", "2.26")
+		return reject("CONSENT_DENIES", c.refusal())
 	}
-	if c.Kind == KindRestriction {
-		return reject("RESTRICTION_PERMITS_NOTHING", "2.26") // a refusal is no basis, whatever it leaves open
+	if c.Kind == KindRestriction || c.Kind == KindSelfPay {
+		return reject("RESTRICTION_PERMITS_NOTHING", c.refusal()) // a refusal is no basis, whatever it leaves open
 	}
 	if missing := c.Validate(); len(missing) > 0 {
 		return reject("ELEMENT_MISSING("+missing[0].Section+")", missing[0].Section)
@@ -87,12 +112,36 @@ func (c *Consent) ask(q Query) Finding {
 		return reject(c.Root.mismatch(q))
 	}
 	f.Permit, f.Code, f.Section = true, "CONSENT_PERMITS", "2.33(a)"
+	f.Through, f.Elements = c.Root.through(q), c.Root.Elements
+	if c.Kind == KindOrder {
+		if !permit {
+			return reject("OUTSIDE_ORDER", c.Order.Section)
+		}
+		f.Code, f.Section = "ORDER_PERMITS", c.Order.Section
+	}
 	return f
+}
+
+// refusal is the section a patient's refusal rests on.
+func (c *Consent) refusal() string {
+	if c.Kind == KindSelfPay {
+		return "164.522(a)(1)(vi)"
+	}
+	return "2.26"
 }
 
 // outOfKind keeps the kinds apart: notes and proceedings never ride on another consent, and a consent
 // for them reaches nothing else.
 func (c *Consent) outOfKind(q Query) (code, section string) {
+	if c.Kind == KindOrder {
+		switch {
+		case q.Purpose != "HLEGAL":
+			return "PURPOSE_NOT_COVERED", "2.61"
+		case q.CounselingNote && !c.Order.Notes:
+			return "CONFIDENTIAL_COMMUNICATION", "2.63"
+		}
+		return "", ""
+	}
 	switch {
 	case q.CounselingNote != (c.Kind == KindCounselingNotes):
 		return "COUNSELING_NOTES_SEPARATE", "2.31(b)"
@@ -153,8 +202,10 @@ func (p *Provision) mismatch(q Query) (code, section string) {
 		return "ACTION_NOT_COVERED", "2.31(a)(3)"
 	case len(p.Types) > 0 && !(p.Unread.Types && !p.Permit) && !slices.Contains(p.Types, q.ResourceType):
 		return "CONTENT_NOT_COVERED", "2.31(a)(3)"
-	case !p.labels(q):
+	case !p.labels(q), !p.codes(q) && !(p.Unread.Codes && !p.Permit), !p.data(q) && !(p.Unread.Data && !p.Permit):
 		return "CONTENT_NOT_COVERED", "2.31(a)(3)"
+	case p.InForce != nil && (q.At.UnixMicro() < p.InForce.Lo || q.At.UnixMicro() >= p.InForce.Hi):
+		return "RULE_NOT_IN_FORCE", "2.31(a)(7)"
 	case !p.period(q):
 		return "PERIOD_NOT_COVERED", "2.31(a)(3)"
 	}
@@ -162,11 +213,14 @@ func (p *Provision) mismatch(q Query) (code, section string) {
 }
 
 func (p *Provision) recipient(q Query) bool {
-	if len(p.Actors) == 0 && len(p.Classes) == 0 {
+	if len(p.Actors)+len(p.Persons)+len(p.Classes)+len(p.Through) == 0 {
 		return true
 	}
-	if slices.Contains(p.Actors, q.Recipient) {
+	if slices.Contains(p.Actors, q.Recipient) || slices.Contains(p.Persons, q.Recipient) || p.through(q) != "" {
 		return true
+	}
+	if q.Recipient == "" && len(p.Persons) > 0 && !p.Permit {
+		return true // who is not known may be the one refused
 	}
 	for _, class := range p.Classes {
 		switch {
@@ -177,6 +231,16 @@ func (p *Provision) recipient(q Query) bool {
 		}
 	}
 	return false
+}
+
+// through is the intermediary by which the recipient is designated: it takes part there, and is named or treats the patient.
+func (p *Provision) through(q Query) string {
+	for _, by := range p.Through {
+		if slices.Contains(q.Participates, by.Organization) && (slices.Contains(by.Named, q.Recipient) || by.Treating && q.Treating) {
+			return by.Organization
+		}
+	}
+	return ""
 }
 
 func (p *Provision) purpose(q Query) bool {

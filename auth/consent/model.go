@@ -21,7 +21,9 @@ const (
 	KindCounselingNotes Kind = "part2-counseling-notes" // counselling notes alone
 	KindProceedings     Kind = "part2-proceedings"      // civil, criminal, administrative, legislative proceedings alone
 	KindHIPAA           Kind = "hipaa-auth"             // 45 CFR 164.508
-	KindRestriction     Kind = "restriction"            // the patient's own refusal; needs no 2.31 form
+	KindRestriction     Kind = "restriction"            // the patient's own refusal (2.26); needs no 2.31 form
+	KindSelfPay         Kind = "hipaa-self-pay"         // care paid for in full: nothing to the health plan (164.522(a)(1)(vi))
+	KindOrder           Kind = "court-order"            // not the patient's: an order under 2.61 to 2.67, kept in the same form
 )
 
 // RecipientClass is a class of recipients a consent may designate instead of naming them (2.31(a)(4)).
@@ -59,27 +61,65 @@ type Consent struct {
 	Expires     bool            // an end or an expiry event is stated
 	From, To    time.Time       // in force: From <= t < To; zero To is open
 	Revoked     time.Time       // when a revocation took effect; zero when none
+	Ended       time.Time       // when the stated expiry event was recorded to have happened; zero when not
+	Signers     []Signer        // who signed, where that is written down
+	Supersedes  []string        // ids of the Consents this instrument takes the place of
+	Order       Order           // of a court order
 	Root        Provision
+}
+
+// Signer is somebody who signed, and as what: "patient", "parent", "guardian", "personal-representative". Authority is
+// where that is written down (2.14, 2.15).
+type Signer struct{ Capacity, Authority string }
+
+// Order is what subpart E asks of a court order.
+type Order struct {
+	Section       string // "2.64", "2.65", "2.66" or "2.67"
+	Court, Docket string
+	Findings      bool   // the court made the findings its section asks for
+	Subpoena      string // what compels the disclosure: an order alone only allows it (2.61)
+	Notes         bool   // the court applied the test of 2.63: confidential communications may be disclosed
 }
 
 // Provision is one rule; empty fields match anything.
 type Provision struct {
 	Permit        bool
 	Actors        []string // Organization ids
+	Persons       []string // "RelatedPerson/id": who acts for the patient
 	Classes       []RecipientClass
+	Through       []Intermediary
 	Purposes      []string
 	Actions       []string
 	Types         []string // resource types
 	Labels        []fhir.Coding
-	Period        *Period // data period
-	Inexpressible bool    // has conditions this model cannot hold: a permit never matches
+	Codes         []fhir.Coding // what a record says anywhere in it
+	Data          []Data        // which records
+	Period        *Period       // data period
+	InForce       *Period       // when the rule itself holds; the root's is the instrument's
+	Elements      []string      // of a court order: all that may be told of a record
+	Inexpressible bool          // has conditions this model cannot hold: a permit never matches
 	Unread        Unread
 	Nested        []Provision
 }
 
 // Unread marks the fields of a provision that could not be read whole. In a deny such a field matches
 // anything: what it says may be just this.
-type Unread struct{ Actors, Types, Purposes, Actions bool }
+type Unread struct{ Actors, Types, Purposes, Actions, Codes, Data bool }
+
+// Intermediary is a recipient that passes on to its participants (2.31(a)(4)(ii)): those named, or all that treat the
+// patient. It receives nothing for itself.
+type Intermediary struct {
+	Organization string
+	Named        []string // Organization ids
+	Treating     bool     // every participant with a treating relationship
+}
+
+// Data names records: Meaning is R4's consent-data-meaning, "instance", "dependents" or "authoredby". "related" cannot be
+// held: what a record refers to does not know it.
+type Data struct {
+	Meaning   string
+	Reference string // "Type/id"
+}
 
 // Period is a half-open span in microseconds UTC.
 type Period struct{ Lo, Hi int64 }
@@ -91,5 +131,12 @@ const (
 	ExtStatement       = fhir.LocalBase + "/StructureDefinition/consent-statement"
 	ExtDescription     = fhir.LocalBase + "/StructureDefinition/consent-description"
 	ExtExpirationEvent = fhir.LocalBase + "/StructureDefinition/consent-expiration-event"
+	ExtExpired         = fhir.LocalBase + "/StructureDefinition/consent-expired"
 	ExtRevocation      = fhir.LocalBase + "/StructureDefinition/consent-revocation"
+	ExtIntermediary    = fhir.LocalBase + "/StructureDefinition/consent-intermediary"
+	ExtSigner          = fhir.LocalBase + "/StructureDefinition/consent-signer"
+	ExtSupersedes      = fhir.LocalBase + "/StructureDefinition/consent-supersedes"
+	ExtOrder           = fhir.LocalBase + "/StructureDefinition/consent-court-order"
+	ExtElement         = fhir.LocalBase + "/StructureDefinition/consent-element"
+	ExtDiscloser       = fhir.LocalBase + "/StructureDefinition/consent-discloser"
 )

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"math"
+	"slices"
 	"time"
 
 	"trellis/fhir"
@@ -29,13 +30,11 @@ func (c *Consent) read(root fhir.Node, base string) {
 	c.Kind = kind(root)
 	c.Patient, _ = fhir.ParseReference(root.Path("patient", "reference").Text(), base)
 	for _, org := range root.Get("organization").List() {
-		if ref, ok := fhir.ParseReference(org.Get("reference").Text(), base); ok && ref.Type == "Organization" {
-			c.Disclosers = append(c.Disclosers, ref.ID)
-		}
+		c.discloser(org.Get("reference").Text(), base)
 	}
 	c.Signature = !root.Get("sourceAttachment").IsZero() || !root.Get("sourceReference").IsZero() || verified(root)
 	c.Signed = c.date(root.Get("dateTime"))
-	c.extensions(root)
+	c.extensions(root, base)
 	c.Root = c.provision(root.Get("provision"), base)
 	if typ := root.Path("provision", "type").Text(); typ == "" {
 		c.Root.Permit = root.Path("policyRule", "coding", "code").Text() == "OPTIN"
@@ -77,7 +76,7 @@ func (c *Consent) date(n fhir.Node) time.Time {
 	return time.UnixMicro(rng.Lo).UTC()
 }
 
-func (c *Consent) extensions(root fhir.Node) {
+func (c *Consent) extensions(root fhir.Node, base string) {
 	for _, ext := range root.Get("extension").List() {
 		switch ext.Get("url").Text() {
 		case ExtDescription:
@@ -87,11 +86,35 @@ func (c *Consent) extensions(root fhir.Node) {
 		case ExtStatement:
 			c.Statements[nested(ext, "type").Get("valueCode").Text()] = nested(ext, "text").Get("valueString").Text() != ""
 		case ExtRevocation:
-			c.Revoked = c.date(nested(ext, "receivedAt").Get("valueDateTime"))
-			if c.Revoked.IsZero() {
-				c.Broken = true
+			c.Revoked = c.mustDate(nested(ext, "receivedAt").Get("valueDateTime"))
+		case ExtExpired:
+			c.Ended = c.mustDate(nested(ext, "at").Get("valueDateTime"))
+		case ExtDiscloser:
+			c.discloser(ext.Path("valueReference", "reference").Text(), base)
+		case ExtSigner:
+			c.Signers = append(c.Signers, Signer{nested(ext, "capacity").Get("valueCode").Text(), nested(ext, "authority").Get("valueString").Text()})
+		case ExtSupersedes:
+			if ref, ok := fhir.ParseReference(ext.Path("valueReference", "reference").Text(), base); ok && ref.Type == "Consent" {
+				c.Supersedes = append(c.Supersedes, ref.ID)
 			}
+		case ExtOrder:
+			c.Order = Order{Section: nested(ext, "section").Get("valueCode").Text(), Court: nested(ext, "court").Get("valueString").Text(),
+				Docket: nested(ext, "docket").Get("valueString").Text(), Subpoena: nested(ext, "subpoena").Get("valueString").Text(),
+				Findings: nested(ext, "findings").Get("valueBoolean").Kind == 't', Notes: nested(ext, "notes").Get("valueBoolean").Kind == 't'}
 		}
+	}
+}
+
+// mustDate reads an instant that ends the instrument: one that cannot be read ends everything.
+func (c *Consent) mustDate(n fhir.Node) time.Time {
+	at := c.date(n)
+	c.Broken = c.Broken || at.IsZero()
+	return at
+}
+
+func (c *Consent) discloser(reference, base string) {
+	if ref, ok := fhir.ParseReference(reference, base); ok && ref.Type == "Organization" && !slices.Contains(c.Disclosers, ref.ID) {
+		c.Disclosers = append(c.Disclosers, ref.ID)
 	}
 }
 
@@ -124,23 +147,33 @@ func (c *Consent) inForce(root fhir.Node) {
 	if c.Status == "inactive" && c.Revoked.IsZero() {
 		c.Revoked = c.Recorded // ended without saying when: at the latest when we were told
 	}
-	if !c.Revoked.IsZero() && (c.To.IsZero() || c.Revoked.Before(c.To)) {
-		c.To = c.Revoked
+	for _, end := range []time.Time{c.Revoked, c.Ended} {
+		if !end.IsZero() && (c.To.IsZero() || end.Before(c.To)) {
+			c.To = end
+		}
 	}
 }
 
 func (c *Consent) provision(n fhir.Node, base string) Provision {
 	p := Provision{Permit: n.Get("type").Text() == "permit"}
 	for _, actor := range n.Get("actor").List() {
-		if ref, ok := fhir.ParseReference(actor.Path("reference", "reference").Text(), base); ok && ref.Type == "Organization" {
+		switch ref, ok := fhir.ParseReference(actor.Path("reference", "reference").Text(), base); {
+		case ok && ref.Type == "Organization":
 			p.Actors = append(p.Actors, ref.ID)
-		} else {
-			p.Unread.Actors = true // an actor that is no organisation of ours
+		case ok && ref.Type == "RelatedPerson":
+			p.Persons = append(p.Persons, "RelatedPerson/"+ref.ID)
+		default:
+			p.Unread.Actors = true // an actor that is neither
 		}
 	}
 	for _, ext := range n.Get("extension").List() {
-		if ext.Get("url").Text() == ExtRecipientClass {
+		switch ext.Get("url").Text() {
+		case ExtRecipientClass:
 			p.Classes = append(p.Classes, RecipientClass(ext.Get("valueCode").Text()))
+		case ExtIntermediary:
+			p.Through = append(p.Through, intermediary(ext, base))
+		case ExtElement:
+			p.Elements = append(p.Elements, ext.Get("valueString").Text())
 		}
 	}
 	for _, purpose := range n.Get("purpose").List() {
@@ -167,19 +200,58 @@ func (c *Consent) provision(n fhir.Node, base string) Provision {
 	for _, l := range n.Get("securityLabel").List() {
 		p.Labels = append(p.Labels, fhir.Coding{System: l.Get("system").Text(), Code: l.Get("code").Text()})
 	}
-	p.Inexpressible = p.Unread != Unread{} || !n.Get("code").IsZero() || !n.Get("data").IsZero()
+	for _, concept := range n.Get("code").List() {
+		for _, coding := range concept.Get("coding").List() {
+			p.Codes = append(p.Codes, fhir.Coding{System: coding.Get("system").Text(), Code: coding.Get("code").Text()})
+		}
+		p.Unread.Codes = p.Unread.Codes || len(concept.Get("coding").List()) == 0 // words alone
+	}
+	for _, data := range n.Get("data").List() {
+		d := Data{Meaning: data.Get("meaning").Text()}
+		if ref, ok := fhir.ParseReference(data.Path("reference", "reference").Text(), base); ok {
+			d.Reference = ref.Type + "/" + ref.ID
+		}
+		if d.Reference == "" || d.marks() == nil {
+			p.Unread.Data = true
+			continue
+		}
+		p.Data = append(p.Data, d)
+	}
+	p.Inexpressible = p.Unread != Unread{}
 	if dp := n.Get("dataPeriod"); !dp.IsZero() {
-		p.Period = c.dataPeriod(dp)
+		p.Period = c.period(dp)
 	}
 	for _, child := range n.Get("provision").List() {
 		inner := c.provision(child, base)
-		inner.Inexpressible = inner.Inexpressible || !child.Get("period").IsZero() // only the root's period is kept
+		if span := child.Get("period"); !span.IsZero() {
+			inner.InForce = c.period(span)
+		}
 		p.Nested = append(p.Nested, inner)
 	}
 	return p
 }
 
-func (c *Consent) dataPeriod(n fhir.Node) *Period {
+func intermediary(ext fhir.Node, base string) Intermediary {
+	var out Intermediary
+	for _, part := range ext.Get("extension").List() {
+		ref, ok := fhir.ParseReference(part.Path("valueReference", "reference").Text(), base)
+		switch part.Get("url").Text() {
+		case "intermediary":
+			if ok && ref.Type == "Organization" {
+				out.Organization = ref.ID
+			}
+		case "participant":
+			if ok && ref.Type == "Organization" {
+				out.Named = append(out.Named, ref.ID)
+			}
+		case "participantClass":
+			out.Treating = out.Treating || RecipientClass(part.Get("valueCode").Text()) == ClassTreatingProviders
+		}
+	}
+	return out
+}
+
+func (c *Consent) period(n fhir.Node) *Period {
 	p := &Period{math.MinInt64, math.MaxInt64}
 	if s := n.Get("start"); !s.IsZero() {
 		rng, err := search.ParseDate(s.Text())

@@ -40,6 +40,17 @@ type Segment struct {
 	CounselingNote  bool          `json:"counseling,omitempty"` // SUD counseling note (2.11)
 	Unclassified    bool          `json:"unclassified,omitempty"`
 	Directory       bool          `json:"directory,omitempty"` // public directory entry, about no patient
+	// Evaluator says that the custodian holds it as auditor or researcher: not even an order reaches it (2.62).
+	Evaluator bool `json:"evaluator,omitempty"`
+	// Marks is what consents of the patient single the record out by (consent.Marks), sorted. They are no labels and are told
+	// to nobody.
+	Marks []string `json:"marks,omitempty"`
+}
+
+// Marked is the segment with other marks.
+func (s Segment) Marked(marks []string) Segment {
+	s.Marks = marks
+	return s
 }
 
 // Key is the canonical form segments are interned by.
@@ -69,6 +80,7 @@ type Source struct {
 	Organization string // FHIR Organization id of the custodian
 	Part2        bool   // it is a Part 2 program
 	Covered      bool   // it discloses under HIPAA: a covered entity or one acting for it
+	Evaluator    bool   // it holds records as auditor or researcher
 }
 
 // Classifier labels resources by the code tables. Make one with New.
@@ -99,7 +111,7 @@ func (c *Classifier) Classify(r *fhir.Resource, src Source, mapped []fhir.Coding
 		set[part2] = true
 	}
 	classified := c.codes(r, set)
-	seg := Segment{Custodian: src.Organization, Covered: src.Covered, Confidentiality: conf}
+	seg := Segment{Custodian: src.Organization, Covered: src.Covered, Evaluator: src.Evaluator, Confidentiality: conf}
 	seg.Part2 = set[part2]
 	seg.CounselingNote = set[fhir.Coding{System: SystemLocalLabel, Code: CodeCounselingNote}]
 	seg.Unclassified = !classified || set[fhir.Coding{System: SystemLocalLabel, Code: CodeUnclassified}]
@@ -114,6 +126,38 @@ func (c *Classifier) Classify(r *fhir.Resource, src Source, mapped []fhir.Coding
 	}
 	if seg.CounselingNote {
 		seg.Confidentiality = higher(seg.Confidentiality, "V")
+	}
+	sort.Slice(seg.Labels, func(i, j int) bool {
+		return seg.Labels[i].System+seg.Labels[i].Code < seg.Labels[j].System+seg.Labels[j].Code
+	})
+	return seg
+}
+
+// Describe is the segment of a record that is known by its labels alone. Without a confidentiality it is what the labels need.
+func Describe(src Source, labels []fhir.Coding, confidentiality string) Segment {
+	part2 := fhir.Coding{System: fhir.SystemActCode, Code: "42CFRPart2"}
+	seg := Segment{Custodian: src.Organization, Part2: src.Part2, Covered: src.Covered, Evaluator: src.Evaluator, Confidentiality: confidentiality}
+	if confidentiality == "" {
+		seg.Confidentiality = "N"
+	}
+	if src.Part2 {
+		labels = append(slices.Clone(labels), part2)
+	}
+	for _, l := range labels {
+		if l.System == fhir.SystemConfidentiality {
+			seg.Confidentiality = higher(seg.Confidentiality, l.Code)
+			continue
+		}
+		if slices.Contains(seg.Labels, l) {
+			continue
+		}
+		seg.Labels = append(seg.Labels, l)
+		seg.Part2 = seg.Part2 || l == part2
+		seg.CounselingNote = seg.CounselingNote || l == fhir.Coding{System: SystemLocalLabel, Code: CodeCounselingNote}
+		seg.Unclassified = seg.Unclassified || l == fhir.Coding{System: SystemLocalLabel, Code: CodeUnclassified}
+		if l.System == fhir.SystemActCode && restricted(l.Code) {
+			seg.Confidentiality = higher(seg.Confidentiality, "R")
+		}
 	}
 	sort.Slice(seg.Labels, func(i, j int) bool {
 		return seg.Labels[i].System+seg.Labels[i].Code < seg.Labels[j].System+seg.Labels[j].Code

@@ -171,7 +171,11 @@ func (s *site) variants(ctx context.Context) error {
 		return err
 	}
 	reader := access.Principal{Client: benchReader, Organization: org, Purpose: "TREAT"}
-	on := &plainSearch{site: s, tokens: tokens, principal: reader, filter: access.Partition(reader, segments),
+	filter, err := s.store.Filter(ctx, reader)
+	if err != nil {
+		return err
+	}
+	on := &plainSearch{site: s, tokens: tokens, principal: reader, filter: filter,
 		gate: &release.Gate{Records: s.store, Log: s.store.Audit(), Base: s.base, Logger: s.logger}}
 	off := &plainSearch{site: s, tokens: tokens, principal: reader, filter: access.Filter{Organization: org.ID, Purpose: "TREAT"},
 		gate: &release.Gate{Records: ownRecords{s.store, org.ID}, Log: s.store.Audit(), Base: s.base, Logger: s.logger}}

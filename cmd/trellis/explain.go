@@ -81,11 +81,11 @@ func explain(ctx context.Context, s *store.Store, as, purpose string, ref fhir.R
 	if err != nil {
 		return nil, err
 	}
-	segments, err := s.Segments(ctx)
+	filter, err := s.Filter(ctx, principal)
 	if err != nil {
 		return nil, err
 	}
-	target, err := s.Lookup(ctx, access.Partition(principal, segments), ref.Type, ref.ID, 0)
+	target, err := s.Lookup(ctx, filter, ref.Type, ref.ID, 0)
 	if err != nil {
 		return nil, err
 	}

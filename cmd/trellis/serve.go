@@ -292,9 +292,11 @@ func (g *gateway) registerOrganizations(ctx context.Context, orgs []access.Organ
 		}
 	}
 	if anyChanged {
-		return g.store.MaterializeAll(ctx)
+		if err := g.store.MaterializeAll(ctx); err != nil {
+			return err
+		}
 	}
-	return nil
+	return g.store.RefreshGrants(ctx)
 }
 
 func (g *gateway) putOrganizationResource(ctx context.Context, operator, o access.Organization) error {

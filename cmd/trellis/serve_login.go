@@ -110,11 +110,10 @@ func (n *names) look(ctx context.Context, who access.Principal, request, typ str
 	n.store.Begin()
 	defer n.store.End()
 	values.Set("_count", strconv.Itoa(maxNames))
-	segments, err := n.store.Segments(ctx)
+	filter, err := n.store.Filter(ctx, who)
 	if err != nil {
 		return store.Page{}, nil, err
 	}
-	filter := access.Partition(who, segments)
 	q, err := n.registry.ParseWith(ctx, typ, values, search.Options{Base: n.base})
 	if err != nil {
 		return store.Page{}, nil, err

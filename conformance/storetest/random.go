@@ -250,12 +250,8 @@ func (b *bench) viewer(g generator, f access.Filter) (access.Filter, func(assess
 	}
 	if g.IntN(4) == 0 {
 		p := g.pick("p1", "p2", "p3")
-		segments, err := b.s.Segments(b.ctx)
-		if err != nil {
-			b.t.Fatal(err)
-		}
 		who := access.Principal{User: "u", Capacity: access.Self, Patient: p, Purpose: "PATRQT"}
-		return access.Partition(who, segments), func(a assessment) bool { return a.patient == p }
+		return b.view(who), func(a assessment) bool { return a.patient == p }
 	}
 	launch := g.pick("p1", "p2", "p3", "nobody", "")
 	limits := &access.Limits{Patient: launch, Types: map[string][]access.Clause{"Patient": {{}}}}

@@ -253,11 +253,7 @@ func (unowned) Cleanup(func()) {}
 // plain asks so that no view of a patient is used: across patients, and by the filter's own statements.
 func (b *bench) show(m *memory, actor actor, plain bool) []string {
 	b.t.Helper()
-	segments, err := b.s.Segments(b.ctx)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	f := access.Partition(actor.Principal, segments)
+	f := b.view(actor.Principal)
 	f.Limits = actor.limits
 	var out []string
 	for _, p := range []string{"p1", "p2", "p3"} {

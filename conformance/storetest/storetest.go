@@ -152,11 +152,17 @@ func (b *bench) check() {
 
 func (b *bench) filter(org access.Organization, purpose string) access.Filter {
 	b.t.Helper()
-	segs, err := b.s.Segments(b.ctx)
+	return b.view(access.Principal{Organization: org, Purpose: purpose})
+}
+
+// view is what a principal may see.
+func (b *bench) view(p access.Principal) access.Filter {
+	b.t.Helper()
+	f, err := b.s.Filter(b.ctx, p)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	return access.Partition(access.Principal{Organization: org, Purpose: purpose}, segs)
+	return f
 }
 
 // compiled is the registry queries are read by: no test of the suite changes its parameters.

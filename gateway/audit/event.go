@@ -32,6 +32,8 @@ const (
 	Explain     Kind = "explain"      // a decision was explained or replayed
 	Delivery    Kind = "delivery"     // something was sent to a partner
 	Admin       Kind = "admin"        // clients, keys, configuration
+	Emergency   Kind = "emergency"    // an emergency was declared (42 CFR 2.51), or reviewed
+	Decision    Kind = "decision"     // a decision was given to somebody who enforces it
 )
 
 // Event is one audited happening about at most one patient. Its JSON, as NewLeaf marshals it, is what the log commits
@@ -57,7 +59,7 @@ type Event struct {
 	Released      string            `json:"released,omitempty"`     // Digest of the released bytes
 	ReleasedBytes int64             `json:"releasedBytes,omitempty"`
 	NoticeVersion string            `json:"noticeVersion,omitempty"` // version of the 42 CFR 2.32 notice that went along
-	Detail        map[string]string `json:"detail,omitempty"`        // kind-specific; no free text from requests
+	Detail        map[string]string `json:"detail,omitempty"`        // kind-specific; no free text from requests but the facts of 2.51(c)
 }
 
 // Launch is the value of Event.Launch for a Patient id.

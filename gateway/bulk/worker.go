@@ -33,7 +33,7 @@ type Records interface {
 type Actors interface {
 	Organization(ctx context.Context, id string) (access.Organization, error)
 	ClientRecord(ctx context.Context, id string) (store.ClientRecord, error)
-	Segments(ctx context.Context) ([]access.NumberedSegment, error)
+	Filter(ctx context.Context, p access.Principal) (access.Filter, error)
 }
 
 // Gate is the release gate for pages of lines.
@@ -193,10 +193,7 @@ func (w *Worker) request(ctx context.Context, job store.Job, spec Spec) (release
 	if err != nil {
 		return release.Request{}, err
 	}
-	segments, err := w.Actors.Segments(ctx)
-	if err != nil {
-		return release.Request{}, err
-	}
 	p := access.Principal{Client: job.Client, Organization: org, Purpose: spec.Purpose}
-	return release.Request{Principal: p, Filter: access.Partition(p, segments), Interaction: spec.Level, RequestID: spec.Request, TokenID: spec.Token, Query: spec.Query}, nil
+	filter, err := w.Actors.Filter(ctx, p)
+	return release.Request{Principal: p, Filter: filter, Interaction: spec.Level, RequestID: spec.Request, TokenID: spec.Token, Query: spec.Query}, err
 }

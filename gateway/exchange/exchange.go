@@ -37,7 +37,7 @@ type Outbox interface {
 // Records is what the worker asks of the store to read as a partner would.
 type Records interface {
 	Organization(ctx context.Context, id string) (access.Organization, error)
-	Segments(ctx context.Context) ([]access.NumberedSegment, error)
+	Filter(ctx context.Context, p access.Principal) (access.Filter, error)
 	Search(ctx context.Context, f access.Filter, q *search.Query, after *store.Position) (store.Page, error)
 	Include(ctx context.Context, f access.Filter, q *search.Query, matches []store.Row, readable func(typ string) bool) ([]store.Row, bool, error)
 	Lookup(ctx context.Context, f access.Filter, typ, id string, version int64) (store.Target, error)
@@ -174,12 +174,12 @@ func (w *Worker) released(ctx context.Context, d *store.Delivery, partner *Partn
 	if err != nil {
 		return nil, err
 	}
-	segments, err := w.Records.Segments(ctx)
+	principal := access.Principal{Client: "delivery", Organization: org, Purpose: partner.Purpose}
+	filter, err := w.Records.Filter(ctx, principal)
 	if err != nil {
 		return nil, err
 	}
-	principal := access.Principal{Client: "delivery", Organization: org, Purpose: partner.Purpose}
-	req := release.Request{Principal: principal, Filter: access.Partition(principal, segments), Interaction: "delivery", RequestID: uuid.NewString()}
+	req := release.Request{Principal: principal, Filter: filter, Interaction: "delivery", RequestID: uuid.NewString()}
 	query := url.Values{"_id": {d.Resource}}
 	for _, p := range w.Registry.Parameters(d.Type) {
 		if p.Kind == search.KindReference && p.Code != "patient" {

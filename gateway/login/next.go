@@ -193,6 +193,9 @@ const pagesClient = "account-pages"
 // principal is who asks for a record while the app is not yet let in: the person, in the way they act.
 func (v *visit) principal(way people.Acting, patient string, client oauth.Client) (access.Principal, error) {
 	p := access.Principal{Client: pagesClient, Purpose: purpose(way.Capacity, client), User: v.user.ID, Capacity: way.Capacity, Patient: patient}
+	if way.Capacity == access.Proxy {
+		p.Person = way.FHIRUser
+	}
 	if way.Capacity != access.Staff {
 		return p, nil
 	}

@@ -161,8 +161,8 @@ func (b *assembly) resource(row *store.Row, subject store.Subject, d *decided) e
 func (b *assembly) remember(carry carried) {
 	b.notice = true
 	for _, s := range carry.scopes {
-		if !slices.Contains(b.scopes, s) {
-			b.scopes = append(b.scopes, s)
+		if !slices.Contains(b.scopes, s.text) {
+			b.scopes = append(b.scopes, s.text)
 		}
 	}
 }

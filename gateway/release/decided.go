@@ -76,7 +76,7 @@ func (g *Gate) conclude(p access.Principal, subject store.Subject, segment int64
 	seg := g.Records.Segment(segment)
 	d.decision, d.consents = Decide(p, subject, seg, now)
 	for _, patient := range subject.Patients {
-		if at := access.NextChange(patient.Facts, now); !at.IsZero() && at.Before(d.until) {
+		if at := access.NextChange(patient.Facts, subject.Terms, now); !at.IsZero() && at.Before(d.until) {
 			d.until = at
 		}
 	}

@@ -51,8 +51,8 @@ func (g *Gate) Lines(ctx context.Context, req Request, rows []store.Row, element
 			return nil, err
 		}
 		d := g.decided(req.Principal, subject, &rows[i], now)
-		if d.decision.Effect != access.Permit {
-			// A grant may have ended between the query and now.
+		if d.decision.Effect != access.Permit || d.decision.Has(access.ObligeView) {
+			// A grant may have ended between the query and now. What may be looked at is not for taking away.
 			g.Logger.InfoContext(ctx, "left out of a bulk page", "request", req.RequestID, "code", d.decision.Code)
 			continue
 		}

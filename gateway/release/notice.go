@@ -27,7 +27,11 @@ const (
 // 2.32(b) lets travel instead of a copy.
 func scope(c consent.Consent, redisclosure string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Disclosed under the patient's written consent Consent/%s version %d (%s)", c.ID, c.Version, c.Kind)
+	if c.Kind == consent.KindOrder {
+		fmt.Fprintf(&b, "Disclosed under a court order (42 CFR %s, %s, %s), Consent/%s version %d", c.Order.Section, c.Order.Court, c.Order.Docket, c.ID, c.Version)
+	} else {
+		fmt.Fprintf(&b, "Disclosed under the patient's written consent Consent/%s version %d (%s)", c.ID, c.Version, c.Kind)
+	}
 	if !c.Signed.IsZero() {
 		fmt.Fprintf(&b, ", signed %s", c.Signed.Format("2006-01-02"))
 	}
@@ -40,6 +44,10 @@ func scope(c consent.Consent, redisclosure string) string {
 	var to []string
 	for _, org := range c.Root.Actors {
 		to = append(to, "Organization/"+org)
+	}
+	to = append(to, c.Root.Persons...)
+	for _, by := range c.Root.Through {
+		to = append(to, "participants of the intermediary Organization/"+by.Organization)
 	}
 	for _, class := range c.Root.Classes {
 		to = append(to, strings.ReplaceAll(string(class), "-", " "))
@@ -56,23 +64,30 @@ func scope(c consent.Consent, redisclosure string) string {
 
 // carried is what a decision obliges a response to carry.
 type carried struct {
-	notice bool
-	scopes []string
-	refs   []string // Consent references, versioned
+	notice   bool
+	scopes   []explained
+	elements []string // nothing of the record but these
 }
+
+// explained is what a release rests on, in words, and the consent or order where there is one, "Consent/id/_history/version".
+type explained struct{ text, ref string }
 
 // obligations reads a decision's obligations. An unknown one is an error: what cannot be honoured must
 // not be released.
 func obligations(d access.Decision, consents []consent.Consent) (carried, error) {
 	var c carried
-	redisclosure := ""
+	redisclosure, looks := "", false
 	for _, o := range d.Obligations {
 		switch o.Code {
 		case access.ObligeNotice:
 			c.notice = true
 		case access.ObligeRedisclosure:
 			redisclosure = o.Detail
-		case access.ObligeScope, access.ObligeLabels:
+		case access.ObligeElements:
+			c.elements = strings.Split(o.Detail, ",")
+		case access.ObligeView:
+			looks = true
+		case access.ObligeScope, access.ObligeLabels, access.ObligeList, access.ObligeDocument, access.ObligeBar:
 		default:
 			return carried{}, fmt.Errorf("release: unknown obligation %q", o.Code)
 		}
@@ -83,13 +98,35 @@ func obligations(d access.Decision, consents []consent.Consent) (carried, error)
 	for _, ref := range d.Consents {
 		for _, k := range consents {
 			if ref == fmt.Sprintf("Consent/%s/_history/%d", k.ID, k.Version) {
-				c.scopes = append(c.scopes, scope(k, redisclosure))
-				c.refs = append(c.refs, ref)
+				c.scopes = append(c.scopes, explained{scope(k, redisclosure), ref})
 			}
 		}
 	}
+	if text := withoutConsent(d, redisclosure, looks); text != "" {
+		c.scopes = append(c.scopes, explained{text: text})
+	}
 	if len(c.scopes) == 0 {
-		return carried{}, fmt.Errorf("release: a consented disclosure without a consent to explain")
+		return carried{}, fmt.Errorf("release: a disclosure without anything to explain it by")
 	}
 	return c, nil
+}
+
+// withoutConsent explains a release that rests on no instrument of the patient's; "" for one that does.
+func withoutConsent(d access.Decision, redisclosure string, looks bool) string {
+	var what string
+	switch d.Basis {
+	case "emergency":
+		what = "in a medical emergency declared under 42 CFR 2.51, declaration " + d.Emergency
+	case "audit":
+		what = "for audit and evaluation under 42 CFR 2.53"
+	case "research":
+		what = "for research under 42 CFR 2.52"
+	default:
+		return ""
+	}
+	text := "Disclosed without the patient's consent " + what + ". Redisclosure rule: " + redisclosure + "."
+	if looks {
+		text += " VIEW ONLY: shown to Organization/" + d.Organization + " at " + d.EvaluatedAt.UTC().Format("2006-01-02T15:04:05Z") + "; no copy may be kept or forwarded (2.53(a))."
+	}
+	return text
 }

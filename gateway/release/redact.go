@@ -69,11 +69,13 @@ func security(labels []fhir.Coding, carry carried, alone bool) []byte {
 				statement = StatementLong
 			}
 			c.Extension = append(c.Extension, labelExtension{URL: extDisplay, Annotation: &annotation{statement}})
-			for i, text := range carry.scopes {
+			for _, s := range carry.scopes {
 				if alone {
-					c.Extension = append(c.Extension, labelExtension{URL: extScope, String: text})
+					c.Extension = append(c.Extension, labelExtension{URL: extScope, String: s.text})
 				}
-				c.Extension = append(c.Extension, labelExtension{URL: extRelated, Reference: &reference{carry.refs[i]}})
+				if s.ref != "" {
+					c.Extension = append(c.Extension, labelExtension{URL: extRelated, Reference: &reference{s.ref}})
+				}
 			}
 		}
 		out = append(out, c)

@@ -97,7 +97,7 @@ func (*Denied) Error() string { return "release: not found" }
 // Decide answers for one subject: a permit for every patient it is about, or the first denial.
 func Decide(p access.Principal, s store.Subject, segment label.Segment, now time.Time) (access.Decision, []consent.Consent) {
 	ask := func(patient store.PatientFacts) access.Decision {
-		return access.Decide(access.Request{Principal: p, Segment: segment, ResourceType: s.Type, Patient: patient.ID, Period: s.Period, Facts: patient.Facts, Now: now})
+		return access.Decide(access.Request{Principal: p, Segment: segment, ResourceType: s.Type, Patient: patient.ID, Period: s.Period, Facts: patient.Facts, Terms: s.Terms, Now: now})
 	}
 	if len(s.Patients) == 0 {
 		d := ask(store.PatientFacts{})
@@ -243,6 +243,11 @@ func (g *Gate) Refused(ctx context.Context, req Request, code string) error {
 	return g.append(ctx, ev)
 }
 
+// Decided records decisions that were given to somebody who enforces them.
+func (g *Gate) Decided(ctx context.Context, events []audit.Event) error {
+	return g.append(ctx, events...)
+}
+
 func (g *Gate) event(req Request, kind audit.Kind, now time.Time) audit.Event {
 	return audit.Event{
 		Kind: kind, At: now, Client: req.Principal.Client, Organization: req.Principal.Organization.ID, Purpose: req.Principal.Purpose,
@@ -330,6 +335,14 @@ func (g *Gate) render(out []byte, row *store.Row, d *decided, cut cutting, req R
 				return nil, fmt.Errorf("release: a stored body cannot be read: %w", err)
 			}
 		}
+	}
+	if len(d.carry.elements) > 0 {
+		all, ok := sealed.AppendWithSecurity(nil, labels)
+		if !ok {
+			return nil, fmt.Errorf("release: %s has a damaged span table", row.Type)
+		}
+		part, err := fhir.Summarize(all, fhir.SummaryFalse, d.carry.elements)
+		return append(out, part...), err
 	}
 	out, ok := sealed.AppendWithSecurity(out, labels)
 	if !ok {

@@ -17,6 +17,7 @@ type offered struct {
 	verb     smart.Verb
 	serve    func(*call) error
 	resource bool // defined once for all types: http://hl7.org/fhir/OperationDefinition/Resource-...
+	ours     bool // defined by this server
 }
 
 // operations is the table of operations. One without a verb asks for its scopes itself.
@@ -37,6 +38,7 @@ func operations() []offered {
 		{name: "$validate-code", on: coded, levels: "ti", methods: "GET POST", verb: smart.Read, serve: (*call).validateCode},
 		{name: "$subsumes", on: []string{"CodeSystem"}, levels: "ti", methods: "GET POST", verb: smart.Read, serve: (*call).subsumes},
 		{name: "$expand", on: []string{"ValueSet"}, levels: "ti", methods: "GET POST", verb: smart.Read, serve: (*call).expand},
+		{name: opBreakGlass, on: []string{"Patient"}, levels: "i", methods: "POST", verb: smart.Read, serve: (*call).breakGlass, ours: true},
 		{name: "$translate", on: []string{"ConceptMap"}, levels: "ti", methods: "GET POST", verb: smart.Read, serve: (*call).translate},
 	}
 }
@@ -45,6 +47,9 @@ func operations() []offered {
 func (o offered) definition(typ string) string {
 	if o.resource {
 		typ = "Resource"
+	}
+	if o.ours {
+		return fhir.LocalBase + "/OperationDefinition/" + typ + "-" + strings.TrimPrefix(o.name, "$")
 	}
 	return "http://hl7.org/fhir/OperationDefinition/" + typ + "-" + strings.TrimPrefix(o.name, "$")
 }

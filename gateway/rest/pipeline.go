@@ -135,6 +135,9 @@ func (k *call) authenticate(r route) error {
 		Principal: k.caller.principal, Filter: k.caller.reading, Launch: k.caller.reach.launch, Interaction: r.interaction,
 		RequestID: k.c.GetString(headerReqID), TokenID: grant.TokenID, Query: []byte(k.c.Request.URL.RawQuery),
 	}
+	if err := k.opened(r); err != nil {
+		return err
+	}
 	k.preferences()
 	typ := k.c.Param("type")
 	if !r.anyFormat && (typ != "Binary" || r.verb != smart.Read) { // a Binary may go out as what it is

@@ -35,11 +35,12 @@ type reach struct {
 // newReach reads a token for the principal it makes.
 func (s *Server) newReach(ctx context.Context, g oauth.Grant, p access.Principal) reach {
 	r := reach{scopes: g.Scopes, launch: g.Context.Patient}
+	emergency := slices.Contains(access.EmergencyPurposes(), p.Purpose) // opens records, and is for nothing else
 	switch {
 	case p.Capacity == "" && p.User == "":
-		r.levels, r.writes = []string{smart.System}, true
+		r.levels, r.writes = []string{smart.System}, !emergency
 	case p.Capacity == access.Staff:
-		r.levels, r.writes = []string{smart.User}, true
+		r.levels, r.writes = []string{smart.User}, !emergency
 	case p.Personal():
 		r.levels = []string{smart.User}
 	}

@@ -33,7 +33,9 @@ func (k *call) instance(version int64) error {
 	if err != nil {
 		return err
 	}
-	target, err := k.s.Store.Lookup(k.ctx, k.caller.reading, k.c.Param("type"), k.c.Param("id"), version)
+	filter := k.caller.reading
+	filter.Parts = version == 0 && k.req.Principal.Purpose == "HLEGAL" // what an order opens a part of
+	target, err := k.s.Store.Lookup(k.ctx, filter, k.c.Param("type"), k.c.Param("id"), version)
 	if err != nil {
 		return err
 	}

@@ -59,6 +59,7 @@ func (s *Server) routes() []route {
 	table = append(table, s.authorizationRoutes()...)
 	table = append(table, operationRoutes()...)
 	table = append(table, bulkRoutes()...)
+	table = append(table, s.decideRoutes()...)
 	return append(table, s.preflights(table)...)
 }
 

@@ -99,6 +99,13 @@ type cachedPrincipal struct {
 	until  time.Time
 }
 
+// forget drops what grants resolve to: what they may see has changed.
+func (c *principalCache) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.m = nil
+}
+
 // caller is an authenticated client, or the person who uses it, with what it may see.
 type caller struct {
 	principal    access.Principal
@@ -124,11 +131,16 @@ func (s *Server) principal(ctx context.Context, g oauth.Grant) (access.Principal
 	p := access.Principal{Client: g.ClientID, Purpose: g.Purpose, User: c.User, Capacity: access.Capacity(c.Capacity)}
 	if p.Personal() {
 		p.Patient = recordOf(c)
+		if strings.HasPrefix(c.FHIRUser, "RelatedPerson/") && p.Capacity == access.Proxy {
+			p.Person = c.FHIRUser
+		}
 		return p, nil
 	}
 	var err error
-	p.Organization, err = s.Store.Organization(ctx, g.Organization)
-	return p, err
+	if p.Organization, err = s.Store.Organization(ctx, g.Organization); err != nil {
+		return p, err
+	}
+	return p, s.inEmergency(ctx, &p)
 }
 
 // recordOf is the id of the Patient a person's token is about: a patient's own record, whichever was chosen at launch,
@@ -161,13 +173,11 @@ func (s *Server) resolve(ctx context.Context, g oauth.Grant) (caller, error) {
 	if err != nil {
 		return caller{}, err
 	}
-	segments, err := s.Store.Segments(ctx)
-	if err != nil {
+	c := caller{principal: p, reach: s.newReach(ctx, g, p), segments: s.Store.KnownSegments()}
+	if c.reading, err = s.Store.Filter(ctx, p); err != nil {
 		return caller{}, err
 	}
-	c := caller{principal: p, reach: s.newReach(ctx, g, p), segments: len(segments)}
 	c.updateCreate = record.UpdateCreate && slices.Contains(c.reach.levels, smart.System)
-	c.reading = access.Partition(p, segments)
 	c.searching = c.reading
 	c.reading.Limits, c.searching.Limits = c.reach.read, c.reach.search
 	s.principals.mu.Lock()

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strings"
 
-	"trellis/auth/access"
 	"trellis/auth/consent"
 	"trellis/auth/smart"
 	"trellis/fhir"
@@ -78,15 +77,13 @@ func (k *call) shows(w store.Written) (bool, error) {
 	if !k.may(w.Type, smart.Read) {
 		return false, nil
 	}
-	filter := k.caller.reading
-	if filter.Limits == nil {
+	if k.caller.reading.Limits == nil {
 		return true, nil
 	}
-	segments, err := k.s.Store.Segments(k.ctx) // the write may have made one
+	filter, err := k.s.Store.Filter(k.ctx, k.caller.principal) // the write may have made a segment
 	if err != nil {
 		return false, err
 	}
-	filter = access.Partition(k.caller.principal, segments)
 	filter.Limits = k.caller.reading.Limits
 	target, err := k.s.Store.Lookup(k.ctx, filter, w.Type, w.ID, 0)
 	if err != nil || !target.Visible || target.Row.Version != w.Version {

@@ -147,6 +147,9 @@ func (w *writer) materialize(pat int64) error {
 	if err != nil {
 		return err
 	}
+	if err := w.remark(pat, facts); err != nil {
+		return err
+	}
 	actors, err := w.s.actors(w.ctx, w.tx)
 	if err != nil {
 		return err
@@ -155,8 +158,16 @@ func (w *writer) materialize(pat int64) error {
 	if err != nil {
 		return err
 	}
+	terms, err := w.s.loadTerms(w.ctx, w.tx, forever)
+	if err != nil {
+		return err
+	}
+	patient, err := w.s.patientID(w.ctx, w.tx, pat)
+	if err != nil {
+		return err
+	}
 	want := map[grantRow]bool{}
-	for _, g := range access.Materialize(facts, actors, segments) {
+	for _, g := range access.Materialize(patient, facts, actors, segments, terms) {
 		row, err := w.grantRow(g)
 		if err != nil {
 			return err
@@ -166,11 +177,18 @@ func (w *writer) materialize(pat int64) error {
 	return w.replaceGrants(pat, want)
 }
 
+// partEffect is the effect of a grant that reaches a part of the record only.
+const partEffect = 2
+
 // grantRow is a grant in the store's numbers.
 type grantRow struct{ org, purpose, seg, typeNo, effect, from, to, dlo, dhi int64 }
 
 func (w *writer) grantRow(g access.Grant) (grantRow, error) {
-	row := grantRow{seg: g.Segment, effect: int64(g.Effect), from: g.From, to: g.To, dlo: g.Period.Lo, dhi: g.Period.Hi}
+	effect := int64(g.Effect)
+	if g.Part {
+		effect = partEffect
+	}
+	row := grantRow{seg: g.Segment, effect: effect, from: g.From, to: g.To, dlo: g.Period.Lo, dhi: g.Period.Hi}
 	var err error
 	if row.org, err = w.intern(dictOrg, g.Organization); err != nil {
 		return row, err
@@ -230,8 +248,12 @@ func (w *writer) noteShared(pat int64) error {
 }
 
 func (w *writer) patientSegments(pat int64) ([]access.NumberedSegment, error) {
+	return readPatientSegments(w.ctx, w.tx, pat)
+}
+
+func readPatientSegments(ctx context.Context, tx Tx, pat int64) ([]access.NumberedSegment, error) {
 	var out []access.NumberedSegment
-	err := each(w.ctx, w.tx, "SELECT s.seg,s.body FROM patient_segment p JOIN segment s ON s.seg=p.seg WHERE p.part=0 AND p.pat=?", []any{pat}, func(r Rows) error {
+	err := each(ctx, tx, "SELECT s.seg,s.body FROM patient_segment p JOIN segment s ON s.seg=p.seg WHERE p.part=0 AND p.pat=?", []any{pat}, func(r Rows) error {
 		var n access.NumberedSegment
 		var body string
 		if err := r.Scan(&n.No, &body); err != nil {

@@ -25,6 +25,7 @@ type compiled struct {
 	own, open, whole Int64s
 	org, purpose     int64
 	thing            int64 // type number of access.ThingType
+	parts            bool
 	person           int64 // row key of the Patient a person's view is of; 0 for an organisation's
 	limits           *access.Limits
 	launch           int64           // row key of limits' Patient
@@ -33,14 +34,14 @@ type compiled struct {
 }
 
 func (s *Store) compile(ctx context.Context, tx Tx, f access.Filter) (compiled, error) {
-	c := compiled{own: f.Own, open: f.Open, whole: f.Whole, limits: f.Limits, launch: nobody, ctx: ctx, tx: tx}
+	c := compiled{own: f.Own, open: f.Open, whole: f.Whole, parts: f.Parts, limits: f.Limits, launch: nobody, ctx: ctx, tx: tx}
 	var err error
 	if f.Patient != "" {
 		if c.person, err = s.lookupKey(ctx, tx, fhir.Reference{Type: "Patient", ID: f.Patient}); err != nil {
 			return c, err
 		}
 	}
-	if f.Patient != "" {
+	if f.Things {
 		if c.thing, err = s.lookup(ctx, tx, dictType, access.ThingType); err != nil {
 			return c, err
 		}
@@ -50,14 +51,30 @@ func (s *Store) compile(ctx context.Context, tx Tx, f access.Filter) (compiled, 
 			return c, err
 		}
 	}
-	if f.Patient != "" { // nobody grants a person anything
-		return c, nil
+	if c.person != 0 { // a view that ends at one record
+		c.open = c.whole
+		if f.Organization, err = s.grantee(ctx, tx, c.person, f.Organization); err != nil {
+			return c, err
+		}
 	}
 	if c.org, err = s.lookup(ctx, tx, dictOrg, f.Organization); err != nil {
 		return c, err
 	}
 	c.purpose, err = s.lookup(ctx, tx, dictPurpose, f.Purpose)
 	return c, err
+}
+
+// grantee is whose grants of a patient a filter's Organization has.
+func (s *Store) grantee(ctx context.Context, tx Tx, pat int64, organization string) (string, error) {
+	if organization == "" {
+		return "", nil
+	}
+	var epoch int64
+	if _, err := one(ctx, tx, "SELECT epoch FROM patient_state WHERE part=0 AND pat=?", []any{pat}, &epoch); err != nil {
+		return "", err
+	}
+	facts, err := s.currentFacts(ctx, tx, pat, epoch)
+	return access.Grantee(organization, facts.Facts), err
 }
 
 // walled reports whether the caller is confined to one patient's compartment.
@@ -112,7 +129,7 @@ func (s *Store) permittedRow(b *statement, c compiled, r string) {
 		s.writeVisible(b, c, r)
 		return
 	}
-	k := writtenKey{r, c.org, c.purpose, c.person, c.thing, first(c.own), first(c.open), first(c.whole), len(c.own), len(c.open), len(c.whole)}
+	k := writtenKey{r, c.org, c.purpose, c.person, c.thing, c.parts, first(c.own), first(c.open), first(c.whole), len(c.own), len(c.open), len(c.whole)}
 	w, ok := s.written.get(k)
 	if !ok {
 		var fresh statement
@@ -127,8 +144,14 @@ func (s *Store) writeVisible(b *statement, c compiled, r string) {
 	b.add("(")
 	b.inNumbers(s.dialect, r+".seg", c.own)
 	if c.person != 0 {
-		b.add(" OR (("+r+".pat=? AND "+r+".npat<2 OR "+r+".npat=0 AND "+r+".type_no=?) AND ", c.person, c.thing)
+		b.add(" OR ("+r+".npat=0 AND "+r+".type_no=? AND ", c.thing)
 		b.inNumbers(s.dialect, r+".seg", c.whole)
+		b.add(") OR ("+r+".pat=? AND "+r+".npat<2 AND ", c.person)
+		if c.org == 0 { // nobody grants a patient anything
+			b.inNumbers(s.dialect, r+".seg", c.whole)
+		} else {
+			s.permitted(b, c, r, r+".pat")
+		}
 		b.add("))")
 		return
 	}
@@ -161,6 +184,10 @@ func (s *Store) permitted(b *statement, c compiled, r, pat string) {
 	refused()
 	b.add(") OR ")
 	grant("="+r+".type_no", "1", within)
+	if c.parts {
+		b.add(" OR ")
+		grant("IN (0,"+r+".type_no)", "2", within)
+	}
 	b.add(" OR (")
 	grant("=0", "1", within)
 	b.add(" AND ")
@@ -182,6 +209,7 @@ func (s *Store) nowExpr(b *statement) {
 type writtenKey struct {
 	row                         string
 	org, purpose, person, thing int64
+	parts                       bool
 	own, open, whole            *int64
 	owns, opens, wholes         int
 }

@@ -14,7 +14,7 @@ import (
 // and the filter's own statement is asked.
 func (s *Store) lookupKnown(ctx context.Context, tx Tx, c compiled, ref fhir.Reference, typeNo, now int64, t *Target) (known bool, err error) {
 	pat, ok := s.located.get(ref)
-	if !ok || !c.exactly(ref.Type, pat) {
+	if !ok || c.parts || !c.exactly(ref.Type, pat) {
 		return false, nil
 	}
 	v, err := s.viewOf(ctx, tx, c, pat, now)

@@ -5,19 +5,22 @@ import (
 	"slices"
 	"time"
 
+	"trellis/auth/label"
 	"trellis/fhir"
 )
 
 func (w *writer) put(c Change, typeNo int64, h *head) (Written, error) {
-	seg, err := w.internSegment(c.Segment)
-	if err != nil {
-		return Written{}, err
-	}
 	found := h.found()
 	hash := fhir.ContentHash(c.Resource, c.ID)
 	out := Written{Type: c.Type, ID: c.ID, Segment: c.Segment, Created: !found || h.deleted}
-	if found && !h.deleted && h.hash == hash && h.seg == seg {
-		return w.unchanged(*h, out)
+	if found && !h.deleted && h.hash == hash {
+		same, err := w.sameLabels(h.seg, c.Segment)
+		if err != nil {
+			return Written{}, err
+		}
+		if same {
+			return w.unchanged(*h, out)
+		}
 	}
 	before, filed, err := w.stands(c.Type, c.ID, h)
 	if err != nil {
@@ -29,6 +32,14 @@ func (w *writer) put(c Change, typeNo int64, h *head) (Written, error) {
 	ref := fhir.Reference{Type: c.Type, ID: c.ID}
 	w.keys[ref], w.reserved[ref] = h.rid, false
 	pats, err := w.patients(c)
+	if err != nil {
+		return Written{}, err
+	}
+	marked, err := w.marked(c.Segment, c.Resource, c.Type, c.ID, pats)
+	if err != nil {
+		return Written{}, err
+	}
+	seg, err := w.internSegment(marked)
 	if err != nil {
 		return Written{}, err
 	}
@@ -67,6 +78,12 @@ func (w *writer) put(c Change, typeNo int64, h *head) (Written, error) {
 	out.Version, out.Updated, out.Doc, out.Spans = row.ver, w.at(), sealed.Doc, sealed.Spans()
 	out.Patients, err = w.patientIDs(pats)
 	return out, err
+}
+
+// sameLabels reports whether a stored segment is the given one, marks apart: those follow from the content, which is the same.
+func (w *writer) sameLabels(stored int64, seg label.Segment) (bool, error) {
+	have, err := w.segment(stored)
+	return have.Marked(nil).Key() == seg.Marked(nil).Key(), err
 }
 
 // stands is the index rows of what a head points at now, and whom it is filed under; none where nothing stands. A

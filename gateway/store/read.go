@@ -50,6 +50,7 @@ type Subject struct {
 	Segment  int64
 	Type     string
 	Period   consent.Period
+	Terms    access.Terms // the deployment's
 }
 
 // Ground is what a decision about a row rests on, apart from who asks and when: equal grounds are decided alike.
@@ -171,7 +172,7 @@ func (s *Store) governing(head, version int64) int64 {
 
 // Subject reads the facts about the patients of a row a query found.
 func (s *Store) Subject(ctx context.Context, row *Row) (Subject, error) {
-	out := Subject{Segment: row.Segment, Type: row.Type, Period: row.period}
+	out := Subject{Segment: row.Segment, Type: row.Type, Period: row.period, Terms: s.knownTerms()}
 	if row.pat == 0 {
 		return out, nil
 	}
@@ -187,7 +188,7 @@ func (s *Store) Subject(ctx context.Context, row *Row) (Subject, error) {
 }
 
 func (s *Store) subject(ctx context.Context, tx Tx, row *Row) (Subject, error) {
-	sub := Subject{Segment: row.Segment, Type: row.Type, Period: row.period}
+	sub := Subject{Segment: row.Segment, Type: row.Type, Period: row.period, Terms: s.knownTerms()}
 	var pats [][2]int64 // key, epoch
 	if row.pat != 0 {
 		pats = append(pats, [2]int64{row.pat, row.epoch})
@@ -231,7 +232,8 @@ func (s *Store) FactsAt(ctx context.Context, row *Row, known time.Time) (Subject
 			}
 			sub.Patients[i].Facts = facts
 		}
-		return nil
+		sub.Terms, err = s.loadTerms(ctx, tx, known.UnixMicro())
+		return err
 	})
 	return sub, err
 }

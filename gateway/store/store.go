@@ -56,6 +56,7 @@ type Store struct {
 	segments map[int64]label.Segment
 	segKeys  map[string]int64
 	facts    factCache
+	terms    termsCache
 	counts   statementCounts
 	offset   clockOffset
 	// parameters is the change of custom search parameters the registry is at.

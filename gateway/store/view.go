@@ -62,6 +62,9 @@ func (s *Store) readView(ctx context.Context, tx Tx, k viewKey, now int64) (view
 				return nil
 			}
 			v.to = min(v.to, to)
+			if effect == partEffect { // read by id, which asks the grants themselves
+				return nil
+			}
 			if typeNo != 0 || lo != beginning || hi != forever {
 				v.exact = false
 			}
@@ -90,14 +93,10 @@ func (s *Store) readView(ctx context.Context, tx Tx, k viewKey, now int64) (view
 }
 
 // segmentsFor is the segments of the view's patient a filter lets through: its own, open ones that are not
-// denied, and permitted ones that are not denied; or a person's, of the one record it is about.
+// denied, and permitted ones that are not denied; of a view that ends at one record, nothing of others.
 func (v view) segmentsFor(c compiled, pat int64) Int64s {
-	if c.person != 0 {
-		out := slices.Clone(c.own)
-		if c.person == pat {
-			out = append(out, c.whole...)
-		}
-		return out
+	if c.person != 0 && c.person != pat {
+		return slices.Clone(c.own)
 	}
 	out := make(Int64s, 0, len(c.own)+len(c.open)+len(v.segments))
 	out = append(out, c.own...)

@@ -102,13 +102,16 @@ type writer struct {
 	filed       map[fhir.Reference][]int64 // what was written, and under whom
 	segments    map[[2]int64]bool          // (patient, segment) pairs recorded
 	pending     map[string]*pending
-	rowCount    int // rows inserted so far
+	rowCount    int                // rows inserted so far
+	marks       map[int64][]string // of patients' consents, by patient key
+	resegmented map[int64]bool     // patients a record of whom got another segment by a consent
+	agreed      bool               // an agreement changed
 }
 
 func (s *Store) newWriter(ctx context.Context, tx Tx, now int64) *writer {
 	return &writer{s: s, ctx: ctx, tx: tx, now: now, interned: map[dictKey]int64{}, newSegments: map[string]access.NumberedSegment{},
 		touched: map[int64]bool{}, heads: map[fhir.Reference]*head{}, moved: map[int64]bool{}, shared: map[int64]bool{}, keys: map[fhir.Reference]int64{}, reserved: map[fhir.Reference]bool{}, patientOf: map[int64]string{},
-		filed: map[fhir.Reference][]int64{}, segments: map[[2]int64]bool{}, pending: map[string]*pending{}}
+		filed: map[fhir.Reference][]int64{}, segments: map[[2]int64]bool{}, pending: map[string]*pending{}, marks: map[int64][]string{}, resegmented: map[int64]bool{}}
 }
 
 // write runs fn in one transaction with a fresh writer and shares what it interned after the commit.
@@ -128,6 +131,9 @@ func (s *Store) write(ctx context.Context, fn func(w *writer) error) error {
 		})
 		if err = logged(err); err == nil {
 			last.committed()
+			if last.agreed {
+				return s.agreed(ctx)
+			}
 			return nil
 		}
 		if !errors.Is(err, errRowKeys) {
@@ -202,12 +208,37 @@ func (w *writer) apply(changes []Change, finish func([]Written) (Commit, error))
 			return nil, err
 		}
 	}
-	for pat := range w.touched {
-		if err := w.materialize(pat); err != nil {
+	if err := w.materializeTouched(); err != nil {
+		return nil, err
+	}
+	if w.agreed {
+		if err := putSetting(w.ctx, w.tx, settingStale, []byte("1")); err != nil {
 			return nil, err
 		}
 	}
 	return out, w.finish(out, finish)
+}
+
+// materializeTouched computes the grants of every patient whose facts, segments or marks changed. Marking a record of
+// several patients gives the others a new segment, too.
+func (w *writer) materializeTouched() error {
+	done := map[int64]bool{}
+	for len(w.touched) > 0 {
+		for pat := range w.touched {
+			delete(w.touched, pat)
+			done[pat] = true
+			if err := w.materialize(pat); err != nil {
+				return err
+			}
+		}
+		for pat := range w.resegmented {
+			delete(w.resegmented, pat)
+			if !done[pat] {
+				w.touched[pat] = true
+			}
+		}
+	}
+	return nil
 }
 
 // finish writes what must be durable together with the changes.
@@ -235,6 +266,7 @@ func (w *writer) change(c Change) (Written, error) {
 	if err := w.stays(c); err != nil { // first: it must not depend on what is stored
 		return Written{}, err
 	}
+	w.agreed = w.agreed || c.Type == agreementType
 	typeNo, err := w.intern(dictType, c.Type)
 	if err != nil {
 		return Written{}, err

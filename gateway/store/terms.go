@@ -1,0 +1,205 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"trellis/auth/access"
+	"trellis/fhir"
+	"trellis/fhir/search"
+)
+
+// agreementType is the type whose resources record agreements between organisations.
+const agreementType = "OrganizationAffiliation"
+
+// Code system and extensions of agreements (elements R4 has no field for).
+const (
+	SystemAgreement     = fhir.LocalBase + "/CodeSystem/agreement"
+	ExtAgreementPurpose = fhir.LocalBase + "/StructureDefinition/agreement-purpose" // a v3-ActReason code it is for
+	ExtAgreementCopies  = fhir.LocalBase + "/StructureDefinition/agreement-copies"  // of an audit: copies may be taken
+)
+
+// termsLife is how long terms read from the database are used: what another replica recorded holds within it.
+const termsLife = time.Second
+
+// termsCache keeps the terms in force.
+type termsCache struct {
+	rules   atomic.Pointer[access.Switches]
+	current atomic.Pointer[access.Terms]
+	read    atomic.Int64 // UnixNano of our own clock
+}
+
+// SetRules says which rules counsel switched. It is called once, before the store is used.
+func (s *Store) SetRules(rules access.Switches) { s.terms.rules.Store(&rules) }
+
+// Terms is what decisions rest on besides patients' facts, not older than a second.
+func (s *Store) Terms(ctx context.Context) (access.Terms, error) {
+	if t := s.terms.current.Load(); t != nil && time.Since(time.Unix(0, s.terms.read.Load())) < termsLife {
+		return *t, nil
+	}
+	var t access.Terms
+	read := time.Now().UnixNano()
+	err := s.engine.Read(ctx, func(tx Tx) (err error) {
+		t, err = s.loadTerms(ctx, tx, forever)
+		return err
+	})
+	if err == nil {
+		s.terms.current.Store(&t)
+		s.terms.read.Store(read)
+	}
+	return t, err
+}
+
+// knownTerms are the terms read last. Whoever asks the store anything has read them within a second.
+func (s *Store) knownTerms() access.Terms {
+	if t := s.terms.current.Load(); t != nil {
+		return *t
+	}
+	return access.Terms{}
+}
+
+// TermsAt is the terms as they were recorded at known, under the rules of today.
+func (s *Store) TermsAt(ctx context.Context, known time.Time) (t access.Terms, err error) {
+	err = s.engine.Read(ctx, func(tx Tx) error {
+		t, err = s.loadTerms(ctx, tx, known.UnixMicro())
+		return err
+	})
+	return t, err
+}
+
+// loadTerms reads the latest version not later than known of every recorded agreement.
+func (s *Store) loadTerms(ctx context.Context, tx Tx, known int64) (access.Terms, error) {
+	var t access.Terms
+	if rules := s.terms.rules.Load(); rules != nil {
+		t.Rules = *rules
+	}
+	typeNo, err := s.lookup(ctx, tx, dictType, agreementType)
+	if err != nil {
+		return t, err
+	}
+	err = each(ctx, tx, "SELECT r.id,r.seg,b.ver,b.op,b.enc,b.doc FROM res r JOIN body b ON b.part=0 AND b.rid=r.rid WHERE r.part=0 AND r.type_no=? "+
+		"AND b.ver=(SELECT MAX(v.ver) FROM body v WHERE v.part=0 AND v.rid=r.rid AND v.at<=?) ORDER BY r.rid", []any{typeNo, known}, func(r Rows) error {
+		var id string
+		var seg, ver, op, enc int64
+		var doc []byte
+		if err := r.Scan(&id, &seg, &ver, &op, &enc, &doc); err != nil || op == int64(Delete) {
+			return err
+		}
+		sealed, err := s.decompress(enc, doc)
+		if err != nil {
+			return err
+		}
+		root, err := fhir.ParseJSON(sealed.Doc)
+		if err != nil {
+			return err
+		}
+		if a, ok := agreement(root, s.base); ok && (s.custodian(seg) == a.Of || s.custodian(seg) == access.OperatorID) {
+			a.Source = fmt.Sprintf("%s/%s/_history/%d", agreementType, id, ver)
+			t.Agreements = append(t.Agreements, a)
+		}
+		return nil
+	})
+	return t, err
+}
+
+// agreement reads an agreement. One whose ends, parties or kind cannot be read is none.
+func agreement(root fhir.Node, base string) (access.Agreement, bool) {
+	var a access.Agreement
+	if root.Get("active").Kind != 't' {
+		return a, false
+	}
+	of, ok := fhir.ParseReference(root.Path("organization", "reference").Text(), base)
+	with, also := fhir.ParseReference(root.Path("participatingOrganization", "reference").Text(), base)
+	if !ok || !also || of.Type != "Organization" || with.Type != "Organization" {
+		return a, false
+	}
+	a.Of, a.With = of.ID, with.ID
+	for _, code := range root.Get("code").List() {
+		for _, coding := range code.Get("coding").List() {
+			if coding.Get("system").Text() == SystemAgreement {
+				a.Kind = access.AgreementKind(coding.Get("code").Text())
+			}
+		}
+	}
+	for _, ext := range root.Get("extension").List() {
+		switch ext.Get("url").Text() {
+		case ExtAgreementPurpose:
+			a.Purposes = append(a.Purposes, ext.Get("valueCode").Text())
+		case ExtAgreementCopies:
+			a.Copies = ext.Get("valueBoolean").Kind == 't'
+		}
+	}
+	for _, end := range []struct {
+		node fhir.Node
+		set  func(search.Range)
+	}{
+		{root.Path("period", "start"), func(r search.Range) { a.From = time.UnixMicro(r.Lo).UTC() }},
+		{root.Path("period", "end"), func(r search.Range) { a.To = time.UnixMicro(r.Hi).UTC() }},
+	} {
+		if end.node.IsZero() {
+			continue
+		}
+		span, err := search.ParseDate(end.node.Text())
+		if err != nil {
+			return a, false
+		}
+		end.set(span)
+	}
+	return a, access.KnownAgreement(a.Kind)
+}
+
+// Filter is what a principal may see now.
+func (s *Store) Filter(ctx context.Context, p access.Principal) (access.Filter, error) {
+	segments, err := s.Segments(ctx)
+	if err != nil {
+		return access.Filter{}, err
+	}
+	terms, err := s.Terms(ctx)
+	if err != nil {
+		return access.Filter{}, err
+	}
+	now, err := s.Now(ctx)
+	if err != nil {
+		return access.Filter{}, err
+	}
+	return access.Partition(p, segments, terms, now), nil
+}
+
+// settingPolicy names the rules the grants were computed by; settingStale says that they have to be computed anew.
+const (
+	settingPolicy = "grants.policy"
+	settingStale  = "grants.stale"
+)
+
+// RefreshGrants computes all grants anew when they were computed by other rules than today's, or when an agreement changed
+// and that was interrupted.
+func (s *Store) RefreshGrants(ctx context.Context) error {
+	if _, err := s.Terms(ctx); err != nil {
+		return err
+	}
+	policy := s.knownTerms().Rules.Policy()
+	kept, _, err := s.Setting(ctx, settingPolicy)
+	if err != nil {
+		return err
+	}
+	stale, _, err := s.Setting(ctx, settingStale)
+	if err != nil || string(kept) == policy && len(stale) == 0 {
+		return err
+	}
+	if err := s.MaterializeAll(ctx); err != nil {
+		return err
+	}
+	if err := s.PutSetting(ctx, settingStale, []byte{}); err != nil {
+		return err
+	}
+	return s.PutSetting(ctx, settingPolicy, []byte(policy))
+}
+
+// agreed follows a committed change of an agreement: grants that rest on agreements are computed anew. Until that is done
+// the release gate, which decides by the agreements themselves, lets out nothing the old grants would.
+func (s *Store) agreed(ctx context.Context) error {
+	s.terms.read.Store(0)
+	return s.RefreshGrants(ctx)
+}
