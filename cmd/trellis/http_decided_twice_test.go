@@ -19,17 +19,17 @@ func TestReleaseDecidesAgain(t *testing.T) {
 		in := newInstallation(t, where, "")
 		in.load()
 		ctx := t.Context()
-		segments, err := in.gateway.store.Segments(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
 		as := func(id, purpose string) (access.Principal, access.Filter) {
 			org, err := in.gateway.store.Organization(ctx, id)
 			if err != nil {
 				t.Fatal(err)
 			}
 			p := access.Principal{Client: id, Organization: org, Purpose: purpose}
-			return p, access.Partition(p, segments)
+			f, err := in.gateway.store.Filter(ctx, p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return p, f
 		}
 		_, wide := as("otp", "TREAT")
 		hospital, narrow := as("hospital", "TREAT")
