@@ -42,7 +42,7 @@ properties: deps
 	go test ./cmd/trellis -run 'TestHiddenRecordsDoNotInterfere|TestDenialsOnlyTakeAway|TestRevokedIsNeverGranted|TestPart2ContentIsAccompanied' -count=1 -timeout 12h -trellis.cases $(CASES)
 
 # Takes each enforcement point away in turn, from outside the product (conformance/mutation/mutations.json), and demands that a
-# test fails. It builds the test program once for each: about an hour on two cores. ONLY='chain|has' runs some.
+# test fails; with all of them in place it must pass. ONLY='chain|has' takes away some.
 ONLY ?= .*
 mutation: deps
 	go test ./conformance/mutation -run 'TestMutations$$' -count=1 -v -timeout 6h -trellis.mutate '$(ONLY)'

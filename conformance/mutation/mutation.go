@@ -1,6 +1,7 @@
 // Package mutation shows that the tests notice when an enforcement point is gone. mutations.json lists the points: what
-// stands in the source, what to put in its place so that the point does nothing, and which tests must then fail. The
-// product itself has no switch for any of them: `make mutation` builds it with `go test -overlay`, one point after the other.
+// stands in the source, what an overlay puts in its place, and which tests must then fail. $GONE in a replacement is true
+// where the point is taken away. The product itself has no switch for any of them: `make mutation` builds the tests once,
+// with `go test -overlay`, as a program in which each point can be taken away, and runs it for one point after the other.
 //
 // Where two points shield each other (the query's filter and the decision at release), the list takes away the pair as
 // well, and each alone is caught by a test of its own or by the gateway's own notice that store and decision disagree.
@@ -27,7 +28,7 @@ type Mutation struct {
 	Edits   []Edit `json:"edits"`
 }
 
-// Edit replaces a text that occurs once in a file.
+// Edit replaces a text that occurs once in a file. The same edit may stand in several mutations.
 type Edit struct {
 	File    string `json:"file"` // from the module's root
 	Find    string `json:"find"`
