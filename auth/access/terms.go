@@ -56,6 +56,13 @@ func (t Terms) agreement(kind AgreementKind, of, with, purpose string, now time.
 	return Agreement{}, false
 }
 
+// Copies reports whether an auditor may take copies from anybody.
+func (t Terms) Copies(auditor string, now time.Time) bool {
+	return slices.ContainsFunc(t.Agreements, func(a Agreement) bool {
+		return a.Kind == Audit && a.With == auditor && a.Copies && a.inForce(now)
+	})
+}
+
 // with is what of the terms an organisation's decisions can rest on.
 func (t Terms) with(organization string) Terms {
 	out := Terms{Rules: t.Rules}

@@ -274,8 +274,12 @@ func (s *story) matches(e audit.Event, want decisions.Event) bool {
 	if string(e.Kind) != want.Kind || (want.Patient != "" && e.Patient != want.Patient) {
 		return false
 	}
+	if want.Code == "" && want.Consents == nil && want.Obligations == nil {
+		return true
+	}
 	for _, d := range decisionsOf(s.t, e) {
-		if (want.Code == "" || d.Code == want.Code) && (want.Consents == nil || slices.Equal(d.Consents, want.Consents)) {
+		if (want.Code == "" || d.Code == want.Code) && (want.Consents == nil || slices.Equal(d.Consents, want.Consents)) &&
+			!slices.ContainsFunc(want.Obligations, func(code string) bool { return !d.Has(code) }) {
 			return true
 		}
 	}

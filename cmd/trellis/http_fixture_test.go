@@ -136,11 +136,14 @@ func (in *installation) registerClients() {
 	in.t.Helper()
 	for org, purposes := range map[string][]string{
 		"operator": {"HSYSADMIN"},
-		"hospital": {"TREAT", "COC", "HPAYMT", "HOPERAT", "HLEGAL", "HMARKT"},
+		"hospital": {"TREAT", "COC", "HPAYMT", "HOPERAT", "HLEGAL", "HMARKT", "BTG"},
 		"otp":      {"TREAT", "COC"},
 		"plan":     {"HPAYMT", "HOPERAT"},
-		"rco":      {"COC", "TREAT"},
+		"rco":      {"COC", "TREAT", "BTG"},
 		"clinic":   {"TREAT"},
+		"agent":    {"HPAYMT", "TREAT"},
+		"court":    {"HLEGAL"},
+		"auditor":  {"HOPERAT", "HLEGAL"},
 	} {
 		in.register(oauth.Client{ID: org, Organization: org, Scopes: []string{anyScope}, Purposes: purposes, DefaultPurpose: purposes[0]}, false)
 		in.register(oauth.Client{ID: loading(org), Organization: org, Scopes: []string{anyScope}, Purposes: purposes[:1], DefaultPurpose: purposes[0]}, true)

@@ -93,6 +93,8 @@ type Event struct {
 	Code     string   `json:"code,omitempty"`     // deciding reason of one of its decisions
 	Consents []string `json:"consents,omitempty"` // versions the decision rests on
 	Patient  string   `json:"patient,omitempty"`
+
+	Obligations []string `json:"obligations,omitempty"` // among those of that decision
 }
 
 // Number is what is known of a test vector besides the cases that begin with its number: tests in Go that prove it, and

@@ -26,11 +26,20 @@ func (s *Server) inEmergency(ctx context.Context, p *access.Principal) error {
 	if !slices.Contains(access.EmergencyPurposes(), p.Purpose) {
 		return nil
 	}
-	e, ok, err := s.Store.StandingEmergency(ctx, p.Client, p.User)
+	e, ok, err := s.Store.LastEmergency(ctx, p.Client, p.User)
 	if ok {
 		p.Emergency = e.Access()
 	}
 	return err
+}
+
+// over reports whether an emergency that still opens records to a caller has ended.
+func (s *Server) over(ctx context.Context, c caller) (bool, error) {
+	if c.principal.Emergency == (access.Emergency{}) || len(c.reading.Whole) == 0 {
+		return false, nil
+	}
+	now, err := s.Store.Now(ctx)
+	return now.UnixMicro() >= c.principal.Emergency.Until, err
 }
 
 // breakGlass serves POST [base]/Patient/[id]/$break-glass, an operation of this server: it writes down what 42 CFR 2.51(c)
@@ -165,14 +174,33 @@ func (k *call) documents(e store.Emergency, custodians []string) ([]store.Change
 	return out, nil
 }
 
-// opened is G1 for emergencies: a token for one opens nothing before it is declared, and nothing in bulk.
+// opened is G1 for emergencies and audits: a token for an emergency opens nothing before it is declared, and nothing in bulk; and
+// who may look on the premises alone (2.53(a)) takes nothing away.
 func (k *call) opened(r route) error {
 	p := k.caller.principal
+	if p.Organization.Class == access.Auditor && inBulk(r) {
+		terms, err := k.s.Store.Terms(k.ctx)
+		if err != nil {
+			return err
+		}
+		now, err := k.s.Store.Now(k.ctx)
+		if err != nil {
+			return err
+		}
+		if !terms.Copies(p.Organization.ID, now) {
+			return forbidden()
+		}
+	}
 	if !slices.Contains(access.EmergencyPurposes(), p.Purpose) || r.interaction == opBreakGlass {
 		return nil
 	}
-	if p.Emergency == (access.Emergency{}) || strings.HasPrefix(r.path, "/bulk") || strings.HasSuffix(r.path, "$export") {
+	if p.Emergency == (access.Emergency{}) || inBulk(r) {
 		return forbidden()
 	}
 	return nil
+}
+
+// inBulk reports whether a route is one of bulk exports.
+func inBulk(r route) bool {
+	return strings.HasPrefix(r.path, "/bulk") || strings.HasSuffix(r.path, "$export")
 }

@@ -67,6 +67,9 @@ func (k *call) transact(ops []operation) ([]store.Written, error) {
 	if errors.As(err, &failed) && k.entryOf != nil {
 		return nil, atEntry(k.entryOf[failed.Index], err)
 	}
+	if err == nil && slices.ContainsFunc(ops, func(op operation) bool { return op.typ == store.AgreementType }) {
+		k.s.principals.forget() // what anybody may see rests on agreements, too
+	}
 	if err == nil && len(out) > 0 && out[0].Replayed {
 		k.c.Writer.Header().Set("Idempotent-Replayed", "true")
 	}

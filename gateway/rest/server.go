@@ -163,7 +163,10 @@ func (s *Server) resolve(ctx context.Context, g oauth.Grant) (caller, error) {
 	cached, ok := s.principals.m[key]
 	s.principals.mu.Unlock()
 	if ok && time.Now().Before(cached.until) && cached.caller.filterFresh(s.Store) {
-		return cached.caller, nil
+		over, err := s.over(ctx, cached.caller)
+		if err != nil || !over {
+			return cached.caller, err
+		}
 	}
 	p, err := s.principal(ctx, g)
 	if err != nil {

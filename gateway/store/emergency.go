@@ -38,7 +38,7 @@ type Review struct {
 }
 
 // holder is who may use a declaration: the client, in the hands of the user.
-func (e Emergency) holder() string { return e.Client + "\x00" + e.User }
+func (e Emergency) holder() string { return e.Client + "\n" + e.User }
 
 // Access is the emergency as decisions know it.
 func (e Emergency) Access() access.Emergency {
@@ -139,15 +139,15 @@ func (w *writer) custodians(patient string) ([]string, error) {
 	return out, nil
 }
 
-// StandingEmergency is the emergency a client and user have declared and that has not ended; ok is false for none.
-func (s *Store) StandingEmergency(ctx context.Context, client, user string) (e Emergency, ok bool, err error) {
+// LastEmergency is the emergency a client and user declared last, over or not; ok is false for none.
+func (s *Store) LastEmergency(ctx context.Context, client, user string) (e Emergency, ok bool, err error) {
 	now, err := s.now(ctx)
 	if err != nil {
 		return e, false, err
 	}
 	var found []Emergency
 	err = s.engine.Read(ctx, func(tx Tx) error {
-		return each(ctx, tx, "SELECT body FROM emergency WHERE holder=? AND declared<=? AND until>? ORDER BY declared DESC", []any{Emergency{Client: client, User: user}.holder(), now, now}, func(r Rows) error {
+		return each(ctx, tx, "SELECT body FROM emergency WHERE holder=? AND declared<=? ORDER BY declared DESC LIMIT 1", []any{Emergency{Client: client, User: user}.holder(), now}, func(r Rows) error {
 			return appendJSON(r, &found)
 		})
 	})

@@ -11,8 +11,8 @@ import (
 	"trellis/fhir/search"
 )
 
-// agreementType is the type whose resources record agreements between organisations.
-const agreementType = "OrganizationAffiliation"
+// AgreementType is the type whose resources record agreements between organisations.
+const AgreementType = "OrganizationAffiliation"
 
 // Code system and extensions of agreements (elements R4 has no field for).
 const (
@@ -75,7 +75,7 @@ func (s *Store) loadTerms(ctx context.Context, tx Tx, known int64) (access.Terms
 	if rules := s.terms.rules.Load(); rules != nil {
 		t.Rules = *rules
 	}
-	typeNo, err := s.lookup(ctx, tx, dictType, agreementType)
+	typeNo, err := s.lookup(ctx, tx, dictType, AgreementType)
 	if err != nil {
 		return t, err
 	}
@@ -96,7 +96,7 @@ func (s *Store) loadTerms(ctx context.Context, tx Tx, known int64) (access.Terms
 			return err
 		}
 		if a, ok := agreement(root, s.base); ok && (s.custodian(seg) == a.Of || s.custodian(seg) == access.OperatorID) {
-			a.Source = fmt.Sprintf("%s/%s/_history/%d", agreementType, id, ver)
+			a.Source = fmt.Sprintf("%s/%s/_history/%d", AgreementType, id, ver)
 			t.Agreements = append(t.Agreements, a)
 		}
 		return nil

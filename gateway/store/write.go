@@ -266,7 +266,7 @@ func (w *writer) change(c Change) (Written, error) {
 	if err := w.stays(c); err != nil { // first: it must not depend on what is stored
 		return Written{}, err
 	}
-	w.agreed = w.agreed || c.Type == agreementType
+	w.agreed = w.agreed || c.Type == AgreementType
 	typeNo, err := w.intern(dictType, c.Type)
 	if err != nil {
 		return Written{}, err
