@@ -68,7 +68,10 @@ func (w *world) drawGraph(t *rapid.T) *graph {
 			"participant": []any{map[string]any{"member": ref("Organization/hospital")}}}})
 		g.writes = append(g.writes, placed{"operator", "Coverage", id + "cv", map[string]any{"status": "active", "beneficiary": ref("Patient/" + id), "payor": []any{ref("Organization/plan")}}})
 	}
-	for i := range rapid.IntRange(4, 12).Draw(t, "records") {
+	if !chance(t, "loose", 4) {
+		g.knot(t)
+	}
+	for i := range rapid.IntRange(4, 10).Draw(t, "records") {
 		g.writes = append(g.writes, g.drawRecord(t, fmt.Sprintf("%sr%d", g.tag, i)))
 	}
 	for range rapid.IntRange(0, 3).Draw(t, "changes") {
@@ -81,6 +84,36 @@ func (w *world) drawGraph(t *rapid.T) *graph {
 		g.writes = append(g.writes, of)
 	}
 	return g
+}
+
+// knot ties records of the clinic and the hospital to a diagnosis and a visit of the program, by every kind of reference
+// that searches, includes and chains follow.
+func (g *graph) knot(t *rapid.T) {
+	who := g.people[0]
+	add := func(owner, typ, id string, more map[string]any) string {
+		d := g.drawRecordOf(t, typ, g.tag+id)
+		for name, value := range more {
+			d[name] = value
+		}
+		if _, ok := d["subject"]; ok {
+			d["subject"] = ref("Patient/" + who)
+		}
+		g.writes = append(g.writes, placed{owner, typ, g.tag + id, d})
+		return typ + "/" + g.tag + id
+	}
+	problem := add("otp", "Condition", "problem", map[string]any{"code": concept(icd10, "F11.20")})
+	visit := add("otp", "Encounter", "visit", map[string]any{"diagnosis": []any{map[string]any{"condition": shown(problem)}}})
+	order := add("otp", "MedicationRequest", "order", map[string]any{"encounter": shown(visit)})
+	result := add("otp", "Observation", "result", map[string]any{"code": concept(loinc, "85354-9"), "focus": []any{shown(problem)}})
+	other := pick(t, "tied by", "clinic", "hospital")
+	add("clinic", "Condition", "asthma", map[string]any{"code": concept(icd10, "J45.20"), "encounter": shown(visit)})
+	add(other, "Observation", "seen", map[string]any{"code": concept(loinc, "71802-3"), "focus": []any{shown(problem)}})
+	add("clinic", "CarePlan", "plan", map[string]any{"addresses": []any{shown(problem)}, "activity": []any{map[string]any{"reference": shown(order)}}})
+	add(other, "MedicationRequest", "pills", map[string]any{"medicationCodeableConcept": concept(rxnorm, "29046"), "encounter": shown(visit)})
+	add("clinic", "List", "list", map[string]any{"entry": []any{map[string]any{"item": shown(problem)}, map[string]any{"item": shown(result)}}})
+	add("clinic", "DiagnosticReport", "report", map[string]any{"result": []any{shown(result)}})
+	add("clinic", "Encounter", "stay", map[string]any{"diagnosis": []any{map[string]any{"condition": shown(problem)}}, "serviceProvider": shown("Organization/otp")})
+	add("otp", "Provenance", "source", map[string]any{"target": []any{ref("Condition/" + g.tag + "asthma"), ref("Patient/" + who)}})
 }
 
 func ref(to string) map[string]any { return map[string]any{"reference": to} }

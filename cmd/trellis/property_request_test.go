@@ -75,15 +75,32 @@ func (g *graph) drawSearch(t *rapid.T, positive, whole bool) (typ, query string)
 	return typ, query
 }
 
+// ties are searches that follow what a knot ties together; % is its Patient's id, ~ begins its ids, ^ is when its graph began.
+var ties = []string{"Condition?patient=%&encounter.status=finished", "Condition?patient=%&encounter:missing=false", "Condition?patient=%&encounter=Encounter/~visit", "Condition?patient=%&_has:Provenance:target:agent=Organization/otp",
+	"Condition?patient=%&_content=~visit", "Condition?patient=%&_include=Condition:encounter", "Condition?patient=%&_revinclude=Provenance:target", "Condition?encounter.diagnosis:Condition.code=F11.20&subject=Patient/%",
+	"Observation?patient=%&focus:Condition.code=F11.20", "Observation?focus=Condition/~problem", "Observation?patient=%&focus:missing=true", "Observation?subject:Patient._has:Condition:patient:code=F11.20&patient=%",
+	"CarePlan?patient=%&condition.code=F11.20", "CarePlan?condition=Condition/~problem", "CarePlan?patient=%&activity-reference:missing=false", "CarePlan?patient=%&_text=words", "CarePlan?patient=%&_include=CarePlan:condition&_include=CarePlan:activity-reference&_include:iterate=MedicationRequest:encounter",
+	"MedicationRequest?patient=%&encounter.diagnosis:Condition.code=F11.20", "MedicationRequest?patient=%&encounter.status=finished", "MedicationRequest?patient=%&_has:CarePlan:activity-reference:status=active",
+	"List?patient=%&item:Condition.code=F11.20", "List?item=Condition/~problem", "List?patient=%&_include=List:item", "DiagnosticReport?patient=%&result.code=85354-9", "DiagnosticReport?patient=%&result:missing=false",
+	"Encounter?patient=%&service-provider:missing=false", "Encounter?patient=%&service-provider=Organization/otp", "Encounter?patient=%&diagnosis.code=F11.20", "Encounter?patient=%&_include=Encounter:service-provider", "Organization?_id=otp&_has:Encounter:service-provider:patient=%",
+	"Patient?_id=%&_has:Condition:patient:code=F11.20", "Patient?_id=%&_has:MedicationRequest:patient:code=1819&_total=accurate", "Patient?_id=%&_has:Encounter:patient:service-provider=Organization/otp", "Patient?_id=%&_revinclude=Condition:patient&_revinclude=Encounter:patient",
+	"Condition?code=F11.20&_lastUpdated=ge^&_total=accurate", "Condition?patient=%&_filter=not%20(code%20eq%20F11.20)&_total=accurate", "?_type=Condition,CarePlan,Encounter&_security=42CFRPart2&_lastUpdated=ge^&_summary=count", "Condition?patient=%&_sort=-recorded-date&_count=1"}
+
+func (g *graph) tied(t *rapid.T, since string) string {
+	return strings.NewReplacer("%20", "%20", "%", g.people[0], "~", g.tag, "^", since).Replace(pick(t, "tied", ties...))
+}
+
 // drawRequest draws any request that changes nothing.
 func (g *graph) drawRequest(t *rapid.T, since string) request {
 	record := pick(t, "record", append(g.records(), "Condition/nobody")...)
 	patient := pick(t, "patient", g.people...)
 	get := func(path string) request { return request{method: "GET", path: path} }
-	switch pick(t, "kind", "search", "search", "search", "search", "post", "read", "read", "vread", "history", "held", "everything", "compartment", "types", "operation", "changes") {
+	switch pick(t, "kind", "search", "search", "search", "tied", "tied", "tied", "tied", "post", "read", "read", "vread", "history", "held", "everything", "compartment", "types", "operation", "changes") {
 	case "search":
 		typ, query := g.drawSearch(t, false, false)
 		return get(typ + "?" + query)
+	case "tied":
+		return get(g.tied(t, since))
 	case "post":
 		typ, query := g.drawSearch(t, false, false)
 		return request{method: "POST", path: typ + "/_search", body: []byte(query), contentType: "application/x-www-form-urlencoded"}

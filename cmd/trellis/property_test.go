@@ -155,6 +155,9 @@ func TestHiddenRecordsDoNotInterfere(t *testing.T) {
 			w.sameAnswers(rt, laden, plain, by, g.drawRequest(rt, start.UTC().Format("2006-01-02T15:04:05Z")))
 		}
 		var made []string
+		if by.purpose == "HMARKT" || by.purpose == "HLEGAL" { // its own records are hidden from it then, but not from its writes
+			return
+		}
 		for range rapid.IntRange(0, 3).Draw(rt, "conditions") {
 			made = append(made, w.sameWrites(rt, laden, plain, by, g.drawCondition(rt))...)
 		}
@@ -284,7 +287,7 @@ func TestDenialsOnlyTakeAway(t *testing.T) {
 // adds says what an answer has that the earlier one had not.
 func adds(before, after reply) string {
 	if before.status != after.status {
-		if after.status == 404 && before.status == 200 {
+		if after.status == 404 && (before.status == 200 || before.status == 410) {
 			return ""
 		}
 		return fmt.Sprintf("a status %d", after.status)
