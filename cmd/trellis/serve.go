@@ -177,7 +177,14 @@ func (g *gateway) wire(ctx context.Context, d deployment) error {
 	if err := g.store.CheckIndexVersion(ctx); err != nil {
 		return err
 	}
+	if err := g.store.SetRules(ctx, d.Rules.switches); err != nil {
+		return err
+	}
 	if err := g.registerOrganizations(ctx, append([]access.Organization{d.Posture.operator()}, d.Organizations...)); err != nil {
+		return err
+	}
+
+	if err := g.registerAgreements(ctx, d.Posture.operator(), d.Agreements); err != nil {
 		return err
 	}
 
@@ -297,6 +304,20 @@ func (g *gateway) registerOrganizations(ctx context.Context, orgs []access.Organ
 		}
 	}
 	return g.store.RefreshGrants(ctx)
+}
+
+// registerAgreements records the agreements the configuration has, as the operator's.
+func (g *gateway) registerAgreements(ctx context.Context, operator access.Organization, list []agreementConfig) error {
+	for _, a := range list {
+		doc, err := a.resource()
+		if err != nil {
+			return err
+		}
+		if err := putAgreement(ctx, g.store, g.parser, g.labels, operator, doc); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (g *gateway) putOrganizationResource(ctx context.Context, operator, o access.Organization) error {
