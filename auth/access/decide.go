@@ -14,7 +14,7 @@ import (
 func Decide(r Request) Decision {
 	d := &deliberation{req: r, out: Decision{
 		Organization: r.Principal.Organization.ID, Class: r.Principal.Organization.Class, Purpose: r.Principal.Purpose,
-		Capacity: r.Principal.Capacity, Person: r.Principal.Person, Emergency: r.Principal.Emergency.ID, Policy: r.Terms.Rules.Policy(), Labels: label.RulesVersion, EvaluatedAt: r.Now,
+		Capacity: r.Principal.Capacity, Patient: r.Principal.Patient, Person: r.Principal.Person, Emergency: r.Principal.Emergency.ID, Policy: r.Terms.Rules.Policy(), Labels: label.RulesVersion, EvaluatedAt: r.Now,
 	}}
 	d.run()
 	d.oblige()

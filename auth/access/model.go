@@ -230,6 +230,7 @@ type Decision struct {
 	Class        Class        `json:"class"`
 	Purpose      string       `json:"purpose"`
 	Capacity     Capacity     `json:"capacity,omitempty"`  // of a user
+	Patient      string       `json:"patient,omitempty"`   // of a person: whose record they act in
 	Person       string       `json:"person,omitempty"`    // of a proxy: whom consents may name
 	Emergency    string       `json:"emergency,omitempty"` // declaration it rests on
 	Policy       string       `json:"policy"`

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"trellis/conformance/decisions"
 	"trellis/gateway/audit"
@@ -20,9 +21,11 @@ func TestCases(t *testing.T) {
 			t.Parallel()
 			onEachStore(t, func(t *testing.T, where location) {
 				in := newInstallation(t, where, "")
+				in.replayable = true
 				in.load(c.Given...)
 				s := &story{t: t, in: in}
 				for i, step := range c.Steps {
+					in.clock.advance(time.Millisecond)
 					s.step, s.what = i+1, c.Title
 					s.tell(step)
 				}

@@ -34,10 +34,20 @@ type config struct {
 	UpstreamLogin  *upstreamLogin        `json:"upstream_login"`
 	Posture        posture               `json:"posture"`
 	Organizations  []access.Organization `json:"organizations"`
+	Agreements     []agreementConfig     `json:"agreements"`
+	Rules          ruleConfig            `json:"rules"`
 	Partners       []partnerConfig       `json:"partners"`
 	// What this deployment changes about the rules of auth/label.
 	LabelRulesOff []string `json:"label_rules_off"`
 	LabelRulesOn  []string `json:"label_rules_on"`
+}
+
+// ruleConfig is what counsel switched.
+type ruleConfig struct {
+	Off []string `json:"off"`
+	On  []string `json:"on"`
+
+	switches access.Switches
 }
 
 // upstreamLogin is the OpenID provider people may sign in with.
@@ -176,6 +186,20 @@ func (c *config) settle() []string {
 			faults = append(faults, fmt.Sprintf("upstream_login/secret_file: %v", err))
 		}
 		up.secret = strings.TrimSpace(string(secret))
+	}
+	for i, a := range c.Agreements {
+		if fault := a.fault(); fault != "" {
+			faults = append(faults, fmt.Sprintf("agreements/%d: %s", i, fault))
+		}
+		for _, id := range []string{a.Of, a.With} {
+			if !known[id] && id != access.OperatorID {
+				faults = append(faults, fmt.Sprintf("agreements/%d: %q is none of the organizations", i, id))
+			}
+		}
+	}
+	var err error
+	if c.Rules.switches, err = access.NewSwitches(c.Rules.Off, c.Rules.On); err != nil {
+		faults = append(faults, "rules: "+err.Error()+"; `trellis rules` lists them")
 	}
 	for i := range c.Partners {
 		p := &c.Partners[i]

@@ -81,26 +81,10 @@ func explain(ctx context.Context, s *store.Store, as, purpose string, ref fhir.R
 	if err != nil {
 		return nil, err
 	}
-	filter, err := s.Filter(ctx, principal)
+	target, decision, err := release.Explain(ctx, s, principal, ref, at)
 	if err != nil {
 		return nil, err
 	}
-	target, err := s.Lookup(ctx, filter, ref.Type, ref.ID, 0)
-	if err != nil {
-		return nil, err
-	}
-	now, err := s.Now(ctx)
-	if err != nil {
-		return nil, err
-	}
-	subject := target.Subject
-	if !at.IsZero() {
-		now = at.UTC()
-		if subject, err = s.FactsAt(ctx, &target.Row, at); err != nil {
-			return nil, err
-		}
-	}
-	decision := release.DecideTarget(principal, target, subject, s.Segment(subject.Segment), now)
 	return storeExplanation(ctx, s, principal, target, decision)
 }
 
@@ -158,6 +142,22 @@ func namedPrincipal(ctx context.Context, s *store.Store, as, purpose string) (ac
 	return access.Principal{Organization: org, Purpose: purpose}, nil
 }
 
+// section names sections as the Code of Federal Regulations is cited.
+func section(sections string) string {
+	if sections == "" {
+		return ""
+	}
+	var out []string
+	for _, s := range strings.Split(sections, ", ") {
+		title := "42 CFR "
+		if strings.HasPrefix(s, "164.") {
+			title = "45 CFR "
+		}
+		out = append(out, title+s)
+	}
+	return strings.Join(out, ", ")
+}
+
 func printDecision(stored json.RawMessage, ref fhir.Reference, asJSON bool, stdout, stderr io.Writer) int {
 	var d access.Decision
 	if err := json.Unmarshal(stored, &d); err != nil {
@@ -181,13 +181,7 @@ func printDecision(stored json.RawMessage, ref fhir.Reference, asJSON bool, stdo
 		if r.Hit {
 			hit = "HIT"
 		}
-		section := r.Section
-		if section != "" && !strings.HasPrefix(section, "164.") {
-			section = "42 CFR " + section
-		} else if section != "" {
-			section = "45 CFR " + section
-		}
-		fmt.Fprintf(tw, "  %s\t%s\t%s\t%s\t%s\n", hit, r.Rule, section, r.Code, r.Consent)
+		fmt.Fprintf(tw, "  %s\t%s\t%s\t%s\t%s\n", hit, r.Rule, section(r.Section), r.Code, r.Consent)
 	}
 	if err := tw.Flush(); err != nil {
 		return 2

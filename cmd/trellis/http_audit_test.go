@@ -11,6 +11,7 @@ import (
 	"trellis/auth/access"
 	"trellis/gateway/audit"
 	"trellis/gateway/audit/verify"
+	"trellis/gateway/release"
 	"trellis/gateway/store"
 )
 
@@ -104,6 +105,24 @@ func (in *installation) verifyAuditLog() {
 	}
 	if !report.OK() || report.Rows == 0 || report.Unnumbered != 0 {
 		in.t.Errorf("the audit log is not intact: %d rows, %d unnumbered, %v", report.Rows, report.Unnumbered, report.Findings)
+	}
+	if in.replayable {
+		in.replayDecisions(file.Bytes())
+	}
+}
+
+// replayDecisions makes every decision of an export anew: each has to be the logged one.
+func (in *installation) replayDecisions(export []byte) {
+	in.t.Helper()
+	r, err := replay(context.Background(), in.gateway.store, bytes.NewReader(export), func(int) {})
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	for _, text := range r.Differ {
+		in.t.Errorf("replay: %s", text)
+	}
+	if r.Skipped[release.SkipRules]+r.Skipped[release.SkipErased]+r.Erased > 0 {
+		in.t.Errorf("replay: %+v", r)
 	}
 }
 

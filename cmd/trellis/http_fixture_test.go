@@ -67,6 +67,8 @@ type installation struct {
 	sources map[string]*oauth.TokenSource
 	decoded map[string][]audit.Event // by leaf: the log only grows
 	restore func()                   // undoes a fault
+
+	replayable bool // no two things happen at one instant: decisions can be made anew
 }
 
 // onEachStore runs a test on an embedded database and on PostgreSQL.

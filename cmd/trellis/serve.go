@@ -181,7 +181,14 @@ func (g *gateway) wire(ctx context.Context, d deployment) error {
 	if err := g.store.CheckIndexVersion(ctx); err != nil {
 		return err
 	}
+	if err := g.store.SetRules(ctx, d.Rules.switches); err != nil {
+		return err
+	}
 	if err := g.registerOrganizations(ctx, append([]access.Organization{d.Posture.operator()}, d.Organizations...)); err != nil {
+		return err
+	}
+
+	if err := g.registerAgreements(ctx, d.Posture.operator(), d.Agreements); err != nil {
 		return err
 	}
 
@@ -192,9 +199,7 @@ func (g *gateway) wire(ctx context.Context, d deployment) error {
 	if err := g.store.BeginRelabel(ctx, g.labels); err != nil {
 		return err
 	}
-	g.relabeler = &bulk.Relabeler{Records: g.store, Labels: g.labels, Logger: d.logger, Places: func(ctx context.Context) error {
-		return g.followPlaces(ctx)
-	}}
+	g.relabeler = &bulk.Relabeler{Records: g.store, Labels: g.labels, Logger: d.logger, Places: g.followPlaces}
 
 	// Secrets, shared by all replicas through the database.
 	tokenSecret, err := g.store.Secret(ctx, "oauth")
@@ -312,6 +317,20 @@ func (g *gateway) registerOrganizations(ctx context.Context, orgs []access.Organ
 		}
 	}
 	return g.store.RefreshGrants(ctx)
+}
+
+// registerAgreements records the agreements the configuration has, as the operator's.
+func (g *gateway) registerAgreements(ctx context.Context, operator access.Organization, list []agreementConfig) error {
+	for _, a := range list {
+		doc, err := a.resource()
+		if err != nil {
+			return err
+		}
+		if err := putAgreement(ctx, g.store, g.parser, g.labels, operator, doc); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (g *gateway) putOrganizationResource(ctx context.Context, operator, o access.Organization) error {

@@ -126,13 +126,8 @@ func Decide(p access.Principal, s store.Subject, segment label.Segment, now time
 	return out, consents
 }
 
-// DecideTarget is the decision a read of the target rests on, with the facts of subject: what explain
+// decideTarget is the decision a read of the target rests on, with the facts of subject: what explain
 // prints and what the log keeps are this one value.
-func DecideTarget(p access.Principal, t store.Target, subject store.Subject, segment label.Segment, now time.Time) access.Decision {
-	d, _ := decideTarget(p, t, subject, segment, now)
-	return d
-}
-
 func decideTarget(p access.Principal, t store.Target, subject store.Subject, segment label.Segment, now time.Time) (access.Decision, []consent.Consent) {
 	d, consents := Decide(p, subject, segment, now)
 	if !t.Exists {

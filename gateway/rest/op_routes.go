@@ -38,6 +38,7 @@ func operations() []offered {
 		{name: "$validate-code", on: coded, levels: "ti", methods: "GET POST", verb: smart.Read, serve: (*call).validateCode},
 		{name: "$subsumes", on: []string{"CodeSystem"}, levels: "ti", methods: "GET POST", verb: smart.Read, serve: (*call).subsumes},
 		{name: "$expand", on: []string{"ValueSet"}, levels: "ti", methods: "GET POST", verb: smart.Read, serve: (*call).expand},
+		{name: "$explain", resource: true, levels: "i", methods: "GET", verb: smart.Read, serve: (*call).explain, ours: true},
 		{name: opBreakGlass, on: []string{"Patient"}, levels: "i", methods: "POST", verb: smart.Read, serve: (*call).breakGlass, ours: true},
 		{name: "$translate", on: []string{"ConceptMap"}, levels: "ti", methods: "GET POST", verb: smart.Read, serve: (*call).translate},
 	}

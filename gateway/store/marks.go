@@ -126,6 +126,9 @@ func (w *writer) resegment(rid int64, pats []int64, seg label.Segment) error {
 	if _, err := w.tx.Exec(w.ctx, "UPDATE res SET seg=? WHERE part=0 AND rid=?", no, rid); err != nil {
 		return err
 	}
+	if _, err := w.tx.Exec(w.ctx, "INSERT INTO seg_change (part,rid,at,seg) VALUES (0,?,?,?) ON CONFLICT (part,rid,at) DO UPDATE SET seg=excluded.seg", rid, w.now, no); err != nil {
+		return err
+	}
 	for _, pat := range pats {
 		if _, err := w.tx.Exec(w.ctx, "INSERT INTO patient_segment (part,pat,seg) VALUES (0,?,?) ON CONFLICT (part,pat,seg) DO NOTHING", pat, no); err != nil {
 			return err

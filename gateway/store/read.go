@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"trellis/auth/access"
@@ -214,28 +215,58 @@ func (s *Store) subject(ctx context.Context, tx Tx, row *Row) (Subject, error) {
 	return sub, nil
 }
 
-// FactsAt is a subject's facts as they were recorded at known: what a decision of that time rested on.
-func (s *Store) FactsAt(ctx context.Context, row *Row, known time.Time) (Subject, error) {
-	sub, err := s.Subject(ctx, row)
-	if err != nil {
-		return sub, err
+// SubjectAt is whom a resource was about, its segment and the facts and terms, as they were recorded at known: what a decision
+// of that time rested on. version 0 is the version of that time. exists is false when there was no such resource yet.
+func (s *Store) SubjectAt(ctx context.Context, ref fhir.Reference, version int64, known time.Time) (sub Subject, exists bool, err error) {
+	sub = Subject{Type: ref.Type}
+	at := known.UnixMicro()
+	if version == 0 {
+		version = math.MaxInt32
 	}
 	err = s.engine.Read(ctx, func(tx Tx) error {
-		for i := range sub.Patients {
-			var pat int64
-			if pat, err = s.lookupKey(ctx, tx, fhir.Reference{Type: "Patient", ID: sub.Patients[i].ID}); err != nil {
+		if sub.Terms, err = s.loadTerms(ctx, tx, at); err != nil {
+			return err
+		}
+		rid, err := s.lookupKey(ctx, tx, ref)
+		if err != nil {
+			return err
+		}
+		var pat, npat, written int64
+		exists, err = one(ctx, tx, "SELECT at,seg,pat,npat,lo,hi FROM body WHERE part=0 AND rid=? AND at<=? AND ver<=? ORDER BY ver DESC LIMIT 1", []any{rid, at, version}, &written, &sub.Segment, &pat, &npat, &sub.Period.Lo, &sub.Period.Hi)
+		if err != nil || !exists {
+			return err
+		}
+		if _, err := one(ctx, tx, "SELECT seg FROM seg_change WHERE part=0 AND rid=? AND at>=? AND at<=? ORDER BY at DESC LIMIT 1", []any{rid, written, at}, &sub.Segment); err != nil {
+			return err
+		}
+		pats := []int64{pat}
+		if npat > 1 { // whom else an old version was about is not kept: those of today
+			err := each(ctx, tx, "SELECT pat FROM res_also WHERE part=0 AND rid=?", []any{rid}, func(r Rows) error {
+				var also int64
+				err := r.Scan(&also)
+				pats = append(pats, also)
 				return err
-			}
-			facts, err := s.loadFacts(ctx, tx, pat, known.UnixMicro(), s.custodian)
+			})
 			if err != nil {
 				return err
 			}
-			sub.Patients[i].Facts = facts
 		}
-		sub.Terms, err = s.loadTerms(ctx, tx, known.UnixMicro())
-		return err
+		for _, pat := range pats {
+			if pat == 0 {
+				continue
+			}
+			f := PatientFacts{}
+			if f.ID, err = s.patientID(ctx, tx, pat); err != nil {
+				return err
+			}
+			if f.Facts, err = s.loadFacts(ctx, tx, pat, at, s.custodian); err != nil {
+				return err
+			}
+			sub.Patients = append(sub.Patients, f)
+		}
+		return nil
 	})
-	return sub, err
+	return sub, exists, err
 }
 
 // Own is an organisation's own resource at its current version, or nil when it holds none under the id.

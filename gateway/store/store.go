@@ -109,6 +109,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := s.loadParameters(ctx); err != nil {
 		return nil, err
 	}
+	if err := s.loadRules(ctx); err != nil {
+		return nil, err
+	}
 	if err := s.openSpool(ctx); err != nil {
 		return nil, err
 	}

@@ -31,8 +31,23 @@ type termsCache struct {
 	read    atomic.Int64 // UnixNano of our own clock
 }
 
+// settingRules keeps the rules counsel switched, for tools that open the data without the configuration.
+const settingRules = "rules"
+
 // SetRules says which rules counsel switched. It is called once, before the store is used.
-func (s *Store) SetRules(rules access.Switches) { s.terms.rules.Store(&rules) }
+func (s *Store) SetRules(ctx context.Context, rules access.Switches) error {
+	s.terms.rules.Store(&rules)
+	s.terms.read.Store(0)
+	return s.PutSetting(ctx, settingRules, []byte(rules))
+}
+
+// loadRules takes over what the server was told.
+func (s *Store) loadRules(ctx context.Context) error {
+	kept, _, err := s.Setting(ctx, settingRules)
+	rules := access.Switches(kept)
+	s.terms.rules.Store(&rules)
+	return err
+}
 
 // Terms is what decisions rest on besides patients' facts, not older than a second.
 func (s *Store) Terms(ctx context.Context) (access.Terms, error) {

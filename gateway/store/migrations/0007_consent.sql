@@ -7,3 +7,5 @@ CREATE TABLE emergency (id {{text}} NOT NULL PRIMARY KEY, holder {{text}} NOT NU
   reviewed BIGINT NOT NULL, body {{text}} NOT NULL);
 CREATE INDEX emergency_holder ON emergency (holder, declared);
 CREATE INDEX emergency_open ON emergency (reviewed, declared);
+-- When a head row got another segment without a new version: what it was decided and labelled by then.
+CREATE TABLE seg_change (part SMALLINT NOT NULL, rid BIGINT NOT NULL, at BIGINT NOT NULL, seg INTEGER NOT NULL, PRIMARY KEY (part, rid, at)) {{norowid}};
