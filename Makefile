@@ -1,6 +1,6 @@
 # `make test` is the one command that checks everything; `.ci/run` calls exactly it.
 
-.PHONY: test deps lint pictures
+.PHONY: test deps lint pictures properties mutation
 
 test: deps
 	go vet ./...
@@ -35,6 +35,17 @@ apt = if [ -n "$(1)" ]; then \
 pictures: deps
 	mkdir -p pictures
 	go test ./cmd/trellis -run TestBrowser -count=1 -artifacts -outputdir $(CURDIR)/pictures
+
+# More generated graphs for the four properties of cmd/trellis/property_test.go than the normal run has: CASES=1000.
+CASES ?= 300
+properties: deps
+	go test ./cmd/trellis -run 'TestHiddenRecordsDoNotInterfere|TestDenialsOnlyTakeAway|TestRevokedIsNeverGranted|TestPart2ContentIsAccompanied' -count=1 -timeout 12h -trellis.cases $(CASES)
+
+# Takes each enforcement point away in turn, from outside the product (conformance/mutation/mutations.json), and demands that a
+# test fails; with all of them in place it must pass. ONLY='chain|has' takes away some.
+ONLY ?= .*
+mutation: deps
+	go test ./conformance/mutation -run 'TestMutations$$' -count=1 -v -timeout 6h -trellis.mutate '$(ONLY)'
 
 lint:
 	gofmt -l . && go vet ./...

@@ -187,7 +187,6 @@ func (g *gateway) wire(ctx context.Context, d deployment) error {
 	if err := g.registerOrganizations(ctx, append([]access.Organization{d.Posture.operator()}, d.Organizations...)); err != nil {
 		return err
 	}
-
 	if err := g.registerAgreements(ctx, d.Posture.operator(), d.Agreements); err != nil {
 		return err
 	}

@@ -43,6 +43,7 @@ type Case struct {
 	Rule  string   `json:"rule"` // section of the regulation, or of FHIR
 	Given []string `json:"given"`
 	Steps []Step   `json:"steps"`
+	File  string   `json:"-"` // it stands in
 }
 
 // Step is a request, or else a change: Write records a consent or a further record by its owner, Delete deletes a record
@@ -96,6 +97,18 @@ type Event struct {
 	Obligations []string `json:"obligations,omitempty"` // among those of that decision
 }
 
+// Number is what is known of a test vector besides the cases that begin with its number: tests in Go that prove it, and
+// the reason why it is not proven, or not all of it.
+type Number struct {
+	Number int      `json:"number"`
+	Title  string   `json:"title,omitempty"` // where no case has one
+	Tests  []string `json:"tests,omitempty"` // "package Test"
+	Reason string   `json:"reason,omitempty"`
+}
+
+// Vectors is how many test vectors there are.
+const Vectors = 80
+
 // Fixture is everything on file.
 type Fixture struct {
 	Organizations []Organization
@@ -103,6 +116,7 @@ type Fixture struct {
 	Consents      []Record // by name, only where a case gives them
 	More          []Record // likewise
 	Cases         []Case
+	Numbers       []Number
 }
 
 // Load reads the fixture. A misspelt member, an unknown consent or an empty step is an error.
@@ -120,6 +134,9 @@ func Load() (Fixture, error) {
 	if err := read("records-more.json", &f.More); err != nil {
 		return f, err
 	}
+	if err := read("numbers.json", &f.Numbers); err != nil {
+		return f, err
+	}
 	names, err := fs.Glob(files, "cases*.json")
 	if err != nil {
 		return f, err
@@ -128,6 +145,9 @@ func Load() (Fixture, error) {
 		var cases []Case
 		if err := read(name, &cases); err != nil {
 			return f, err
+		}
+		for i := range cases {
+			cases[i].File = name
 		}
 		f.Cases = append(f.Cases, cases...)
 	}

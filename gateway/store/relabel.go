@@ -271,6 +271,9 @@ func (w *writer) relabelOne(r labelledRecord, c *label.Classifier, pack int64, s
 		return false, nil
 	}
 	w.noteMoved(pats)
+	if err := w.noteSegment(r.rid, seg); err != nil {
+		return false, err
+	}
 	return true, w.touch("", resRow{rid: r.rid, pats: pats, seg: seg})
 }
 
