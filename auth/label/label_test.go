@@ -118,6 +118,8 @@ func TestRulesOfThePack(t *testing.T) {
 		{"a place of one", `{"resourceType":"Encounter","location":[{"location":{"reference":"Location/site"}}]}`, "R SSP", "structure.program", "Encounter.location[0].location"},
 		{"words in a narrative", `{"resourceType":"CarePlan","text":{"div":"<div>He is <i>so</i>ber now; sobriety&nbsp;since May</div>"}}`, "R unclassified hidden", "text.substance", "CarePlan.text.div"},
 		{"words inside words are none", `{"resourceType":"CarePlan","text":{"div":"<div>detoxifier, soberly, addictive</div>"}}`, "N", "", ""},
+		{"the display of a reference goes with it", `{"resourceType":"List","entry":[{"item":{"reference":"Condition/1","display":"opioid use disorder"}}]}`, "N", "", ""},
+		{"a display that stays", `{"resourceType":"Encounter","serviceProvider":{"reference":"Organization/x","display":"Addiction clinic"}}`, "R unclassified hidden", "text.substance", "Encounter.serviceProvider.display"},
 		{"a plural", `{"resourceType":"Communication","payload":[{"contentString":"two overdoses of heroin, illicit drugs"}]}`, "R unclassified hidden", "text.substance", "Communication.payload[0].contentString"},
 		{"a text attachment", `{"resourceType":"DocumentReference","content":[{"attachment":{"contentType":"text/plain; charset=utf-8","data":"T24gbWV0aGFkb25lLg=="}}]}`, "R unclassified hidden", "text.medicine", "DocumentReference.content[0].attachment.data"},
 		{"an attachment that is no text", `{"resourceType":"DocumentReference","content":[{"attachment":{"contentType":"image/png","data":"T24gbWV0aGFkb25lLg=="}}]}`, "N", "", ""},

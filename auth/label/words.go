@@ -145,8 +145,9 @@ func (x *examination) read(r *fhir.Resource) words {
 			if kind := n.Get("contentType").Text(); strings.HasPrefix(kind, "text/") || strings.HasPrefix(kind, "application/xhtml") {
 				look(attached(n.Get("data").Text()), &spot{at, "data", 0})
 			}
+			cut := goesWith(n.Get("reference").Text())
 			for i := range n.Members {
-				if m := &n.Members[i]; m.Name != "meta" || at.up != nil {
+				if m := &n.Members[i]; (m.Name != "meta" || at.up != nil) && (m.Name != "display" || !cut) {
 					visit(m.Value, &spot{at, m.Name, 0})
 				}
 			}
@@ -165,6 +166,13 @@ func (x *examination) read(r *fhir.Resource) words {
 		out.digest = digest(hits)
 	}
 	return out
+}
+
+// goesWith reports whether release cuts a reference with its display where the caller may not have its target: then the
+// display says no more than the target does. References to public entries and to other servers stay as they are.
+func goesWith(reference string) bool {
+	ref, ok := fhir.ParseReference(reference, "")
+	return ok && !Directory(ref.Type)
 }
 
 // written reports whether an element holds what a person wrote, or what is shown to people.

@@ -198,9 +198,7 @@ func (g *gateway) wire(ctx context.Context, d deployment) error {
 	if err := g.store.BeginRelabel(ctx, g.labels); err != nil {
 		return err
 	}
-	g.relabeler = &bulk.Relabeler{Records: g.store, Labels: g.labels, Logger: d.logger, Places: func(ctx context.Context) error {
-		return g.followPlaces(ctx)
-	}}
+	g.relabeler = &bulk.Relabeler{Records: g.store, Labels: g.labels, Logger: d.logger, Places: g.followPlaces}
 
 	// Secrets, shared by all replicas through the database.
 	tokenSecret, err := g.store.Secret(ctx, "oauth")

@@ -61,7 +61,7 @@ type reference struct {
 // security is meta.security as JSON. What a consented Part 2 disclosure must carry hangs on the
 // 42CFRPart2 label: the statement to display and the consents; alone, a resource also carries their scope,
 // which a Bundle says once. Where several policies meet, each label says which one it rests on (DS4P: sec-label-basis);
-// alone, the confidentiality says who gave it.
+// alone, the confidentiality says who gave it, unless it is all there is to say.
 func security(seg label.Segment, carry carried, alone bool) []byte {
 	labels := seg.Security()
 	if len(labels) == 0 {
@@ -74,7 +74,7 @@ func security(seg label.Segment, carry carried, alone bool) []byte {
 		if basis, ok := seg.Basis(l); ok && several {
 			c.Extension = append(c.Extension, labelExtension{URL: extBasis, Coding: &basis})
 		}
-		if alone && l.System == fhir.SystemConfidentiality {
+		if alone && len(labels) > 1 && l.System == fhir.SystemConfidentiality {
 			c.Extension = append(c.Extension, labelExtension{URL: extClassifier, Reference: &reference{Display: "Trellis label rules " + label.RulesVersion}})
 		}
 		if carry.notice && l.System == fhir.SystemActCode && l.Code == "42CFRPart2" {
