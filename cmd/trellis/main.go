@@ -29,6 +29,7 @@ func commands() []command {
 		{"audit", "export and verify the audit log", runAudit},
 		{"agreement", "record what organisations agreed on", runAgreement},
 		{"emergency", "review declared medical emergencies", runEmergency},
+		{"incident", "look at what was drafted as an incident", runIncident},
 		{"rules", "list the rules decisions are made by, and what counsel switched", runRules},
 		{"client", "register client applications", runClient},
 		{"user", "register the people who may sign in", runUser},
