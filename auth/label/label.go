@@ -2,23 +2,31 @@
 //
 // Two axes are kept apart (42 CFR 2.11, 2.12): where a record comes from (a Part 2 program or not)
 // and what it is about (sensitivity). The source rule comes first, labels that arrive with a record
-// are never dropped, code tables add sensitivity, and what no table can classify is `unclassified`
+// are never dropped, the rules of a versioned pack add sensitivity, and what nothing can classify is `unclassified`
 // and hidden from other organisations.
 //
-// It does not decide who may see a segment: that is auth/access. It is entered through Classifier.Classify.
+//	source     the custodian is a Part 2 program       42CFRPart2
+//	inbound    meta.security, labels of a mapping       kept as they are
+//	code       tables per code system                   SUD, OPIOIDUD, ...
+//	medicine   names where no code says so
+//	structure  a reference to a Part 2 program          SSP
+//	combination codes that tell together what none tells alone
+//	text       words, where nothing above said so       unclassified, until a person has looked
+//
+// The pack is data (folder pack); its rules have ids, and a deployment switches what is policy. It does not decide who may
+// see a segment: that is auth/access. It is entered through Classifier.Examine, or Classify for the segment alone.
 package label
 
 import (
 	"encoding/json"
 	"slices"
-	"sort"
 	"strings"
 
 	"trellis/fhir"
 )
 
 // RulesVersion names the label rules in decisions and audit events.
-const RulesVersion = "labels-2026.1"
+const RulesVersion = "labels-2026.2"
 
 // SystemLocalLabel holds the labels no standard code exists for.
 const SystemLocalLabel = fhir.LocalBase + "/CodeSystem/security-label"
@@ -83,143 +91,16 @@ type Source struct {
 	Evaluator    bool   // it holds records as auditor or researcher
 }
 
-// Classifier labels resources by the code tables. Make one with New.
-type Classifier struct {
-	exact    map[fhir.Coding]string
-	prefixes []prefixRule
-}
-
-type prefixRule struct{ system, prefix, label string }
-
-// Classify gives the segment of a resource. mapped are labels the mapping's rules gave out.
-// Labels in the resource's own meta.security are kept.
-func (c *Classifier) Classify(r *fhir.Resource, src Source, mapped []fhir.Coding) Segment {
-	if Directory(r.Type) {
-		return Segment{Custodian: src.Organization, Confidentiality: "U", Directory: true}
-	}
-	set := map[fhir.Coding]bool{}
-	conf := "N"
-	for _, l := range append(inbound(r), mapped...) {
-		if l.System == fhir.SystemConfidentiality {
-			conf = higher(conf, l.Code)
-			continue
-		}
-		set[l] = true
-	}
-	part2 := fhir.Coding{System: fhir.SystemActCode, Code: "42CFRPart2"}
-	if src.Part2 {
-		set[part2] = true
-	}
-	classified := c.codes(r, set)
-	seg := Segment{Custodian: src.Organization, Covered: src.Covered, Evaluator: src.Evaluator, Confidentiality: conf}
-	seg.Part2 = set[part2]
-	seg.CounselingNote = set[fhir.Coding{System: SystemLocalLabel, Code: CodeCounselingNote}]
-	seg.Unclassified = !classified || set[fhir.Coding{System: SystemLocalLabel, Code: CodeUnclassified}]
-	if seg.Unclassified {
-		set[fhir.Coding{System: SystemLocalLabel, Code: CodeUnclassified}] = true
-	}
-	for l := range set {
-		seg.Labels = append(seg.Labels, l)
-		if l.System == fhir.SystemActCode && restricted(l.Code) {
-			seg.Confidentiality = higher(seg.Confidentiality, "R")
-		}
-	}
-	if seg.CounselingNote {
-		seg.Confidentiality = higher(seg.Confidentiality, "V")
-	}
-	sort.Slice(seg.Labels, func(i, j int) bool {
-		return seg.Labels[i].System+seg.Labels[i].Code < seg.Labels[j].System+seg.Labels[j].Code
-	})
-	return seg
-}
-
 // Describe is the segment of a record that is known by its labels alone. Without a confidentiality it is what the labels need.
 func Describe(src Source, labels []fhir.Coding, confidentiality string) Segment {
-	part2 := fhir.Coding{System: fhir.SystemActCode, Code: "42CFRPart2"}
-	seg := Segment{Custodian: src.Organization, Part2: src.Part2, Covered: src.Covered, Evaluator: src.Evaluator, Confidentiality: confidentiality}
 	if confidentiality == "" {
-		seg.Confidentiality = "N"
+		confidentiality = "N"
 	}
+	seg := Segment{Custodian: src.Organization, Covered: src.Covered, Evaluator: src.Evaluator, Confidentiality: confidentiality}
 	if src.Part2 {
-		labels = append(slices.Clone(labels), part2)
+		labels = append(slices.Clone(labels), part2Label())
 	}
-	for _, l := range labels {
-		if l.System == fhir.SystemConfidentiality {
-			seg.Confidentiality = higher(seg.Confidentiality, l.Code)
-			continue
-		}
-		if slices.Contains(seg.Labels, l) {
-			continue
-		}
-		seg.Labels = append(seg.Labels, l)
-		seg.Part2 = seg.Part2 || l == part2
-		seg.CounselingNote = seg.CounselingNote || l == fhir.Coding{System: SystemLocalLabel, Code: CodeCounselingNote}
-		seg.Unclassified = seg.Unclassified || l == fhir.Coding{System: SystemLocalLabel, Code: CodeUnclassified}
-		if l.System == fhir.SystemActCode && restricted(l.Code) {
-			seg.Confidentiality = higher(seg.Confidentiality, "R")
-		}
-	}
-	sort.Slice(seg.Labels, func(i, j int) bool {
-		return seg.Labels[i].System+seg.Labels[i].Code < seg.Labels[j].System+seg.Labels[j].Code
-	})
-	return seg
-}
-
-// inbound reads meta.security. Alteration tags and refrain codes stay with the record like any label.
-func inbound(r *fhir.Resource) []fhir.Coding {
-	var out []fhir.Coding
-	for _, n := range r.Root.Get("meta").Get("security").List() {
-		if code := n.Get("code").Text(); code != "" {
-			out = append(out, fhir.Coding{System: n.Get("system").Text(), Code: code})
-		}
-	}
-	return out
-}
-
-// codes adds the labels of every coding in the resource, contained resources included, and reports
-// whether the record could be classified: a clinical record whose main code is in no system our
-// tables cover could be about anything.
-func (c *Classifier) codes(r *fhir.Resource, set map[fhir.Coding]bool) bool {
-	r.Root.Walk(func(n fhir.Node) {
-		system := n.Get("system").Text()
-		if label, ok := c.lookup(system, n.Get("code").Text()); ok {
-			set[fhir.Coding{System: fhir.SystemActCode, Code: label}] = true
-		}
-	})
-	name := mainCode(r.Type)
-	if name == "" {
-		return true
-	}
-	for _, coding := range r.Root.Path(name, "coding").List() {
-		if covered(coding.Get("system").Text()) && coding.Get("code").Text() != "" {
-			return true
-		}
-	}
-	// A category of ours says what a record in a person's own words is about.
-	for _, category := range r.Root.Get("category").List() {
-		for _, coding := range category.Get("coding").List() {
-			if local(coding.Get("system").Text()) {
-				return true
-			}
-		}
-	}
-	// A medication given by reference is classified where it is defined.
-	return name == "medicationCodeableConcept" && !r.Root.Get("medicationReference").IsZero()
-}
-
-func (c *Classifier) lookup(system, code string) (string, bool) {
-	if system == "" || code == "" {
-		return "", false
-	}
-	if label, ok := c.exact[fhir.Coding{System: system, Code: code}]; ok {
-		return label, true
-	}
-	for _, p := range c.prefixes {
-		if p.system == system && len(code) >= len(p.prefix) && code[:len(p.prefix)] == p.prefix {
-			return p.label, true
-		}
-	}
-	return "", false
+	return seg.With(labels)
 }
 
 // mainCode is the element whose coding says what a clinical record is about.
@@ -231,15 +112,6 @@ func mainCode(typ string) string {
 		return "medicationCodeableConcept"
 	}
 	return ""
-}
-
-func covered(system string) bool {
-	switch system {
-	case fhir.SystemLOINC, fhir.SystemSNOMED, fhir.SystemICD10CM, fhir.SystemRxNorm, fhir.SystemCPT,
-		fhir.SystemHCPCS, fhir.SystemHCPCSTLS, fhir.SystemCVX:
-		return true
-	}
-	return local(system)
 }
 
 // local reports whether a code system is one Trellis publishes.

@@ -194,8 +194,9 @@ func (b *population) write(ctx context.Context, organization string, docs []map[
 		if err != nil {
 			return err
 		}
+		verdict := b.g.labels.Examine(res, org.Source(), nil)
 		changes = append(changes, store.Change{Method: store.Update, Type: res.Type, ID: res.ID, Resource: res, Owner: organization, MayCreate: true,
-			Segment: b.g.labels.Classify(res, org.Source(), nil)})
+			Segment: verdict.Segment, Verdict: &verdict})
 	}
 	_, err = b.g.store.Apply(ctx, changes, func(w []store.Written) (store.Commit, error) {
 		leaf, err := audit.NewLeaf(intake.WriteEvents(access.Principal{Client: organization, Organization: org, Purpose: "TREAT"}, "transaction", uuid.NewString(), "", w)...)

@@ -86,7 +86,10 @@ func (b *storeBench) close() error {
 
 // parts are what is measured of a store, each on an empty one: what one part does would weigh on the next.
 func (b *storeBench) parts(folder string) []func(*storeBench) func(context.Context) error {
-	out := []func(*storeBench) func(context.Context) error{func(b *storeBench) func(context.Context) error { return b.measure }}
+	out := []func(*storeBench) func(context.Context) error{
+		func(b *storeBench) func(context.Context) error { return b.measure },
+		func(b *storeBench) func(context.Context) error { return b.measureConsent },
+	}
 	if len(b.growth) > 0 {
 		out = append(out, func(b *storeBench) func(context.Context) error { return b.measureGrowth })
 	}

@@ -45,7 +45,7 @@ func TestBenchRun(t *testing.T) {
 	if err := writeReport(&out, machine(b), rows, false); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"read by id", "patient-compartment search", "consent on / off", "audit on / off", "| create", "transaction of 20", "KB/resource", "growth", "mapping engine", "token endpoint", "checking a token"} {
+	for _, want := range []string{"read by id", "patient-compartment search", "consent on / off", "audit on / off", "| create", "transaction of 20", "KB/resource", "growth", "mapping engine", "token endpoint", "checking a token", "deciding, the function alone", "/consent/decide", "a consent changes", "100 consent(s)", "partners"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no row %q in\n%s", want, out.String())
 		}

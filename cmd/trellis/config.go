@@ -15,6 +15,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v5"
 
 	"trellis/auth/access"
+	"trellis/auth/label"
 )
 
 //go:embed config.schema.json
@@ -36,6 +37,9 @@ type config struct {
 	Agreements     []agreementConfig     `json:"agreements"`
 	Rules          ruleConfig            `json:"rules"`
 	Partners       []partnerConfig       `json:"partners"`
+	// What this deployment changes about the rules of auth/label.
+	LabelRulesOff []string `json:"label_rules_off"`
+	LabelRulesOn  []string `json:"label_rules_on"`
 }
 
 // ruleConfig is what counsel switched.
@@ -172,6 +176,9 @@ func (c *config) settle() []string {
 				faults = append(faults, fmt.Sprintf("posture: %q is none of the organizations", id))
 			}
 		}
+	}
+	if _, err := label.Load(label.Config{Off: c.LabelRulesOff, On: c.LabelRulesOn}); err != nil {
+		faults = append(faults, fmt.Sprintf("label_rules: %v", err))
 	}
 	if up := c.UpstreamLogin; up != nil {
 		secret, err := os.ReadFile(up.SecretFile)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"trellis/auth/access"
 	"trellis/gateway/audit"
 	"trellis/gateway/release"
 )
@@ -114,12 +115,13 @@ func (in *installation) checkReply(organization string, r request, a reply) {
 		return
 	}
 	events := in.eventsOf(a)
-	digests, notice, agreed := 0, false, true
+	digests, notice, agreed, parent := 0, false, true, false
 	for _, e := range events {
 		for _, d := range decisionsOf(in.t, e) { // to a service organization a record goes without the notice
 			agreed = agreed && (d.Basis == "qsoa" || d.Basis == "direct-control")
+			parent = parent || d.Basis == "consent" && d.Capacity == access.Proxy // whom a minor's consent names
 		}
-		if e.Kind == audit.Disclosure && e.Released == audit.Digest(a.body) && e.ReleasedBytes == int64(len(a.body)) {
+		if (e.Kind == audit.Disclosure || e.Kind == audit.Explain) && e.Released == audit.Digest(a.body) && e.ReleasedBytes == int64(len(a.body)) {
 			digests++
 			notice = notice || e.NoticeVersion != ""
 		}
@@ -127,7 +129,7 @@ func (in *installation) checkReply(organization string, r request, a reply) {
 	if digests == 0 || digests != len(events) {
 		in.t.Errorf("%s %s: %d of %d audit events name the bytes received", r.method, r.path, digests, len(events))
 	}
-	needed := organization != "otp" && organization != personal && !agreed && bytes.Contains(a.body, []byte(part2Label))
+	needed := organization != "otp" && (organization != personal || parent) && !agreed && bytes.Contains(a.body, []byte(part2Label))
 	if needed != notice || needed != bytes.Contains(a.body, []byte(release.StatementLong)) ||
 		needed != disclosed.Match(a.body) ||
 		needed != bytes.Contains(a.body, []byte("Redisclosure rule: ")) {

@@ -42,7 +42,7 @@ func TestEveryRouteAsksForATokenAndAScope(t *testing.T) {
 			switch name {
 			case "GET /healthz", "GET /fhir/metadata": // what the server is
 			case "GET /fhir/.well-known/smart-configuration", "GET /.well-known/openid-configuration", "GET /.well-known/oauth-authorization-server",
-				"GET /oauth/jwks.json", "GET /smart/style-1.json": // discovery: where things are, public keys, colours
+				"GET /oauth/jwks.json", "GET /smart/style-1.json", "GET /cds-services": // discovery: where things are, public keys, colours
 			case "POST /oauth/token", "POST /oauth/par", "POST /oauth/introspect", "POST /oauth/revoke", "POST /oauth/register",
 				"GET /oauth/userinfo", "POST /oauth/userinfo", "GET /oauth/register/:client", "PUT /oauth/register/:client", "DELETE /oauth/register/:client":
 				// Endpoints of the authorization server that look at the caller's own proof.

@@ -25,6 +25,7 @@ func commands() []command {
 		{"token", "get an access token as one of the clients", runToken},
 		{"explain", "say why a record is released to an organisation, or not", runExplain},
 		{"replay", "make the decisions of an audit export anew", runReplay},
+		{"label", "rules that say what records are about, measured, explained and reviewed", runLabel},
 		{"audit", "export and verify the audit log", runAudit},
 		{"agreement", "record what organisations agreed on", runAgreement},
 		{"emergency", "review declared medical emergencies", runEmergency},

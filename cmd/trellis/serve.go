@@ -128,6 +128,8 @@ type gateway struct {
 	parser    *fhir.Parser
 	registry  *search.Registry
 	labels    *label.Classifier
+	programs  *programs
+	relabeler *bulk.Relabeler
 	handler   http.Handler
 	sequencer *audit.Sequencer
 	worker    *exchange.Worker
@@ -154,7 +156,9 @@ func assemble(ctx context.Context, d deployment) (*gateway, error) {
 	if g.registry, err = search.New(); err != nil {
 		return nil, err
 	}
-	if g.labels, err = label.New(); err != nil {
+	organizations := append([]access.Organization{d.Posture.operator()}, d.Organizations...)
+	g.programs = newPrograms(g.base, organizations)
+	if g.labels, err = label.Load(label.Config{Off: d.LabelRulesOff, On: d.LabelRulesOn, Programs: g.programs, Scope: g.programs.scope()}); err != nil {
 		return nil, err
 	}
 
@@ -183,10 +187,18 @@ func (g *gateway) wire(ctx context.Context, d deployment) error {
 	if err := g.registerOrganizations(ctx, append([]access.Organization{d.Posture.operator()}, d.Organizations...)); err != nil {
 		return err
 	}
-
 	if err := g.registerAgreements(ctx, d.Posture.operator(), d.Agreements); err != nil {
 		return err
 	}
+
+	// Labels: what was labelled under other rules is labelled anew, behind the requests.
+	if _, err := g.programs.refresh(ctx, g.store); err != nil {
+		return err
+	}
+	if err := g.store.BeginRelabel(ctx, g.labels); err != nil {
+		return err
+	}
+	g.relabeler = &bulk.Relabeler{Records: g.store, Labels: g.labels, Logger: d.logger, Places: g.followPlaces}
 
 	// Secrets, shared by all replicas through the database.
 	tokenSecret, err := g.store.Secret(ctx, "oauth")
@@ -326,9 +338,10 @@ func (g *gateway) putOrganizationResource(ctx context.Context, operator, o acces
 	if err != nil {
 		return err
 	}
+	verdict := g.labels.Examine(res, operator.Source(), nil)
 	_, err = g.store.Apply(ctx, []store.Change{{
 		Method: store.Update, Type: "Organization", ID: o.ID, Resource: res, Owner: operator.ID, MayCreate: true,
-		Segment: g.labels.Classify(res, operator.Source(), nil),
+		Segment: verdict.Segment, Verdict: &verdict,
 	}}, nil)
 	return err
 }
@@ -470,7 +483,7 @@ func (g *gateway) run(ctx context.Context, listen string, ready func(net.Addr) e
 	}
 	background, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
-	for _, work := range []func(context.Context){g.sequencer.Run, g.worker.Run, g.bulk.Run, g.indexer.Run} {
+	for _, work := range []func(context.Context){g.sequencer.Run, g.worker.Run, g.bulk.Run, g.indexer.Run, g.relabeler.Run} {
 		wg.Add(1)
 		go func() { defer wg.Done(); work(background) }()
 	}

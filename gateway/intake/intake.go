@@ -196,9 +196,10 @@ func (d *Desk) record(ctx context.Context, sub Submission, record mapping.Record
 		for _, l := range r.Labels {
 			mapped = append(mapped, fhir.Coding{System: l.System, Code: l.Code})
 		}
+		verdict := d.labels.Examine(parsed, source, mapped)
 		changes = append(changes, store.Change{
 			Method: store.Update, Type: r.Type, ID: r.ID, Resource: parsed, Owner: org.ID, MayCreate: true,
-			Segment: d.labels.Classify(parsed, source, mapped),
+			Segment: verdict.Segment, Verdict: &verdict, Mapped: true,
 		})
 	}
 	written, err := d.store.Apply(ctx, changes, func(w []store.Written) (store.Commit, error) { return d.commit(sub, w) })

@@ -114,7 +114,7 @@ func (g *Gate) binary(ctx context.Context, req Request, p *permitted, raw Raw) (
 	if d.carry, err = obligations(p.decision, p.consents); err != nil {
 		return nil, err
 	}
-	d.labels[1] = security(g.Records.Segment(p.row.Segment).Security(), d.carry, true)
+	d.labels[1] = security(g.Records.Segment(p.row.Segment), d.carry, true)
 	body, err := g.render(nil, &p.row, d, cuts.from(g, req.Principal, p.subject, &p.row, now), req, true)
 	if err != nil {
 		return nil, err

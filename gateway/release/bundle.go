@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"trellis/auth/access"
+	"trellis/auth/label"
 	"trellis/fhir"
 	"trellis/gateway/audit"
 	"trellis/gateway/store"
@@ -66,6 +67,7 @@ type assembly struct {
 	entries  int
 	scopes   []string
 	notice   bool
+	mark     label.HighWater
 	order    []string
 	patients map[string]*patientEvents
 }
@@ -133,6 +135,7 @@ func (b *assembly) row(row *store.Row) error {
 		if d.carry.notice {
 			b.remember(d.carry)
 		}
+		b.mark.Raise(b.g.Records.Segment(row.Segment))
 	}
 	b.context(row)
 	b.note(subject, d, row)
@@ -236,7 +239,29 @@ func (b *assembly) close() {
 	if b.entries > 0 {
 		b.out = append(b.out, ']')
 	}
+	b.highWater()
 	b.out = append(b.out, '}')
+}
+
+// highWater says of the Bundle what the most confidential of its entries is, and which policies govern any of them: of
+// what was released alone. What a record was masked for, or must not be disclosed for, is no matter of the Bundle's (DS4P).
+func (b *assembly) highWater() {
+	labels := b.mark.Security()
+	if len(labels) == 0 {
+		return
+	}
+	if b.notice {
+		labels = append(labels, fhir.Coding{System: fhir.SystemActCode, Code: "NORDSCLCD"})
+	}
+	b.out = append(b.out, `,"meta":{"security":[`...)
+	for i, l := range labels {
+		if i > 0 {
+			b.out = append(b.out, ',')
+		}
+		b.out = append(append(b.out, `{"system":`...), fhir.Quote(l.System)...)
+		b.out = append(append(append(b.out, `,"code":`...), fhir.Quote(l.Code)...), '}')
+	}
+	b.out = append(b.out, `]}`...)
 }
 
 // events is one event for each patient in the response; a response about nobody is one event too.
@@ -281,7 +306,7 @@ func (g *Gate) Written(req Request, w store.Written) (*Released, error) {
 	if w.Segment.Custodian != req.Principal.Organization.ID {
 		return nil, errors.New("release: a write by another than the custodian")
 	}
-	body, ok := fhir.ReadSpans(w.Doc, w.Spans).WithSecurity(security(w.Segment.Security(), carried{}, true))
+	body, ok := fhir.ReadSpans(w.Doc, w.Spans).WithSecurity(security(w.Segment, carried{}, true))
 	if !ok {
 		return nil, errors.New("release: a written body has a damaged span table")
 	}

@@ -85,7 +85,7 @@ func (g *Gate) conclude(p access.Principal, subject store.Subject, segment int64
 		return d
 	}
 	if d.carry, d.failed = obligations(d.decision, d.consents); d.failed == nil {
-		d.labels = [2][]byte{security(seg.Security(), d.carry, false), security(seg.Security(), d.carry, true)}
+		d.labels = [2][]byte{security(seg, d.carry, false), security(seg, d.carry, true)}
 	}
 	return d
 }

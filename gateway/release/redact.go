@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"trellis/auth/label"
 	"trellis/fhir"
 )
 
@@ -27,9 +28,11 @@ func (g *Gate) redact(s fhir.Sealed, cut cutting) (fhir.Sealed, error) {
 
 // DS4P extension URLs (HL7 security-label-ds4p 1.0.0) and our own for the consent's scope.
 const (
-	extDisplay = "http://hl7.org/fhir/uv/security-label-ds4p/StructureDefinition/extension-display"
-	extRelated = "http://hl7.org/fhir/uv/security-label-ds4p/StructureDefinition/extension-sec-label-related-artifact"
-	extScope   = fhir.LocalBase + "/StructureDefinition/consent-scope"
+	extDisplay    = "http://hl7.org/fhir/uv/security-label-ds4p/StructureDefinition/extension-display"
+	extRelated    = "http://hl7.org/fhir/uv/security-label-ds4p/StructureDefinition/extension-sec-label-related-artifact"
+	extBasis      = "http://hl7.org/fhir/uv/security-label-ds4p/StructureDefinition/extension-sec-label-basis"
+	extClassifier = "http://hl7.org/fhir/uv/security-label-ds4p/StructureDefinition/extension-sec-label-classifier"
+	extScope      = fhir.LocalBase + "/StructureDefinition/consent-scope"
 )
 
 type labelCoding struct {
@@ -39,10 +42,11 @@ type labelCoding struct {
 }
 
 type labelExtension struct {
-	URL        string      `json:"url"`
-	String     string      `json:"valueString,omitempty"`
-	Annotation *annotation `json:"valueAnnotation,omitempty"`
-	Reference  *reference  `json:"valueReference,omitempty"`
+	URL        string       `json:"url"`
+	String     string       `json:"valueString,omitempty"`
+	Annotation *annotation  `json:"valueAnnotation,omitempty"`
+	Reference  *reference   `json:"valueReference,omitempty"`
+	Coding     *fhir.Coding `json:"valueCoding,omitempty"`
 }
 
 type annotation struct {
@@ -50,19 +54,29 @@ type annotation struct {
 }
 
 type reference struct {
-	Reference string `json:"reference"`
+	Reference string `json:"reference,omitempty"`
+	Display   string `json:"display,omitempty"`
 }
 
 // security is meta.security as JSON. What a consented Part 2 disclosure must carry hangs on the
 // 42CFRPart2 label: the statement to display and the consents; alone, a resource also carries their scope,
-// which a Bundle says once.
-func security(labels []fhir.Coding, carry carried, alone bool) []byte {
+// which a Bundle says once. Where several policies meet, each label says which one it rests on (DS4P: sec-label-basis);
+// alone, the confidentiality says who gave it, unless it is all there is to say.
+func security(seg label.Segment, carry carried, alone bool) []byte {
+	labels := seg.Security()
 	if len(labels) == 0 {
 		return nil
 	}
+	several := seg.Policies() > 1
 	out := make([]labelCoding, 0, len(labels)+1)
 	for _, l := range labels {
 		c := labelCoding{System: l.System, Code: l.Code}
+		if basis, ok := seg.Basis(l); ok && several {
+			c.Extension = append(c.Extension, labelExtension{URL: extBasis, Coding: &basis})
+		}
+		if alone && len(labels) > 1 && l.System == fhir.SystemConfidentiality {
+			c.Extension = append(c.Extension, labelExtension{URL: extClassifier, Reference: &reference{Display: "Trellis label rules " + label.RulesVersion}})
+		}
 		if carry.notice && l.System == fhir.SystemActCode && l.Code == "42CFRPart2" {
 			statement := StatementShort
 			if alone {
@@ -74,7 +88,7 @@ func security(labels []fhir.Coding, carry carried, alone bool) []byte {
 					c.Extension = append(c.Extension, labelExtension{URL: extScope, String: s.text})
 				}
 				if s.ref != "" {
-					c.Extension = append(c.Extension, labelExtension{URL: extRelated, Reference: &reference{s.ref}})
+					c.Extension = append(c.Extension, labelExtension{URL: extRelated, Reference: &reference{Reference: s.ref}})
 				}
 			}
 		}

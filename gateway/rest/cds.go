@@ -43,16 +43,20 @@ type identifier struct {
 	Value  string `json:"value"`
 }
 
-// identifiers is a list of them, or one text.
-type identifiers []identifier
-
-// UnmarshalJSON reads a list of identifiers, one, or a text.
-func (l *identifiers) UnmarshalJSON(data []byte) error {
-	var text string
-	if json.Unmarshal(data, &text) == nil {
-		*l = identifiers{{Value: text}}
+// UnmarshalJSON reads an identifier, or a text that is a FHIR id.
+func (id *identifier) UnmarshalJSON(data []byte) error {
+	if json.Unmarshal(data, &id.Value) == nil {
 		return nil
 	}
+	type plain identifier
+	return json.Unmarshal(data, (*plain)(id))
+}
+
+// identifiers is a list of them, or one.
+type identifiers []identifier
+
+// UnmarshalJSON reads a list of identifiers, or one.
+func (l *identifiers) UnmarshalJSON(data []byte) error {
 	var one identifier
 	if json.Unmarshal(data, &one) == nil {
 		*l = identifiers{one}

@@ -169,7 +169,8 @@ func (k *call) documents(e store.Emergency, custodians []string) ([]store.Change
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, store.Change{Method: store.Create, Type: res.Type, ID: uuid.NewString(), Resource: res, Owner: id, Fresh: true, Segment: k.s.Labels.Classify(res, org.Source(), nil)})
+		verdict := k.s.Labels.Examine(res, org.Source(), nil)
+		out = append(out, store.Change{Method: store.Create, Type: res.Type, ID: uuid.NewString(), Resource: res, Owner: id, Fresh: true, Segment: verdict.Segment, Verdict: &verdict})
 	}
 	return out, nil
 }

@@ -141,7 +141,7 @@ func (k *call) consequences(res *fhir.Resource) []fhir.Issue {
 	var out []fhir.Issue
 	if k.s.Labels.Classify(res, k.caller.principal.Organization.Source(), nil).Unclassified {
 		out = append(out, fhir.Issue{Severity: "warning", Code: "business-rule", Expression: res.Type,
-			Text: "no code table says what the resource is about: it would be hidden from other organisations"})
+			Text: "nothing but words, or nothing at all, says what the resource is about: it would be hidden from other organisations"})
 	}
 	if res.Type == "Consent" {
 		c := consent.Read(res.ID, 1, time.Time{}, res.JSON, k.s.Base)

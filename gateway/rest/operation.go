@@ -227,7 +227,8 @@ func (k *call) settle(v *store.View, op *operation, method store.Method, resolve
 	if err := k.defines(res); err != nil {
 		return store.Change{}, err
 	}
-	change.Resource, change.Segment = res, k.s.Labels.Classify(res, org.Source(), nil)
+	verdict := k.s.Labels.Examine(res, org.Source(), nil)
+	change.Resource, change.Segment, change.Verdict = res, verdict.Segment, &verdict
 	return change, nil
 }
 

@@ -21,6 +21,8 @@ const (
 	dictOrg     = 4
 	dictPurpose = 5
 	dictUnit    = 6
+	dictGiven   = 7 // labels a mapping gave, as JSON
+	dictPack    = 8 // rule packs
 )
 
 type dictKey struct {

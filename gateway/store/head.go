@@ -11,6 +11,7 @@ import (
 // head is a res row. present is true for a reserved key too, found only where there is a resource.
 type head struct {
 	rid, pat, seq, ver, upd, seg, hash, npat int64
+	pack, given                              int64
 	clinical                                 search.Range
 	deleted, present                         bool
 }
@@ -78,7 +79,7 @@ func (w *writer) readHeads(typ string, ids Strings) error {
 	if err != nil {
 		return err
 	}
-	sql, args := "SELECT id,rid,pat,npat,seq,ver,upd,del,seg,hash,lo,hi FROM res WHERE part=0 AND type_no=? AND ", []any{typeNo}
+	sql, args := "SELECT id,rid,pat,npat,seq,ver,upd,del,seg,hash,lo,hi,pack,given FROM res WHERE part=0 AND type_no=? AND ", []any{typeNo}
 	if len(ids) == 1 {
 		sql, args = sql+"id=?", append(args, ids[0])
 	} else {
@@ -92,7 +93,7 @@ func (w *writer) readHeads(typ string, ids Strings) error {
 		var h head
 		var del int64
 		var id string
-		if err := r.Scan(&id, &h.rid, &h.pat, &h.npat, &h.seq, &h.ver, &h.upd, &del, &h.seg, &h.hash, &h.clinical.Lo, &h.clinical.Hi); err != nil {
+		if err := r.Scan(&id, &h.rid, &h.pat, &h.npat, &h.seq, &h.ver, &h.upd, &del, &h.seg, &h.hash, &h.clinical.Lo, &h.clinical.Hi, &h.pack, &h.given); err != nil {
 			return err
 		}
 		h.deleted, h.present = del == 1 && h.ver > 0, true

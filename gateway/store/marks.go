@@ -126,7 +126,7 @@ func (w *writer) resegment(rid int64, pats []int64, seg label.Segment) error {
 	if _, err := w.tx.Exec(w.ctx, "UPDATE res SET seg=? WHERE part=0 AND rid=?", no, rid); err != nil {
 		return err
 	}
-	if _, err := w.tx.Exec(w.ctx, "INSERT INTO seg_change (part,rid,at,seg) VALUES (0,?,?,?) ON CONFLICT (part,rid,at) DO UPDATE SET seg=excluded.seg", rid, w.now, no); err != nil {
+	if err := w.noteSegment(rid, no); err != nil {
 		return err
 	}
 	for _, pat := range pats {
@@ -136,4 +136,9 @@ func (w *writer) resegment(rid int64, pats []int64, seg label.Segment) error {
 		w.resegmented[pat] = true
 	}
 	return nil
+}
+
+// noteSegment keeps when a head row got another segment: decisions of before are explained and replayed by the one it had.
+func (w *writer) noteSegment(rid, seg int64) error {
+	return w.tx.Queue(w.ctx, "INSERT INTO seg_change (part,rid,at,seg) VALUES (0,?,?,?) ON CONFLICT (part,rid,at) DO UPDATE SET seg=excluded.seg", rid, w.now, seg)
 }

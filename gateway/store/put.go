@@ -10,6 +10,10 @@ import (
 )
 
 func (w *writer) put(c Change, typeNo int64, h *head) (Written, error) {
+	labels, err := w.label(&c, *h)
+	if err != nil {
+		return Written{}, err
+	}
 	found := h.found()
 	hash := fhir.ContentHash(c.Resource, c.ID)
 	out := Written{Type: c.Type, ID: c.ID, Segment: c.Segment, Created: !found || h.deleted}
@@ -19,6 +23,9 @@ func (w *writer) put(c Change, typeNo int64, h *head) (Written, error) {
 			return Written{}, err
 		}
 		if same {
+			if err := w.noteLabels(h, labels); err != nil {
+				return Written{}, err
+			}
 			return w.unchanged(*h, out)
 		}
 	}
@@ -45,7 +52,7 @@ func (w *writer) put(c Change, typeNo int64, h *head) (Written, error) {
 	}
 	sealed := fhir.Seal(c.Resource, c.ID, h.ver+1, w.at(), w.s.base)
 	values := w.s.registry.Extract(c.Resource, w.s.base)
-	row := resRow{rid: h.rid, typeNo: typeNo, id: c.ID, pats: pats, ver: h.ver + 1, seq: w.s.ids.next(), seg: seg, hash: hash, clinical: values.Clinical}
+	row := resRow{rid: h.rid, typeNo: typeNo, id: c.ID, pats: pats, ver: h.ver + 1, seq: w.s.ids.next(), seg: seg, pack: labels.pack, given: labels.given, hash: hash, clinical: values.Clinical}
 	if found && (h.seg != seg || h.clinical != values.Clinical || !slices.Equal(filed, pats)) {
 		w.noteMoved(filed)
 	}
@@ -73,7 +80,7 @@ func (w *writer) put(c Change, typeNo int64, h *head) (Written, error) {
 	if err := w.vouch(c, row.rid); err != nil {
 		return Written{}, err
 	}
-	*h = head{rid: row.rid, pat: row.owner(), seq: row.seq, ver: row.ver, upd: w.now, seg: seg, hash: hash, npat: int64(len(pats)), clinical: values.Clinical, present: true}
+	*h = head{rid: row.rid, pat: row.owner(), seq: row.seq, ver: row.ver, upd: w.now, seg: seg, pack: labels.pack, given: labels.given, hash: hash, npat: int64(len(pats)), clinical: values.Clinical, present: true}
 	w.filed[ref] = pats
 	out.Version, out.Updated, out.Doc, out.Spans = row.ver, w.at(), sealed.Doc, sealed.Spans()
 	out.Patients, err = w.patientIDs(pats)

@@ -99,6 +99,7 @@ type resRow struct {
 	id                  string
 	pats                []int64
 	ver, seq, seg, hash int64
+	pack, given         int64
 	clinical            search.Range
 }
 
@@ -112,17 +113,17 @@ func (r resRow) owner() int64 {
 
 // The columns of the rows a version makes.
 const (
-	resColumns  = "rid,pat,seq,upd,hash,lo,hi,type_no,ver,seg,npat,del,id"
+	resColumns  = "rid,pat,seq,upd,hash,lo,hi,type_no,ver,seg,pack,given,npat,del,id"
 	bodyColumns = "seq,rid,at,pat,lo,hi,type_no,ver,seg,npat,op,enc,doc"
 )
 
 // saveHead writes the head row: a new one, or over the one that stood there, which the transaction has locked.
 func (w *writer) saveHead(r resRow, h head) error {
 	if !h.present {
-		w.insert("res", resColumns, []any{r.rid, r.owner(), r.seq, w.now, r.hash, r.clinical.Lo, r.clinical.Hi, r.typeNo, r.ver, r.seg, len(r.pats), 0, r.id})
+		w.insert("res", resColumns, []any{r.rid, r.owner(), r.seq, w.now, r.hash, r.clinical.Lo, r.clinical.Hi, r.typeNo, r.ver, r.seg, r.pack, r.given, len(r.pats), 0, r.id})
 	} else {
-		err := w.tx.Queue(w.ctx, "UPDATE res SET pat=?,npat=?,ver=?,seq=?,upd=?,del=0,seg=?,hash=?,lo=?,hi=? WHERE part=0 AND rid=?",
-			r.owner(), len(r.pats), r.ver, r.seq, w.now, r.seg, r.hash, r.clinical.Lo, r.clinical.Hi, r.rid)
+		err := w.tx.Queue(w.ctx, "UPDATE res SET pat=?,npat=?,ver=?,seq=?,upd=?,del=0,seg=?,pack=?,given=?,hash=?,lo=?,hi=? WHERE part=0 AND rid=?",
+			r.owner(), len(r.pats), r.ver, r.seq, w.now, r.seg, r.pack, r.given, r.hash, r.clinical.Lo, r.clinical.Hi, r.rid)
 		if err != nil {
 			return err
 		}

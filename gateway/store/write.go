@@ -35,6 +35,8 @@ type Change struct {
 	Resource  *fhir.Resource // nil for Delete
 	Segment   label.Segment  // ignored for Delete
 	Owner     string         // Organization id of the writer
+	Verdict   *label.Verdict // what Segment rests on; nil where nobody will ask. Its Segment is not looked at
+	Mapped    bool           // the labels the verdict was given are all there are: those of an earlier mapping are over
 	IfMatch   int64          // version the writer saw; 0 for none
 	MayCreate bool           // an Update of an unknown id creates it
 	Fresh     bool           // a Create under an id just made at random: nobody can have it yet
@@ -195,9 +197,17 @@ func (w *writer) apply(changes []Change, finish func([]Written) (Commit, error))
 	if err := w.flush(); err != nil {
 		return nil, err
 	}
+	if err := w.settlePatients(); err != nil {
+		return nil, err
+	}
+	return out, w.finish(out, finish)
+}
+
+// settlePatients makes what was noted about patients hold: shared records, epochs, grants.
+func (w *writer) settlePatients() error {
 	for pat := range w.shared {
 		if err := w.noteShared(pat); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	for pat := range w.moved {
@@ -205,18 +215,18 @@ func (w *writer) apply(changes []Change, finish func([]Written) (Commit, error))
 			continue
 		}
 		if err := w.bumpEpoch(pat); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if err := w.materializeTouched(); err != nil {
-		return nil, err
+		return err
 	}
 	if w.agreed {
 		if err := putSetting(w.ctx, w.tx, settingStale, []byte("1")); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return out, w.finish(out, finish)
+	return nil
 }
 
 // materializeTouched computes the grants of every patient whose facts, segments or marks changed. Marking a record of
