@@ -62,6 +62,7 @@ type Consent struct {
 	Texts       map[string]string // the words
 	Event       string            // the expiry event or condition, in words
 	Expires     bool              // an end or an expiry event is stated
+	End         time.Time         // of the stated period, exclusive; zero when none is stated
 	From, To    time.Time         // in force: From <= t < To; zero To is open
 	Revoked     time.Time         // when a revocation took effect; zero when none
 	Ended       time.Time         // when the stated expiry event was recorded to have happened; zero when not
@@ -74,6 +75,7 @@ type Consent struct {
 // Source is the signed artefact an instrument rests on, as far as forms carry it.
 type Source struct {
 	Reference   string // "Type/id", where it is a resource
+	Attached    bool   // it stands in the instrument
 	Title       string // of an attachment
 	ContentType string
 	SHA256      string // of its bytes, hex, where it was filed here

@@ -36,6 +36,7 @@ func (c *Consent) read(root fhir.Node, base string) {
 	c.Signed = c.date(root.Get("dateTime"))
 	c.extensions(root, base)
 	c.Root = c.provision(root.Get("provision"), base)
+	c.Broken = c.Broken || !root.Get("modifierExtension").IsZero() // it may turn the whole into its contrary
 	if typ := root.Path("provision", "type").Text(); typ == "" {
 		c.Root.Permit = optedIn(root.Get("policyRule"))
 	}
@@ -134,7 +135,8 @@ func (c *Consent) inForce(root fhir.Node) {
 			return
 		}
 		c.Expires = true
-		c.To = time.UnixMicro(rng.Hi).UTC()
+		c.End = time.UnixMicro(rng.Hi).UTC()
+		c.To = c.End
 	}
 	if c.Status == "inactive" && c.Revoked.IsZero() {
 		c.Revoked = c.Recorded // ended without saying when: at the latest when we were told
@@ -202,7 +204,7 @@ func (c *Consent) provision(n fhir.Node, base string) Provision {
 		}
 		p.Data = append(p.Data, d)
 	}
-	p.Inexpressible = p.Unread != Unread{}
+	p.Inexpressible = p.Unread != Unread{} || !n.Get("modifierExtension").IsZero()
 	if dp := n.Get("dataPeriod"); !dp.IsZero() {
 		p.Period = c.period(dp)
 	}

@@ -159,5 +159,6 @@ func (c *Consent) source(root fhir.Node, base string) {
 		c.Source.Reference = ref.String()
 	}
 	attachment := root.Get("sourceAttachment")
+	c.Source.Attached = !attachment.IsZero()
 	c.Source.Title, c.Source.ContentType = attachment.Get("title").Text(), attachment.Get("contentType").Text()
 }
