@@ -44,6 +44,7 @@ func operations() []offered {
 		{name: "$fileConsent", on: []string{"Consent"}, levels: "t", methods: "POST", verb: smart.Create, serve: (*call).fileConsent, ours: true},
 		{name: "$revokeConsent", on: []string{"Consent"}, levels: "ti", methods: "POST", verb: smart.Update, serve: (*call).revokeConsent, ours: true},
 
+		{name: "$preview", on: []string{"Consent"}, levels: "t", methods: "POST", verb: smart.Read, serve: (*call).preview, ours: true},
 		{name: "$translate", on: []string{"ConceptMap"}, levels: "ti", methods: "GET POST", verb: smart.Read, serve: (*call).translate},
 	}
 }
