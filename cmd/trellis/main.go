@@ -24,6 +24,7 @@ func commands() []command {
 		{"ingest", "send native records or FHIR resources to a server", runIngest},
 		{"token", "get an access token as one of the clients", runToken},
 		{"explain", "say why a record is released to an organisation, or not", runExplain},
+		{"preview", "say what a consent would change, before anybody signs it", runPreview},
 		{"replay", "make the decisions of an audit export anew", runReplay},
 		{"label", "rules that say what records are about, measured, explained and reviewed", runLabel},
 		{"audit", "export and verify the audit log", runAudit},
