@@ -1,8 +1,8 @@
 package consent
 
 import (
-	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -65,13 +65,13 @@ func superseded(consents []Consent, old *Consent, at time.Time) (by, valid bool)
 		if c.Broken || c.Status != "active" && c.Status != "inactive" || at.Before(c.From) {
 			continue
 		}
-		by, valid = true, valid || len(c.Validate()) == 0
+		by, valid = true, valid || len(c.missing()) == 0
 	}
 	return by, valid
 }
 
 func (c *Consent) ask(q Query) Finding {
-	f := Finding{Consent: fmt.Sprintf("Consent/%s/_history/%d", c.ID, c.Version), SHA256: c.SHA256, Kind: c.Kind}
+	f := Finding{Consent: "Consent/" + c.ID + "/_history/" + strconv.Itoa(c.Version), SHA256: c.SHA256, Kind: c.Kind}
 	reject := func(code, section string) Finding {
 		f.Code, f.Section = code, section
 		return f
@@ -99,7 +99,7 @@ func (c *Consent) ask(q Query) Finding {
 	if c.Kind == KindRestriction || c.Kind == KindSelfPay {
 		return reject("RESTRICTION_PERMITS_NOTHING", c.refusal()) // a refusal is no basis, whatever it leaves open
 	}
-	if missing := c.Validate(); len(missing) > 0 {
+	if missing := c.missing(); len(missing) > 0 {
 		return reject("ELEMENT_MISSING("+missing[0].Section+")", missing[0].Section)
 	}
 	if code, section := c.outOfKind(q); code != "" {

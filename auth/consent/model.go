@@ -70,6 +70,17 @@ type Consent struct {
 	Supersedes  []string          // ids of the Consents this instrument takes the place of
 	Order       Order             // of a court order
 	Root        Provision
+
+	checked bool // by Read: lacks is what Validate found
+	lacks   []Element
+}
+
+// missing is Validate's answer, kept where Read made the instrument: it is asked with every decision.
+func (c *Consent) missing() []Element {
+	if c.checked {
+		return c.lacks
+	}
+	return c.Validate()
 }
 
 // Source is the signed artefact an instrument rests on, as far as forms carry it.

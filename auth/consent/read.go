@@ -22,6 +22,7 @@ func Read(id string, version int, recorded time.Time, doc []byte, base string) C
 		return c
 	}
 	c.read(root, base)
+	c.lacks, c.checked = c.Validate(), true
 	return c
 }
 
