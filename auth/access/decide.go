@@ -144,7 +144,7 @@ func (d *deliberation) emergency() {
 func (d *deliberation) consents() {
 	findings := d.findings(d.req.Segment.Custodian)
 	for _, f := range findings {
-		if f.Kind == consent.KindOrder {
+		if f.Kind == consent.KindOrder && !d.passedOn() { // it names who has to disclose
 			if d.order(f); d.settled {
 				return
 			}
@@ -297,6 +297,9 @@ func hipaaAgreements() []agreementRule {
 // byAgreement permits on the first agreement that opens the record, and names those it asked for that are not there.
 func (d *deliberation) byAgreement(list []agreementRule) {
 	org := d.req.Principal.Organization
+	if !AgreementPurpose(d.req.Principal.Purpose) {
+		return
+	}
 	for _, rule := range list {
 		if rule.classes != nil && !slices.Contains(rule.classes, org.Class) {
 			continue
@@ -355,6 +358,16 @@ func nearestMiss(reasons []Reason) string {
 // the patient's own authorisation.
 func (d *deliberation) hipaa() {
 	org, purpose := d.req.Principal.Organization, d.req.Principal.Purpose
+	if d.req.Segment.Has("PSYTHPN") { // an authorization, whatever they are for (164.508(a)(2))
+		r := Reason{Rule: "H2-authorization", Section: "164.508(a)(2)", Code: "PSYCHOTHERAPY_NOTE", Hit: true}
+		if len(d.out.Consents) > 0 && !d.req.Terms.Rules.off(r.Rule) {
+			r.Code = "CONSENT_PERMITS"
+			d.settle(Permit, "consent", r)
+			return
+		}
+		d.settle(Deny, "", r)
+		return
+	}
 	treatment := Reason{Rule: "H1-treatment", Section: "164.506(c)(2)", Code: "HIPAA_TREATMENT"}
 	rules := d.req.Terms.Rules
 	if d.req.Segment.Covered && org.hipaaProvider() && slices.Contains(consent.TreatmentPurposes(), purpose) && !rules.off(treatment.Rule) {

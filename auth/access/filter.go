@@ -103,7 +103,7 @@ func Materialize(patient string, facts Facts, actors []Actor, segments []Numbere
 	m := materializer{patient: patient, facts: facts}
 	m.types, m.periods = mentioned(facts.Consents)
 	for _, a := range actors {
-		m.terms = terms.with(a.Organization.ID)
+		m.terms = terms.With(a.Organization.ID)
 		m.spans = spans(facts, m.terms)
 		for _, purpose := range a.Purposes {
 			for _, s := range segments {
@@ -111,7 +111,7 @@ func Materialize(patient string, facts Facts, actors []Actor, segments []Numbere
 			}
 		}
 	}
-	m.terms = terms.with("")
+	m.terms = terms.With("")
 	m.spans = spans(facts, m.terms)
 	for _, person := range append(persons(facts.Consents), OtherPerson, unknownPerson) {
 		for _, purpose := range []string{"PATRQT", "FAMRQT"} {

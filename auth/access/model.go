@@ -144,6 +144,23 @@ type Facts struct {
 	Relationships []Relationship
 }
 
+// ToldTo is the facts as far as an organisation that asks about them may be told: what it recorded itself or the operator did, and who
+// treats the patient where no Part 2 program says so (2.13(c)). program reports whether an organisation is one.
+func (f Facts) ToldTo(organization string, program func(id string) bool) Facts {
+	var out Facts
+	for _, c := range f.Consents {
+		if c.Everywhere || c.Recorder == organization {
+			out.Consents = append(out.Consents, c)
+		}
+	}
+	for _, r := range f.Relationships {
+		if r.Everywhere || r.Recorder == organization || !program(r.Recorder) && !program(r.Organization) {
+			out.Relationships = append(out.Relationships, r)
+		}
+	}
+	return out
+}
+
 // Request is one question to Decide.
 type Request struct {
 	Principal    Principal

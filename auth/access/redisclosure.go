@@ -74,6 +74,11 @@ func (d *deliberation) redisclosure() {
 // newConsent: the patient may let the holder itself disclose.
 func (d *deliberation) newConsent([]string) {
 	for _, f := range d.findings(d.req.Holder.ID) {
+		if f.Deny { // what the patient refused at the holder is refused
+			d.out.Consents = nil
+			d.settle(Deny, "", instrument(f))
+			return
+		}
 		if f.Permit && f.Kind != consent.KindOrder {
 			d.out.Consents = append(d.out.Consents, f.Consent)
 		}
@@ -127,10 +132,10 @@ func (d *deliberation) asHIPAA([]string) {
 	}
 	own := d.req
 	own.Holder, own.HeldFor = Organization{}, ""
-	own.Segment = label.Segment{Custodian: d.req.Holder.ID, Covered: true, Labels: d.req.Segment.Labels, Confidentiality: d.req.Segment.Confidentiality}
+	own.Segment = label.Segment{Custodian: d.req.Holder.ID, Covered: true, Labels: d.req.Segment.Labels, Confidentiality: d.req.Segment.Confidentiality, Marks: d.req.Segment.Marks}
 	got := Decide(own)
 	d.out.Reasons = append(d.out.Reasons, got.Reasons...)
-	if got.Effect != Permit {
+	if got.Effect != Permit || got.Basis == "court-order" {
 		d.miss(r)
 		return
 	}

@@ -3,6 +3,8 @@ package access
 import (
 	"slices"
 	"time"
+
+	"trellis/auth/consent"
 )
 
 // Terms is what every decision of a deployment rests on besides a patient's own facts: agreements between organisations, and
@@ -63,8 +65,19 @@ func (t Terms) Copies(auditor string, now time.Time) bool {
 	})
 }
 
-// with is what of the terms an organisation's decisions can rest on.
-func (t Terms) with(organization string) Terms {
+// AgreementPurpose reports whether an agreement can be for a purpose: care, its payment and operations, research, reports to public
+// health. Proceedings, marketing and emergencies have rules of their own, whatever two organisations agree on.
+func AgreementPurpose(code string) bool {
+	for _, list := range [][]string{consent.TreatmentPurposes(), consent.PaymentPurposes(), consent.OperationsPurposes(), {"HRESCH", "PUBHLTH"}} {
+		if slices.Contains(list, code) {
+			return true
+		}
+	}
+	return false
+}
+
+// With is what of the terms an organisation's decisions can rest on.
+func (t Terms) With(organization string) Terms {
 	out := Terms{Rules: t.Rules}
 	for _, a := range t.Agreements {
 		if a.With == organization {

@@ -55,7 +55,7 @@ func Evaluate(consents []Consent, q Query) []Finding {
 
 // superseded reports whether an instrument that names old as the one it takes the place of was in force by at, recorded by
 // the same organisation or the operator; and whether such a one is valid. What an invalid instrument replaces permits
-// nothing any more, but still refuses what it refused.
+// nothing any more, but still refuses what it refused, and so does what is replaced by one that has ended.
 func superseded(consents []Consent, old *Consent, at time.Time) (by, valid bool) {
 	for i := range consents {
 		c := &consents[i]
@@ -65,7 +65,7 @@ func superseded(consents []Consent, old *Consent, at time.Time) (by, valid bool)
 		if c.Broken || c.Status != "active" && c.Status != "inactive" || at.Before(c.From) {
 			continue
 		}
-		by, valid = true, valid || len(c.missing()) == 0
+		by, valid = true, valid || len(c.missing()) == 0 && (c.To.IsZero() || at.Before(c.To))
 	}
 	return by, valid
 }
@@ -202,7 +202,7 @@ func (p *Provision) mismatch(q Query) (code, section string) {
 		return "ACTION_NOT_COVERED", "2.31(a)(3)"
 	case len(p.Types) > 0 && !(p.Unread.Types && !p.Permit) && !slices.Contains(p.Types, q.ResourceType):
 		return "CONTENT_NOT_COVERED", "2.31(a)(3)"
-	case !p.labels(q), !p.codes(q) && !(p.Unread.Codes && !p.Permit), !p.data(q) && !(p.Unread.Data && !p.Permit):
+	case !p.labels(q) && !(p.Unread.Labels && !p.Permit), !p.codes(q) && !(p.Unread.Codes && !p.Permit), !p.data(q) && !(p.Unread.Data && !p.Permit):
 		return "CONTENT_NOT_COVERED", "2.31(a)(3)"
 	case p.InForce != nil && (q.At.UnixMicro() < p.InForce.Lo || q.At.UnixMicro() >= p.InForce.Hi):
 		return "RULE_NOT_IN_FORCE", "2.31(a)(7)"

@@ -53,6 +53,23 @@ func Mentioned(consents []Consent) []string {
 	return slices.Compact(out)
 }
 
+// MentionedTypes lists every resource type the instruments distinguish, sorted.
+func MentionedTypes(consents []Consent) []string {
+	var out []string
+	var walk func(p *Provision)
+	walk = func(p *Provision) {
+		out = append(out, p.Types...)
+		for i := range p.Nested {
+			walk(&p.Nested[i])
+		}
+	}
+	for i := range consents {
+		walk(&consents[i].Root)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
 // Marks lists those of the wanted marks that a record has, sorted. base is the server's, for references written in full.
 func Marks(typ, id string, root fhir.Node, wanted []string, base string) []string {
 	if len(wanted) == 0 {
@@ -67,10 +84,11 @@ func Marks(typ, id string, root fhir.Node, wanted []string, base string) []strin
 			have["refers:"+ref.Type+"/"+ref.ID] = true
 		}
 	})
-	for _, name := range []string{"author", "recorder", "requester", "performer", "asserter", "informationSource", "source"} {
+	for _, name := range []string{"author", "recorder", "requester", "performer", "asserter", "informationSource", "source", "sender", "assessor", "operator",
+		"enterer", "provider", "agent", "participant", "prescriber", "custodian", "receiver", "reportOrigin", "reporter", "primarySource"} {
 		n := root.Get(name)
 		for _, one := range slices.Concat(n.List(), []fhir.Node{n}) {
-			for _, at := range []fhir.Node{one, one.Get("actor")} {
+			for _, at := range []fhir.Node{one, one.Get("actor"), one.Get("who"), one.Get("individual"), one.Get("member")} {
 				if ref, ok := fhir.ParseReference(at.Get("reference").Text(), base); ok {
 					have["author:"+ref.Type+"/"+ref.ID] = true
 				}

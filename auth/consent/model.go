@@ -128,7 +128,7 @@ type Provision struct {
 
 // Unread marks the fields of a provision that could not be read whole. In a deny such a field matches
 // anything: what it says may be just this.
-type Unread struct{ Actors, Types, Purposes, Actions, Codes, Data bool }
+type Unread struct{ Actors, Types, Purposes, Actions, Labels, Codes, Data bool }
 
 // Intermediary is a recipient that passes on to its participants (2.31(a)(4)(ii)): those named, or all that treat the
 // patient. It receives nothing for itself.

@@ -157,42 +157,56 @@ func (c *Consent) provision(n fhir.Node, base string) Provision {
 	for _, ext := range n.Get("extension").List() {
 		switch ext.Get("url").Text() {
 		case ExtRecipientClass:
-			p.Classes = append(p.Classes, RecipientClass(ext.Get("valueCode").Text()))
+			class := RecipientClass(ext.Get("valueCode").Text())
+			p.Classes = append(p.Classes, class)
+			p.Unread.Actors = p.Unread.Actors || class != ClassTreatingProviders && class != ClassHealthPlans && class != ClassOperations
 		case ExtIntermediary:
-			p.Through = append(p.Through, intermediary(ext, base))
+			by := intermediary(ext, base)
+			p.Through = append(p.Through, by)
+			p.Unread.Actors = p.Unread.Actors || by.Organization == ""
 		case ExtElement:
 			p.Elements = append(p.Elements, ext.Get("valueString").Text())
 		}
 	}
 	for _, purpose := range n.Get("purpose").List() {
-		if code := purpose.Get("code").Text(); code != "" {
+		code, system := purpose.Get("code").Text(), purpose.Get("system").Text()
+		if code != "" {
 			p.Purposes = append(p.Purposes, code)
-		} else {
-			p.Unread.Purposes = true
 		}
+		// A purpose of ActReason that is not decided about is asked for by nobody: PURPOSE_UNKNOWN.
+		p.Unread.Purposes = p.Unread.Purposes || code == "" || system != "" && system != fhir.SystemActReason
 	}
 	for _, action := range n.Get("action").List() {
-		if code := action.Path("coding", "code").Text(); code != "" {
-			p.Actions = append(p.Actions, code)
-		} else {
-			p.Unread.Actions = true
+		codings := action.Get("coding").List()
+		for _, coding := range codings {
+			p.Actions = append(p.Actions, coding.Get("code").Text())
 		}
+		known := func(n fhir.Node) bool {
+			return slices.Contains([]string{"collect", "access", "use", "disclose", "correct"}, n.Get("code").Text())
+		}
+		p.Unread.Actions = p.Unread.Actions || !slices.ContainsFunc(codings, known)
 	}
 	for _, class := range n.Get("class").List() {
-		if class.Get("system").Text() == fhir.SystemResourceTypes {
+		if class.Get("system").Text() == fhir.SystemResourceTypes && fhir.KnownType(class.Get("code").Text()) {
 			p.Types = append(p.Types, class.Get("code").Text())
 		} else {
 			p.Unread.Types = true
 		}
 	}
 	for _, l := range n.Get("securityLabel").List() {
-		p.Labels = append(p.Labels, fhir.Coding{System: l.Get("system").Text(), Code: l.Get("code").Text()})
+		label := fhir.Coding{System: l.Get("system").Text(), Code: l.Get("code").Text()}
+		p.Labels = append(p.Labels, label)
+		p.Unread.Labels = p.Unread.Labels || label.Code == "" || !slices.Contains([]string{fhir.SystemConfidentiality, fhir.SystemActCode, systemLocalLabel}, label.System)
 	}
 	for _, concept := range n.Get("code").List() {
+		read := false
 		for _, coding := range concept.Get("coding").List() {
-			p.Codes = append(p.Codes, fhir.Coding{System: coding.Get("system").Text(), Code: coding.Get("code").Text()})
+			if code := coding.Get("code").Text(); code != "" {
+				read = true
+				p.Codes = append(p.Codes, fhir.Coding{System: coding.Get("system").Text(), Code: code})
+			}
 		}
-		p.Unread.Codes = p.Unread.Codes || len(concept.Get("coding").List()) == 0 // words alone
+		p.Unread.Codes = p.Unread.Codes || !read // words alone
 	}
 	for _, data := range n.Get("data").List() {
 		d := Data{Meaning: data.Get("meaning").Text()}
@@ -205,12 +219,14 @@ func (c *Consent) provision(n fhir.Node, base string) Provision {
 		}
 		p.Data = append(p.Data, d)
 	}
-	p.Inexpressible = p.Unread != Unread{} || !n.Get("modifierExtension").IsZero()
+	p.Inexpressible = p.Unread != Unread{} || len(p.Elements) > 0 && c.Order == Order{} || // elements are for orders
+		!n.Get("modifierExtension").IsZero()
 	if dp := n.Get("dataPeriod"); !dp.IsZero() {
 		p.Period = c.period(dp)
 	}
 	for _, child := range n.Get("provision").List() {
 		inner := c.provision(child, base)
+		inner.Inexpressible = inner.Inexpressible || len(inner.Elements) > 0 // and stand for all an order opens
 		if span := child.Get("period"); !span.IsZero() {
 			inner.InForce = c.period(span)
 		}
@@ -218,6 +234,9 @@ func (c *Consent) provision(n fhir.Node, base string) Provision {
 	}
 	return p
 }
+
+// systemLocalLabel is our own code system of labels.
+const systemLocalLabel = fhir.LocalBase + "/CodeSystem/security-label"
 
 func intermediary(ext fhir.Node, base string) Intermediary {
 	var out Intermediary

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"trellis/auth/access"
-	"trellis/auth/consent"
 	"trellis/auth/label"
 	"trellis/fhir"
 	"trellis/gateway/audit"
@@ -112,8 +111,8 @@ func (a agreementConfig) fault() string {
 		return "copies is for audits"
 	}
 	for _, p := range a.Purposes {
-		if !consent.KnownPurpose(p) {
-			return fmt.Sprintf("purpose %q is no purpose of use this gateway decides about", p)
+		if !access.AgreementPurpose(p) {
+			return fmt.Sprintf("purpose %q is none an agreement can be for: treatment, payment, operations, research and public health are", p)
 		}
 	}
 	for _, day := range []string{a.From, a.To} {

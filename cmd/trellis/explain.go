@@ -81,7 +81,7 @@ func explain(ctx context.Context, s *store.Store, as, purpose string, ref fhir.R
 	if err != nil {
 		return nil, err
 	}
-	target, decision, err := release.Explain(ctx, s, principal, ref, at)
+	target, decision, err := release.Explain(ctx, s, principal, ref, at, nil)
 	if err != nil {
 		return nil, err
 	}

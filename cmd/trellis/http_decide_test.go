@@ -314,3 +314,81 @@ func TestAgreementsOfTheOperator(t *testing.T) {
 		}
 	})
 }
+
+// TestAskingTellsNothingOfPrograms: who asks for a decision, or why one was made, about somebody else's patient is not told by it
+// whether a program treats that person or holds a consent (2.13(c)).
+func TestAskingTellsNothingOfPrograms(t *testing.T) {
+	onEachStore(t, func(t *testing.T, where location) {
+		in := newInstallation(t, where, "")
+		in.load("K1")
+		in.put(recordOf("otp", `{"resourceType":"EpisodeOfCare","id":"EP1","status":"active","patient":{"reference":"Patient/P1"},"managingOrganization":{"reference":"Organization/otp"}}`))
+		in.put(recordOf("hospital", `{"resourceType":"Condition","id":"C9","subject":{"reference":"Patient/P2"},"code":{"coding":[{"system":"http://hl7.org/fhir/sid/icd-10-cm","code":"I10"}]}}`))
+		hospital := in.as("hospital", "TREAT")
+		decide := func(patient, more string) string {
+			a := hospital.ask(request{method: "POST", path: "/consent/decide", body: fmt.Appendf(nil, `{"patient":%q,"actor":"otp","purpose":"HPAYMT","resourceType":"Condition"%s}`, patient, more)})
+			if a.status != 200 {
+				t.Fatalf("%d %s", a.status, a.body)
+			}
+			return string(a.body)
+		}
+		for _, more := range []string{"", `,"labels":[` + part2Coding + `]`, `,"custodian":"otp","heldFor":"TREAT","labels":[` + part2Coding + `]`} {
+			one, other := decide("P1", more), decide("P2", more)
+			if more != "" && strings.Contains(more, "custodian") { // the hospital may read it by consent, and knows
+				if strings.Contains(other, "K1") {
+					t.Errorf("of another: %s", other)
+				}
+				continue
+			}
+			if one != other {
+				t.Errorf("%s: answers differ:\n%s\n%s", more, one, other)
+			}
+		}
+		explained := func(id string) string {
+			a := hospital.ask(request{method: "GET", path: "Condition/" + id + "/$explain?as=otp&purpose=HPAYMT"})
+			return string(a.body)
+		}
+		if one, other := explained("C2"), explained("C9"); one != other || strings.Contains(one, "Consent/") {
+			t.Errorf("explanations differ:\n%s\n%s", one, other)
+		}
+		if a := hospital.ask(request{method: "POST", path: "/consent/decide", body: []byte(`{"patient":"P1","actor":"plan","purpose":"HPAYMT","custodian":"otp","heldFor":"HPAYMT","labels":[` + part2Coding + `]}`)}); a.status != 400 {
+			t.Errorf("held for another purpose than the token's: %d %s", a.status, a.body)
+		}
+	})
+}
+
+// TestRefusedCodeInOldVersions: a refusal of a code holds for versions that said it, of records that say something else
+// now or were deleted.
+func TestRefusedCodeInOldVersions(t *testing.T) {
+	onEachStore(t, func(t *testing.T, where location) {
+		in := newInstallation(t, where, "")
+		in.load()
+		condition := func(id, code string) decisions.Record {
+			return recordOf("hospital", `{"resourceType":"Condition","id":"`+id+`","subject":{"reference":"Patient/P1"},"code":{"coding":[{"system":"http://hl7.org/fhir/sid/icd-10-cm","code":"`+code+`"}]}}`)
+		}
+		in.put(condition("V1", "B20"))
+		in.put(condition("V1", "I10"))
+		in.put(condition("V2", "B20"))
+		if a := in.remove("Condition/V2", "hospital"); a.status != 204 {
+			t.Fatal(a.status)
+		}
+		clinic := in.as("clinic", "TREAT")
+		if a := clinic.get("Condition/V1/_history/1"); a.status != 200 {
+			t.Fatalf("before: %d %s", a.status, a.body)
+		}
+		in.put(recordOf("hospital", `{"resourceType":"Consent","id":"no-hiv","status":"active","scope":{"text":"privacy"},"category":[{"coding":[{"system":"https://trellis.example/fhir/CodeSystem/consent-kind","code":"restriction"}]}],"patient":{"reference":"Patient/P1"},"dateTime":"2026-05-01",
+			"policyRule":{"coding":[{"code":"OPTOUT"}]},"provision":{"type":"deny","code":[{"coding":[{"system":"http://hl7.org/fhir/sid/icd-10-cm","code":"B20"}]}]}}`))
+		for path, status := range map[string]int{"Condition/V1": 200, "Condition/V1/_history/1": 404, "Condition/V2/_history": 404, "Condition/V2/_history/1": 404} {
+			if a := clinic.get(path); a.status != status || bytes.Contains(a.body, []byte("B20")) {
+				t.Errorf("%s: %d %s", path, a.status, a.body)
+			}
+		}
+		for _, path := range []string{"Condition/_history", "_history", "Condition/V1/_history"} {
+			if a := clinic.get(path); bytes.Contains(a.body, []byte("B20")) || bytes.Contains(a.body, []byte("Condition/V2")) {
+				t.Errorf("%s: %s", path, a.body)
+			}
+		}
+		if a := in.as("hospital", "TREAT").get("Condition/V1/_history/1"); a.status != 200 {
+			t.Errorf("its own: %d", a.status)
+		}
+	})
+}

@@ -483,7 +483,7 @@ func (g *gateway) run(ctx context.Context, listen string, ready func(net.Addr) e
 	}
 	background, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
-	for _, work := range []func(context.Context){g.sequencer.Run, g.worker.Run, g.bulk.Run, g.indexer.Run, g.relabeler.Run} {
+	for _, work := range []func(context.Context){g.sequencer.Run, g.worker.Run, g.bulk.Run, g.indexer.Run, g.keepGrants, g.relabeler.Run} {
 		wg.Add(1)
 		go func() { defer wg.Done(); work(background) }()
 	}
@@ -506,6 +506,11 @@ func (g *gateway) run(ctx context.Context, listen string, ready func(net.Addr) e
 		err = errors.Join(err, last)
 	}
 	return err
+}
+
+// keepGrants takes up what was interrupted of computing grants anew.
+func (g *gateway) keepGrants(ctx context.Context) {
+	g.store.KeepGrants(ctx, func(err error) { g.logger.ErrorContext(ctx, "grants could not be computed anew", "error_type", err) })
 }
 
 func (g *gateway) close() error { return g.store.Close() }

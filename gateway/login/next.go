@@ -174,6 +174,9 @@ func purpose(capacity access.Capacity, client oauth.Client) string {
 	case access.Proxy:
 		return "FAMRQT"
 	case access.Staff:
+		if slices.Contains(access.EmergencyPurposes(), client.DefaultPurpose) { // an app for that: it opens nothing before one is declared
+			return client.DefaultPurpose
+		}
 		work := slices.Concat(consent.TreatmentPurposes(), consent.PaymentPurposes(), consent.OperationsPurposes())
 		for _, p := range append([]string{client.DefaultPurpose}, client.Purposes...) {
 			if slices.Contains(work, p) {

@@ -125,7 +125,7 @@ func (g *Gate) binary(ctx context.Context, req Request, p *permitted, raw Raw) (
 	if err != nil {
 		return nil, fmt.Errorf("release: a stored Binary cannot be read: %w", err)
 	}
-	if contentType := root.Get("contentType").Text(); raw(contentType) {
+	if contentType := root.Get("contentType").Text(); len(d.carry.elements) == 0 && raw(contentType) {
 		if r.body, err = base64.StdEncoding.AppendDecode(nil, []byte(root.Get("data").Text())); err != nil {
 			return nil, fmt.Errorf("release: a stored Binary's data cannot be read")
 		}

@@ -120,6 +120,9 @@ func (b *assembly) row(row *store.Row) error {
 		return errors.Join(ErrUndecided, err)
 	}
 	d := b.g.decided(b.req.Principal, subject, row, b.now)
+	if b.req.Interaction == "delivery" && d.decision.Has(access.ObligeView) { // what may be looked at is not sent
+		return nil
+	}
 	if d.decision.Effect != access.Permit {
 		b.g.Logger.ErrorContext(b.ctx, "store and decision disagree; left out", "request", b.req.RequestID, "code", d.decision.Code)
 		return nil

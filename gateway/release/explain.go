@@ -2,6 +2,7 @@ package release
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"trellis/auth/access"
@@ -19,8 +20,9 @@ type Known interface {
 	Now(ctx context.Context) (time.Time, error)
 }
 
-// Explain decides as a read by the principal would, now or, with at, by what was recorded then. Nothing is released or logged.
-func Explain(ctx context.Context, k Known, p access.Principal, ref fhir.Reference, at time.Time) (store.Target, access.Decision, error) {
+// Explain decides as a read by the principal would, now or, with at, by what was recorded then. told leaves of the facts what who
+// asks may be told; nil leaves all. Nothing is released or logged.
+func Explain(ctx context.Context, k Known, p access.Principal, ref fhir.Reference, at time.Time, told func(access.Facts) access.Facts) (store.Target, access.Decision, error) {
 	filter, err := k.Filter(ctx, p)
 	if err != nil {
 		return store.Target{}, access.Decision{}, err
@@ -33,7 +35,7 @@ func Explain(ctx context.Context, k Known, p access.Principal, ref fhir.Referenc
 		if at, err = k.Now(ctx); err != nil {
 			return target, access.Decision{}, err
 		}
-		d, _ := decideTarget(p, target, target.Subject, k.Segment(target.Subject.Segment), at)
+		d, _ := decideTarget(p, target, only(target.Subject, told), k.Segment(target.Subject.Segment), at)
 		return target, d, nil
 	}
 	subject, exists, err := k.SubjectAt(ctx, ref, 0, at)
@@ -42,6 +44,19 @@ func Explain(ctx context.Context, k Known, p access.Principal, ref fhir.Referenc
 	}
 	then := target
 	then.Exists = exists
-	d, _ := decideTarget(p, then, subject, k.Segment(subject.Segment), at.UTC())
+	d, _ := decideTarget(p, then, only(subject, told), k.Segment(subject.Segment), at.UTC())
 	return target, d, nil
+}
+
+// only is a subject with the facts that may be told.
+func only(s store.Subject, told func(access.Facts) access.Facts) store.Subject {
+	if told == nil {
+		return s
+	}
+	patients := slices.Clone(s.Patients)
+	for i := range patients {
+		patients[i].Facts = told(patients[i].Facts)
+	}
+	s.Patients = patients
+	return s
 }

@@ -2,6 +2,7 @@ package release
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"trellis/auth/access"
@@ -84,7 +85,7 @@ func obligations(d access.Decision, consents []consent.Consent) (carried, error)
 		case access.ObligeRedisclosure:
 			redisclosure = o.Detail
 		case access.ObligeElements:
-			c.elements = strings.Split(o.Detail, ",")
+			c.elements = both(c.elements, strings.Split(o.Detail, ","))
 		case access.ObligeView:
 			looks = true
 		case access.ObligeScope, access.ObligeLabels, access.ObligeList, access.ObligeDocument, access.ObligeBar:
@@ -109,6 +110,18 @@ func obligations(d access.Decision, consents []consent.Consent) (carried, error)
 		return carried{}, fmt.Errorf("release: a disclosure without anything to explain it by")
 	}
 	return c, nil
+}
+
+// both lists what two orders let be told; nil stands for all.
+func both(a, b []string) []string {
+	if a == nil {
+		return b
+	}
+	out := slices.DeleteFunc(slices.Clone(a), func(e string) bool { return !slices.Contains(b, e) })
+	if len(out) == 0 {
+		return []string{"id"}
+	}
+	return out
 }
 
 // withoutConsent explains a release that rests on no instrument of the patient's; "" for one that does.

@@ -106,10 +106,12 @@ func (k *call) consult() error {
 			if err != nil {
 				return err
 			}
+			redact, obligations := append(worst.Redact, a.Redact...), append(worst.Obligations, a.Obligations...)
 			if worst.Decision == "" || rankOf(a.Decision) > rankOf(worst.Decision) {
-				redact := append(worst.Redact, a.Redact...)
 				worst = a
-				worst.Redact = redact
+			}
+			if worst.Redact, worst.Obligations = redact, obligations; worst.Decision != answerPermit {
+				worst.Redact, worst.Obligations = nil, nil
 			}
 		}
 	}
@@ -138,6 +140,9 @@ func (k *call) consulted(ids identifiers) (string, error) {
 	for _, id := range ids {
 		one := strings.TrimPrefix(id.Value, "Patient/")
 		if id.System != "" && id.System != k.s.Base {
+			if err := k.allowAsSystem("Patient", smart.Search); err != nil {
+				return "", err
+			}
 			q, err := k.s.Registry.Parse("Patient", url.Values{"identifier": {id.System + "|" + id.Value}, "_count": {"2"}}, k.s.Base)
 			if err != nil {
 				return "", err

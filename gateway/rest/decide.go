@@ -62,7 +62,7 @@ type answer struct {
 	Basis       string              `json:"basis,omitempty"`
 	Code        string              `json:"code"`
 	Obligations []access.Obligation `json:"obligations,omitempty"`
-	Redact      []fhir.Coding       `json:"redact,omitempty"` // records with any of these labels stay back
+	Redact      []fhir.Coding       `json:"redact,omitempty"` // records with any of these labels, types or codes stay back
 	Consents    []string            `json:"consents,omitempty"`
 	Reasons     []access.Reason     `json:"reasons"`
 	Policy      string              `json:"policy"`
@@ -191,6 +191,17 @@ func (j *decider) request(q question) (access.Request, store.Standing, error) {
 	if err != nil {
 		return r, known, err
 	}
+	holds := q.Custodian != "" && q.Custodian != caller.ID && caller.Class != access.OperatorClass
+	if holds && q.HeldFor != j.k.caller.principal.Purpose {
+		return r, known, fhir.NewProblem(fhir.Invalid, "value", "heldFor has to be the purpose of the token: whether the record may be held for another is not told")
+	}
+	if !holds && caller.Class != access.OperatorClass {
+		told, err := j.k.told(caller.ID)
+		if err != nil {
+			return r, known, err
+		}
+		known.Facts = told(known.Facts)
+	}
 	r = access.Request{Principal: access.Principal{Organization: actor, Purpose: q.Purpose}, ResourceType: q.ResourceType, Patient: q.Patient,
 		Facts: known.Facts, Terms: known.Terms, Now: j.now, Period: consent.Period{Lo: search.OpenLo, Hi: search.OpenHi}}
 	if !q.At.IsZero() {
@@ -205,10 +216,23 @@ func (j *decider) request(q question) (access.Request, store.Standing, error) {
 	switch {
 	case q.Custodian != "" && caller.Class == access.OperatorClass:
 		r.Segment.Custodian = q.Custodian
-	case q.Custodian != "" && q.Custodian != caller.ID:
+	case holds:
 		r.Segment.Custodian, r.Holder, r.HeldFor = q.Custodian, caller, q.HeldFor
 	}
 	return r, known, nil
+}
+
+// told is what of the facts about a patient an organisation that asks may be told (2.13(c)).
+func (k *call) told(organization string) (func(access.Facts) access.Facts, error) {
+	orgs, err := k.s.Store.Organizations(k.ctx)
+	if err != nil {
+		return nil, err
+	}
+	program := func(id string) bool {
+		i := slices.IndexFunc(orgs, func(o access.Organization) bool { return o.ID == id })
+		return i < 0 || orgs[i].Part2() // one that is not known may be
+	}
+	return func(f access.Facts) access.Facts { return f.ToldTo(organization, program) }, nil
 }
 
 func clinical(start, end string) (consent.Period, error) {
@@ -235,7 +259,7 @@ func (j *decider) segments(q question, r access.Request, known store.Standing) (
 	if err != nil {
 		return nil, err
 	}
-	if q.Labels == nil && q.Codes == nil && r.Holder.ID == "" {
+	if len(q.Labels) == 0 && len(q.Codes) == 0 && r.Holder.ID == "" {
 		var out []label.Segment
 		for _, n := range known.Segments {
 			if n.Segment.Custodian == custodian.ID && !n.Segment.Directory {
@@ -256,7 +280,9 @@ func (j *decider) segments(q question, r access.Request, known store.Standing) (
 	return []label.Segment{segment.Marked(marks)}, nil
 }
 
-// answer decides a question. Of several kinds of records it permits when any may go, and names the labels of those that stay.
+// answer decides a question. Where it leaves open which records, of which types and with which codes, all that are there or that
+// consents tell apart are decided: it permits when any may go, names what marks those that stay, and denies when nothing marks
+// them. What a permit obliges to is what any of them obliges to.
 func (j *decider) answer(q question) (answer, error) {
 	r, known, err := j.request(q)
 	if err != nil {
@@ -266,23 +292,117 @@ func (j *decider) answer(q question) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	var decided []access.Decision
-	for _, s := range segments {
-		r.Segment = s
-		decided = append(decided, access.Decide(r))
+	kinds := kindsOf(q, segments, known.Facts)
+	for i := range kinds {
+		r.Segment, r.ResourceType = kinds[i].segment, kinds[i].typ
+		kinds[i].decision = access.Decide(r)
 	}
-	at := slices.IndexFunc(decided, func(d access.Decision) bool { return d.Effect == access.Permit })
-	d := decided[max(at, 0)]
-	a := answer{ID: q.ID, Decision: threefold(d), Basis: d.Basis, Code: d.Code, Obligations: d.Obligations, Consents: d.Consents, Reasons: d.Reasons, Policy: d.Policy,
-		EvaluatedAt: d.EvaluatedAt, ValidUntil: access.NextChange(known.Facts, known.Terms, r.Now)}
-	if at >= 0 {
-		a.Redact = staying(segments, decided)
+	d := kinds[0].decision
+	if i := slices.IndexFunc(kinds, func(k kind) bool { return k.decision.Effect == access.Permit }); i >= 0 {
+		d = kinds[i].decision
+	}
+	a := answer{ID: q.ID, Decision: threefold(d), Basis: d.Basis, Code: d.Code, Reasons: d.Reasons, Policy: d.Policy, EvaluatedAt: d.EvaluatedAt}
+	if d.Effect == access.Permit {
+		a.ValidUntil = access.NextChange(known.Facts, known.Terms.With(q.Actor), r.Now)
+		a.merge(kinds)
 	}
 	if j.given[q.Patient] == nil {
 		j.patients = append(j.patients, q.Patient)
 	}
-	j.given[q.Patient] = append(j.given[q.Patient], decided...)
+	for _, k := range kinds {
+		j.given[q.Patient] = append(j.given[q.Patient], k.decision)
+	}
 	return a, nil
+}
+
+// kind is a kind of record a question may be about, and what is decided about it. by is what tells it from others of its segment.
+type kind struct {
+	segment  label.Segment
+	typ      string
+	by       fhir.Coding
+	decision access.Decision
+}
+
+// kindsOf lists the kinds a question leaves open, the plain ones first.
+func kindsOf(q question, segments []label.Segment, facts access.Facts) []kind {
+	types, marks := []string{q.ResourceType}, [][]string{nil}
+	if q.ResourceType == "" {
+		types = append(types, consent.MentionedTypes(facts.Consents)...)
+	}
+	if len(q.Codes) == 0 {
+		for _, m := range consent.Mentioned(facts.Consents) {
+			marks = append(marks, []string{m})
+		}
+	}
+	var out []kind
+	for _, m := range marks {
+		for _, typ := range types {
+			for _, s := range segments {
+				k := kind{segment: s, typ: typ}
+				switch {
+				case m != nil && slices.Contains(s.Marks, m[0]):
+					continue // decided as it is
+				case m != nil:
+					k.segment, k.by = s.Marked(m), fhir.Coding{System: fhir.LocalBase + "/CodeSystem/consent-mark", Code: m[0]}
+				case typ != q.ResourceType:
+					k.by = fhir.Coding{System: fhir.SystemResourceTypes, Code: typ}
+				}
+				out = append(out, k)
+			}
+		}
+	}
+	return out
+}
+
+// merge puts the decisions of a permit together.
+func (a *answer) merge(kinds []kind) {
+	for _, k := range kinds {
+		if k.decision.Effect != access.Permit {
+			continue
+		}
+		for _, o := range k.decision.Obligations {
+			if !slices.Contains(a.Obligations, o) {
+				a.Obligations = append(a.Obligations, o)
+			}
+		}
+		for _, c := range k.decision.Consents {
+			if !slices.Contains(a.Consents, c) {
+				a.Consents = append(a.Consents, c)
+			}
+		}
+	}
+	for _, k := range kinds {
+		if k.decision.Effect == access.Permit {
+			continue
+		}
+		marks := staying(k, kinds)
+		if len(marks) == 0 { // nothing a client could tell it by: none of it goes
+			a.Decision, a.Basis, a.Code, a.Obligations, a.Consents, a.Redact = answerDeny, "", "INSEPARABLE", nil, nil, nil
+			a.Reasons = k.decision.Reasons
+			return
+		}
+		for _, m := range marks {
+			if !slices.Contains(a.Redact, m) {
+				a.Redact = append(a.Redact, m)
+			}
+		}
+	}
+}
+
+// staying lists what tells a kind that stays from every one that goes: the type or code consents name, or its own labels.
+func staying(stays kind, kinds []kind) []fhir.Coding {
+	if stays.by != (fhir.Coding{}) {
+		return []fhir.Coding{stays.by}
+	}
+	var out []fhir.Coding
+	for _, l := range stays.segment.Security() {
+		if !slices.ContainsFunc(kinds, func(k kind) bool {
+			return k.decision.Effect == access.Permit && slices.Contains(k.segment.Security(), l)
+		}) {
+			out = append(out, l)
+		}
+	}
+	return out
 }
 
 func threefold(d access.Decision) string {
@@ -294,26 +414,6 @@ func threefold(d access.Decision) string {
 		return answerDeny
 	}
 	return answerNoConsent
-}
-
-// staying lists the labels that every record which may go lacks and one that must stay has.
-func staying(segments []label.Segment, decided []access.Decision) []fhir.Coding {
-	var out []fhir.Coding
-	for i, d := range decided {
-		if d.Effect == access.Permit {
-			continue
-		}
-		for _, l := range segments[i].Security() {
-			goes := false
-			for n, other := range decided {
-				goes = goes || other.Effect == access.Permit && slices.Contains(segments[n].Security(), l)
-			}
-			if !goes && !slices.Contains(out, l) {
-				out = append(out, l)
-			}
-		}
-	}
-	return out
 }
 
 // reply logs what was decided, one event for each patient, and answers.

@@ -26,7 +26,7 @@ func (s *Server) inEmergency(ctx context.Context, p *access.Principal) error {
 	if !slices.Contains(access.EmergencyPurposes(), p.Purpose) {
 		return nil
 	}
-	e, ok, err := s.Store.LastEmergency(ctx, p.Client, p.User)
+	e, ok, err := s.Store.LastEmergency(ctx, p.Client, p.User, p.Organization.ID)
 	if ok {
 		p.Emergency = e.Access()
 	}
@@ -195,7 +195,7 @@ func (k *call) opened(r route) error {
 	if !slices.Contains(access.EmergencyPurposes(), p.Purpose) || r.interaction == opBreakGlass {
 		return nil
 	}
-	if p.Emergency == (access.Emergency{}) || inBulk(r) {
+	if p.Emergency == (access.Emergency{}) || inBulk(r) || !strings.HasPrefix(r.path, "/fhir") {
 		return forbidden()
 	}
 	return nil

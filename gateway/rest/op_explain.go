@@ -28,11 +28,25 @@ func (k *call) explain() error {
 	if err != nil {
 		return err
 	}
-	target, d, err := release.Explain(k.ctx, k.s.Store, who, fhir.Reference{Type: k.c.Param("type"), ID: k.c.Param("id")}, at)
+	caller := k.caller.principal.Organization
+	ref := fhir.Reference{Type: k.c.Param("type"), ID: k.c.Param("id")}
+	var told func(access.Facts) access.Facts
+	if caller.Class != access.OperatorClass { // what its token lets it see, and what it may be told of its patients
+		seen, err := k.s.Store.Lookup(k.ctx, k.caller.reading, ref.Type, ref.ID, 0)
+		if err != nil {
+			return err
+		}
+		if !seen.Visible {
+			return store.ErrNotFound
+		}
+		if told, err = k.told(caller.ID); err != nil {
+			return err
+		}
+	}
+	target, d, err := release.Explain(k.ctx, k.s.Store, who, ref, at, told)
 	if err != nil {
 		return err
 	}
-	caller := k.caller.principal.Organization
 	if !target.Exists || caller.ID == "" || caller.Class != access.OperatorClass && k.s.Store.Segment(target.Row.Segment).Custodian != caller.ID {
 		return store.ErrNotFound
 	}
@@ -51,10 +65,14 @@ func (k *call) explain() error {
 	ev := audit.Event{Kind: audit.Explain, At: now, Client: who.Client, Organization: who.Organization.ID, User: k.caller.principal.User, Capacity: string(k.caller.principal.Capacity), Purpose: who.Purpose,
 		Interaction: "$explain", Request: k.req.RequestID, Token: k.req.TokenID, Outcome: d.Effect.String(), Decision: decision,
 		Resources: []audit.Resource{{Type: target.Row.Type, ID: target.Row.ID}}, Released: audit.Digest(body), ReleasedBytes: int64(len(body)), Detail: map[string]string{"for": caller.ID}}
-	for _, p := range target.Subject.Patients {
-		ev.Patient = "Patient/" + p.ID
+	events := []audit.Event{ev}
+	for i, p := range target.Subject.Patients {
+		if i > 0 {
+			events = append(events, ev)
+		}
+		events[i].Patient = "Patient/" + p.ID
 	}
-	if err := k.s.Gate.Decided(k.ctx, []audit.Event{ev}); err != nil {
+	if err := k.s.Gate.Decided(k.ctx, events); err != nil {
 		return err
 	}
 	k.s.send(k.c, http.StatusOK, fhir.ContentType+"; charset=utf-8", body)

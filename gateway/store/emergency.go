@@ -37,8 +37,8 @@ type Review struct {
 	Note        string    `json:"note,omitempty"`
 }
 
-// holder is who may use a declaration: the client, in the hands of the user.
-func (e Emergency) holder() string { return e.Client + "\n" + e.User }
+// holder is who may use a declaration: the client, in the hands of the user, for the organisation.
+func (e Emergency) holder() string { return e.Client + "\n" + e.User + "\n" + e.Organization }
 
 // Access is the emergency as decisions know it.
 func (e Emergency) Access() access.Emergency {
@@ -52,7 +52,7 @@ var (
 )
 
 // Declare keeps an emergency. An earlier one of the same holder ends: an emergency is of one patient. document makes the
-// entries into the patient's record, one for each custodian that holds records of the patient; it may be called again.
+// entries into the patient's record, one for each custodian that holds Part 2 records of the patient; it may be called again.
 // finish is as for Apply.
 func (s *Store) Declare(ctx context.Context, e Emergency, document func(custodians []string) ([]Change, error), finish func([]Written) (Commit, error)) error {
 	body, err := json.Marshal(e)
@@ -119,7 +119,8 @@ func appendJSON[T any](r Rows, list *[]T) error {
 	return nil
 }
 
-// custodians lists the organisations that hold records of a patient, sorted; none of an unknown one.
+// custodians lists the organisations that hold records of a patient under Part 2, sorted; none of an unknown one. Others'
+// records do not tell that there are any.
 func (w *writer) custodians(patient string) ([]string, error) {
 	pat, err := w.s.lookupKey(w.ctx, w.tx, fhir.Reference{Type: "Patient", ID: patient})
 	if err != nil {
@@ -131,7 +132,7 @@ func (w *writer) custodians(patient string) ([]string, error) {
 	}
 	var out []string
 	for _, n := range segments {
-		if !slices.Contains(out, n.Segment.Custodian) {
+		if n.Segment.Part2 && !slices.Contains(out, n.Segment.Custodian) {
 			out = append(out, n.Segment.Custodian)
 		}
 	}
@@ -139,15 +140,15 @@ func (w *writer) custodians(patient string) ([]string, error) {
 	return out, nil
 }
 
-// LastEmergency is the emergency a client and user declared last, over or not; ok is false for none.
-func (s *Store) LastEmergency(ctx context.Context, client, user string) (e Emergency, ok bool, err error) {
+// LastEmergency is the emergency a client and user declared last for an organisation, over or not; ok is false for none.
+func (s *Store) LastEmergency(ctx context.Context, client, user, organization string) (e Emergency, ok bool, err error) {
 	now, err := s.now(ctx)
 	if err != nil {
 		return e, false, err
 	}
 	var found []Emergency
 	err = s.engine.Read(ctx, func(tx Tx) error {
-		return each(ctx, tx, "SELECT body FROM emergency WHERE holder=? AND declared<=? ORDER BY declared DESC LIMIT 1", []any{Emergency{Client: client, User: user}.holder(), now}, func(r Rows) error {
+		return each(ctx, tx, "SELECT body FROM emergency WHERE holder=? AND declared<=? ORDER BY declared DESC LIMIT 1", []any{Emergency{Client: client, User: user, Organization: organization}.holder(), now}, func(r Rows) error {
 			return appendJSON(r, &found)
 		})
 	})

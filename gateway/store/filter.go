@@ -40,6 +40,9 @@ func (s *Store) compile(ctx context.Context, tx Tx, f access.Filter) (compiled, 
 		if c.person, err = s.lookupKey(ctx, tx, fhir.Reference{Type: "Patient", ID: f.Patient}); err != nil {
 			return c, err
 		}
+		if c.person == 0 {
+			c.person = nobody
+		}
 	}
 	if f.Things {
 		if c.thing, err = s.lookup(ctx, tx, dictType, access.ThingType); err != nil {

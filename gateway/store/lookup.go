@@ -36,7 +36,7 @@ func (s *Store) lookupKnown(ctx context.Context, tx Tx, c compiled, ref fhir.Ref
 		if err != nil {
 			return false, err
 		}
-		row.Relabelled = row.Segment != kept.seg
+		row.Relabelled = !s.sameLabels(row.Segment, kept.seg)
 		row.Segment = s.governing(row.Segment, kept.seg)
 		row.Version, row.Updated, row.Method = ver, time.UnixMicro(kept.at).UTC(), kept.method
 		row.Deleted = row.Method == Delete

@@ -10,7 +10,8 @@ import (
 	"trellis/fhir"
 )
 
-// marked gives a record's segment the marks by which consents of its patients single it out.
+// marked gives a record's segment the marks by which consents of its patients single it out: those its custodian recorded, and
+// the operator's. What another organisation recorded speaks of that one's records and leaves no trace on this.
 func (w *writer) marked(seg label.Segment, r *fhir.Resource, typ, id string, pats []int64) (label.Segment, error) {
 	var wanted []string
 	for _, pat := range pats {
@@ -18,10 +19,33 @@ func (w *writer) marked(seg label.Segment, r *fhir.Resource, typ, id string, pat
 		if err != nil {
 			return seg, err
 		}
-		wanted = append(wanted, marks...)
+		for _, line := range marks {
+			if recorder, mark, _ := strings.Cut(line, "\t"); recorder == everybody || recorder == seg.Custodian {
+				wanted = append(wanted, mark)
+			}
+		}
 	}
 	slices.Sort(wanted)
 	return seg.Marked(consent.Marks(typ, id, r.Root, slices.Compact(wanted), w.s.base)), nil
+}
+
+// everybody is the recorder of what the operator recorded.
+const everybody = "*"
+
+// markLines are the marks of a patient's consents with who recorded each, as they are kept.
+func markLines(consents []consent.Consent) []string {
+	var out []string
+	for i := range consents {
+		recorder := consents[i].Recorder
+		if consents[i].Everywhere {
+			recorder = everybody
+		}
+		for _, mark := range consent.Mentioned(consents[i : i+1]) {
+			out = append(out, recorder+"\t"+strings.NewReplacer("\n", " ", "\t", " ").Replace(mark)) // of no code or id that is valid
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // wantedMarks are those of a patient's consents. The row stays locked: a consent recorded meanwhile waits, and then finds
@@ -35,7 +59,13 @@ func (w *writer) wantedMarks(pat int64) ([]string, error) {
 		sql += " FOR SHARE"
 	}
 	var text string
-	if _, err := one(w.ctx, w.tx, sql, []any{pat}, &text); err != nil {
+	found, err := one(w.ctx, w.tx, sql, []any{pat}, &text)
+	if err == nil && !found { // a row that is not there cannot be locked
+		if _, err = w.tx.Exec(w.ctx, "INSERT INTO patient_state (part,pat,epoch,also) VALUES (0,?,1,0) ON CONFLICT (part,pat) DO NOTHING", pat); err == nil {
+			_, err = one(w.ctx, w.tx, sql, []any{pat}, &text)
+		}
+	}
+	if err != nil {
 		return nil, err
 	}
 	w.marks[pat] = splitMarks(text)
@@ -49,17 +79,15 @@ func splitMarks(text string) []string {
 	return strings.Split(text, "\n")
 }
 
-// remark brings a patient's records to what the consents single out now. It is called with the patient's row locked.
+// remark brings a patient's records to what the consents single out now: heads, and the versions before them, which are
+// shown by what they say themselves. It is called with the patient's row locked.
 func (w *writer) remark(pat int64, facts access.Facts) error {
 	delete(w.marks, pat)
 	had, err := w.wantedMarks(pat)
 	if err != nil {
 		return err
 	}
-	want := consent.Mentioned(facts.Consents)
-	for i := range want {
-		want[i] = strings.ReplaceAll(want[i], "\n", " ") // of no code or id that is valid
-	}
+	want := markLines(facts.Consents)
 	if slices.Equal(had, want) {
 		return nil
 	}
@@ -67,54 +95,84 @@ func (w *writer) remark(pat int64, facts access.Facts) error {
 		return err
 	}
 	w.marks[pat] = want
-	type stored struct {
-		rid, seg, enc int64
-		typ, id       string
-		doc           []byte
-	}
-	var rows []stored
-	err = each(w.ctx, w.tx, "SELECT r.rid,r.seg,d.name,r.id,b.enc,b.doc FROM (SELECT rid FROM res WHERE part=0 AND pat=? UNION SELECT rid FROM res_also WHERE part=0 AND pat=?) k "+
-		"JOIN res r ON r.part=0 AND r.rid=k.rid JOIN dict d ON d.kind=1 AND d.no=r.type_no JOIN body b ON b.part=0 AND b.seq=r.seq WHERE r.del=0 AND r.ver>0", []any{pat, pat}, func(r Rows) error {
-		var row stored
-		if err := r.Scan(&row.rid, &row.seg, &row.typ, &row.id, &row.enc, &row.doc); err != nil {
-			return err
-		}
-		row.doc = slices.Clone(row.doc)
-		rows = append(rows, row)
-		return nil
-	})
+	versions, err := w.versionsOf(pat)
 	if err != nil {
 		return err
 	}
-	for _, row := range rows {
-		before, err := w.segment(row.seg)
-		if err != nil {
-			return err
-		}
-		sealed, err := w.s.decompress(row.enc, row.doc)
-		if err != nil {
-			return err
-		}
-		res, err := fhir.ReadTrusted(sealed.Doc)
-		if err != nil {
-			return err
-		}
-		pats, err := w.filedUnder(fhir.Reference{Type: row.typ, ID: row.id})
-		if err != nil {
-			return err
-		}
-		after, err := w.marked(before, res, row.typ, row.id, pats)
-		if err != nil {
-			return err
-		}
-		if slices.Equal(before.Marks, after.Marks) {
-			continue
-		}
-		if err := w.resegment(row.rid, pats, after); err != nil {
+	for i := range versions {
+		last := i+1 == len(versions) || versions[i+1].rid != versions[i].rid
+		if err := w.remarkVersion(&versions[i], last); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// storedVersion is a version of a record with what is needed to mark it.
+type storedVersion struct {
+	rid, seq, seg, headSeg, enc int64
+	typ, id                     string
+	doc                         []byte
+}
+
+// versionsOf lists every version with a body of what is filed under a patient, each record's in their order.
+func (w *writer) versionsOf(pat int64) ([]storedVersion, error) {
+	var out []storedVersion
+	err := each(w.ctx, w.tx, "SELECT r.rid,b.seq,b.seg,r.seg,d.name,r.id,b.enc,b.doc FROM (SELECT rid FROM res WHERE part=0 AND pat=? UNION SELECT rid FROM res_also WHERE part=0 AND pat=?) k "+
+		"JOIN res r ON r.part=0 AND r.rid=k.rid JOIN dict d ON d.kind=1 AND d.no=r.type_no JOIN body b ON b.part=0 AND b.rid=r.rid WHERE r.ver>0 AND b.op<>? ORDER BY r.rid,b.ver", []any{pat, pat, int64(Delete)}, func(r Rows) error {
+		var v storedVersion
+		if err := r.Scan(&v.rid, &v.seq, &v.seg, &v.headSeg, &v.typ, &v.id, &v.enc, &v.doc); err != nil {
+			return err
+		}
+		v.doc = slices.Clone(v.doc)
+		out = append(out, v)
+		return nil
+	})
+	return out, err
+}
+
+// remarkVersion marks a version by its content, and by the last one the head, deleted or not.
+func (w *writer) remarkVersion(v *storedVersion, last bool) error {
+	before, err := w.segment(v.seg)
+	if err != nil {
+		return err
+	}
+	sealed, err := w.s.decompress(v.enc, v.doc)
+	if err != nil {
+		return err
+	}
+	res, err := fhir.ReadTrusted(sealed.Doc)
+	if err != nil {
+		return err
+	}
+	pats, err := w.filedUnder(fhir.Reference{Type: v.typ, ID: v.id})
+	if err != nil {
+		return err
+	}
+	after, err := w.marked(before, res, v.typ, v.id, pats)
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(before.Marks, after.Marks) {
+		no, err := w.internSegment(after)
+		if err != nil {
+			return err
+		}
+		if _, err := w.tx.Exec(w.ctx, "UPDATE body SET seg=? WHERE part=0 AND seq=?", no, v.seq); err != nil {
+			return err
+		}
+		if err := w.holds(pats, no); err != nil {
+			return err
+		}
+	}
+	if !last {
+		return nil
+	}
+	head, err := w.segment(v.headSeg) // another than the body's after a relabelling
+	if err != nil || slices.Equal(head.Marks, after.Marks) {
+		return err
+	}
+	return w.resegment(v.rid, pats, head.Marked(after.Marks))
 }
 
 // resegment puts a head row into another segment: no new version, but nothing that was known of who may see it holds.
@@ -129,8 +187,13 @@ func (w *writer) resegment(rid int64, pats []int64, seg label.Segment) error {
 	if err := w.noteSegment(rid, no); err != nil {
 		return err
 	}
+	return w.holds(pats, no)
+}
+
+// holds records that patients have records in a segment.
+func (w *writer) holds(pats []int64, seg int64) error {
 	for _, pat := range pats {
-		if _, err := w.tx.Exec(w.ctx, "INSERT INTO patient_segment (part,pat,seg) VALUES (0,?,?) ON CONFLICT (part,pat,seg) DO NOTHING", pat, no); err != nil {
+		if _, err := w.tx.Exec(w.ctx, "INSERT INTO patient_segment (part,pat,seg) VALUES (0,?,?) ON CONFLICT (part,pat,seg) DO NOTHING", pat, seg); err != nil {
 			return err
 		}
 		w.resegmented[pat] = true

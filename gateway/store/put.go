@@ -33,6 +33,9 @@ func (w *writer) put(c Change, typeNo int64, h *head) (Written, error) {
 	if err != nil {
 		return Written{}, err
 	}
+	if err := w.noteAgreement(c.Type, c.Resource, h); err != nil {
+		return Written{}, err
+	}
 	if err := w.unreserve(c.Type, h); err != nil {
 		return Written{}, err
 	}
@@ -162,6 +165,9 @@ func (w *writer) remove(c Change, h *head) (Written, error) {
 	}
 	before, filed, err := w.stands(c.Type, c.ID, h)
 	if err != nil {
+		return Written{}, err
+	}
+	if err := w.noteAgreement(c.Type, nil, h); err != nil {
 		return Written{}, err
 	}
 	w.noteMoved(filed)

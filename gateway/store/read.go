@@ -120,7 +120,7 @@ func (s *Store) Lookup(ctx context.Context, f access.Filter, typ, id string, ver
 		if err != nil {
 			return err
 		}
-		row.Relabelled = row.Segment != own
+		row.Relabelled = !s.sameLabels(row.Segment, own)
 		row.Segment = s.governing(row.Segment, own)
 		row.Type, row.ID, row.Version, row.Updated, row.Method = typ, id, ver, time.UnixMicro(at).UTC(), Method(op)
 		row.Deleted = row.Method == Delete
@@ -160,6 +160,11 @@ func (s *Store) atVersion(b *statement, c compiled, typ string, typeNo int64, id
 	err := s.visibleVersion(b, c, "q", typ)
 	b.add(" LEFT JOIN patient_state ps ON ps.part=0 AND ps.pat=v.pat")
 	return err
+}
+
+// sameLabels reports whether two segments are told apart by nothing but marks, which nobody is told.
+func (s *Store) sameLabels(a, b int64) bool {
+	return a == b || s.Segment(a).Marked(nil).Key() == s.Segment(b).Marked(nil).Key()
 }
 
 // governing is the segment a version is decided and labelled by: today's head, unless the version itself was

@@ -88,7 +88,7 @@ func (s *Store) follow(ctx context.Context, tx Tx, c compiled, ask map[fhir.Refe
 				return err
 			}
 			if v.epoch == by.epoch {
-				s.followed.put(followKey{c.org, c.purpose, by.pat, ref}, followed{by.epoch, v.to})
+				s.followed.put(followKey{c.org, c.purpose, by.pat, ref}, followed{by.epoch, min(v.to, now+termsLife.Microseconds())}) // agreements end by themselves
 			}
 		}
 	}

@@ -45,6 +45,14 @@ func (s *Store) Organization(ctx context.Context, id string) (access.Organizatio
 	return o, err
 }
 
+// Organizations lists the registered actors by id.
+func (s *Store) Organizations(ctx context.Context) (out []access.Organization, err error) {
+	err = s.engine.Read(ctx, func(tx Tx) error {
+		return each(ctx, tx, "SELECT body FROM organization ORDER BY id", nil, func(r Rows) error { return appendJSON(r, &out) })
+	})
+	return out, err
+}
+
 // ClientRecord is a client's registration with what OAuth does not know of it.
 type ClientRecord struct {
 	OAuth        oauth.Client `json:"oauth"`

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"sync/atomic"
 	"time"
 
@@ -212,9 +213,85 @@ func (s *Store) RefreshGrants(ctx context.Context) error {
 	return s.PutSetting(ctx, settingPolicy, []byte(policy))
 }
 
-// agreed follows a committed change of an agreement: grants that rest on agreements are computed anew. Until that is done
-// the release gate, which decides by the agreements themselves, lets out nothing the old grants would.
-func (s *Store) agreed(ctx context.Context) error {
+// noteAgreement marks with whom an agreement is changed, where it says something else than the one that stands.
+func (w *writer) noteAgreement(typ string, next *fhir.Resource, h *head) error {
+	if typ != AgreementType {
+		return nil
+	}
+	var was, is access.Agreement
+	var stood, stands bool
+	if h.found() && !h.deleted {
+		sealed, err := w.stored(*h)
+		if err != nil {
+			return err
+		}
+		root, err := fhir.ParseJSON(sealed.Doc)
+		if err != nil {
+			return err
+		}
+		was, stood = agreement(root, w.s.base)
+	}
+	if next != nil {
+		is, stands = agreement(next.Root, w.s.base)
+	}
+	if stood == stands && reflect.DeepEqual(was, is) {
+		return nil
+	}
+	if stood {
+		w.agreed[was.With] = true
+	}
+	if stands {
+		w.agreed[is.With] = true
+	}
+	return nil
+}
+
+// agreed follows a committed change of agreements with some organisations: grants that rest on them are computed anew, first
+// for the patients of whom those organisations have any. It goes on when who asked for it has gone; what is interrupted is
+// taken up by KeepGrants. The release gate decides by the agreements themselves meanwhile.
+func (s *Store) agreed(ctx context.Context, with map[string]bool) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Minute)
+	defer cancel()
 	s.terms.read.Store(0)
+	for organization := range with {
+		var pats []int64
+		err := s.engine.Read(ctx, func(tx Tx) error {
+			pats = nil
+			no, err := s.lookup(ctx, tx, dictOrg, organization)
+			if err != nil {
+				return err
+			}
+			return each(ctx, tx, "SELECT DISTINCT pat FROM grants WHERE part=0 AND org=? AND rto=?", []any{no, int64(forever)}, func(r Rows) error {
+				var pat int64
+				err := r.Scan(&pat)
+				pats = append(pats, pat)
+				return err
+			})
+		})
+		if err != nil {
+			return err
+		}
+		for _, pat := range pats {
+			if err := s.write(ctx, func(w *writer) error { return w.materialize(pat) }); err != nil {
+				return err
+			}
+		}
+	}
 	return s.RefreshGrants(ctx)
+}
+
+// KeepGrants takes up, until ctx ends, what was interrupted of computing grants anew.
+func (s *Store) KeepGrants(ctx context.Context, failed func(error)) {
+	tick := time.NewTicker(5 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := s.RefreshGrants(ctx); err != nil && ctx.Err() == nil {
+				failed(err)
+			}
+		}
+	}
 }

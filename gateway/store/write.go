@@ -107,13 +107,13 @@ type writer struct {
 	rowCount    int                // rows inserted so far
 	marks       map[int64][]string // of patients' consents, by patient key
 	resegmented map[int64]bool     // patients a record of whom got another segment by a consent
-	agreed      bool               // an agreement changed
+	agreed      map[string]bool    // organisations with which an agreement changed
 }
 
 func (s *Store) newWriter(ctx context.Context, tx Tx, now int64) *writer {
 	return &writer{s: s, ctx: ctx, tx: tx, now: now, interned: map[dictKey]int64{}, newSegments: map[string]access.NumberedSegment{},
 		touched: map[int64]bool{}, heads: map[fhir.Reference]*head{}, moved: map[int64]bool{}, shared: map[int64]bool{}, keys: map[fhir.Reference]int64{}, reserved: map[fhir.Reference]bool{}, patientOf: map[int64]string{},
-		filed: map[fhir.Reference][]int64{}, segments: map[[2]int64]bool{}, pending: map[string]*pending{}, marks: map[int64][]string{}, resegmented: map[int64]bool{}}
+		filed: map[fhir.Reference][]int64{}, segments: map[[2]int64]bool{}, pending: map[string]*pending{}, marks: map[int64][]string{}, resegmented: map[int64]bool{}, agreed: map[string]bool{}}
 }
 
 // write runs fn in one transaction with a fresh writer and shares what it interned after the commit.
@@ -133,8 +133,8 @@ func (s *Store) write(ctx context.Context, fn func(w *writer) error) error {
 		})
 		if err = logged(err); err == nil {
 			last.committed()
-			if last.agreed {
-				return s.agreed(ctx)
+			if len(last.agreed) > 0 {
+				return s.agreed(ctx, last.agreed)
 			}
 			return nil
 		}
@@ -221,7 +221,7 @@ func (w *writer) settlePatients() error {
 	if err := w.materializeTouched(); err != nil {
 		return err
 	}
-	if w.agreed {
+	if len(w.agreed) > 0 {
 		if err := putSetting(w.ctx, w.tx, settingStale, []byte("1")); err != nil {
 			return err
 		}
@@ -276,7 +276,6 @@ func (w *writer) change(c Change) (Written, error) {
 	if err := w.stays(c); err != nil { // first: it must not depend on what is stored
 		return Written{}, err
 	}
-	w.agreed = w.agreed || c.Type == AgreementType
 	typeNo, err := w.intern(dictType, c.Type)
 	if err != nil {
 		return Written{}, err
