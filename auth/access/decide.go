@@ -51,7 +51,7 @@ func (d *deliberation) run() {
 			return
 		}
 	}
-	d.settle(Deny, "", Reason{Rule: "default", Code: "NO_BASIS", Hit: true})
+	d.settle(Deny, "", Reason{Rule: "default", Section: "2.13(a)", Code: "NO_BASIS", Hit: true})
 }
 
 func (d *deliberation) settle(e Effect, basis string, r Reason) {
@@ -63,19 +63,19 @@ func (d *deliberation) miss(r Reason) { d.out.Reasons = append(d.out.Reasons, r)
 
 func (d *deliberation) purposeKnown() {
 	if !consent.KnownPurpose(d.req.Principal.Purpose) {
-		d.settle(Deny, "", Reason{Rule: "purpose", Code: "PURPOSE_UNKNOWN", Hit: true})
+		d.settle(Deny, "", Reason{Rule: "purpose", Section: "2.13(a)", Code: "PURPOSE_UNKNOWN", Hit: true})
 	}
 }
 
 func (d *deliberation) classKnown() {
 	if !KnownClass(d.req.Principal.Organization.Class) || d.req.Principal.Organization.ID == "" {
-		d.settle(Deny, "", Reason{Rule: "recipient-class", Code: "RECIPIENT_CLASS_UNKNOWN", Hit: true})
+		d.settle(Deny, "", Reason{Rule: "recipient-class", Section: "2.13(a)", Code: "RECIPIENT_CLASS_UNKNOWN", Hit: true})
 	}
 }
 
 func (d *deliberation) directory() {
 	if d.req.Segment.Directory {
-		d.settle(Permit, "directory", Reason{Rule: "directory", Code: "DIRECTORY", Hit: true})
+		d.settle(Permit, "directory", Reason{Rule: "directory", Section: "2.12(a)(1)", Code: "DIRECTORY", Hit: true})
 	}
 }
 
@@ -253,6 +253,10 @@ func (d *deliberation) part2() {
 		if d.byAgreement(part2Agreements()); d.settled {
 			return
 		}
+	}
+	if d.req.Principal.Organization.Class == PublicHealth && len(d.out.Consents) == 0 {
+		d.settle(Deny, "", Reason{Rule: "D15-public-health", Section: "2.54", Code: "DEIDENTIFIED_ONLY", Hit: true})
+		return
 	}
 	if d.req.Principal.Purpose == "HLEGAL" && len(d.out.Consents) == 0 && len(d.req.Facts.Consents) == 0 {
 		d.settle(Deny, "", Reason{Rule: "D6-no-order", Section: "2.61", Code: "NO_ORDER_OR_CONSENT", Hit: true})

@@ -28,7 +28,7 @@ func (d *deliberation) person() {
 			return
 		}
 	}
-	d.settle(Deny, "", Reason{Rule: "default", Code: "NO_BASIS", Hit: true})
+	d.settle(Deny, "", Reason{Rule: "default", Section: "2.13(a)", Code: "NO_BASIS", Hit: true})
 }
 
 // personal reports whether a capacity is that of a person about one record.
@@ -41,13 +41,13 @@ func (p Principal) Personal() bool { return p.Capacity.personal() }
 func (d *deliberation) capacityKnown() {
 	p := d.req.Principal
 	if p.Capacity != Staff && !p.Personal() && (p.Capacity != "" || p.User != "") {
-		d.settle(Deny, "", Reason{Rule: "capacity", Code: "CAPACITY_UNKNOWN", Hit: true})
+		d.settle(Deny, "", Reason{Rule: "capacity", Section: "2.13(a)", Code: "CAPACITY_UNKNOWN", Hit: true})
 	}
 }
 
 func (d *deliberation) recordNamed() {
 	if d.req.Principal.Patient == "" {
-		d.settle(Deny, "", Reason{Rule: "capacity", Code: "NO_RECORD_NAMED", Hit: true})
+		d.settle(Deny, "", Reason{Rule: "capacity", Section: "2.13(a)", Code: "NO_RECORD_NAMED", Hit: true})
 	}
 }
 
@@ -55,7 +55,7 @@ func (d *deliberation) recordNamed() {
 func (d *deliberation) personalPurpose() {
 	p := d.req.Principal
 	if p.Purpose != "PATRQT" && (p.Purpose != "FAMRQT" || p.Capacity == Self) {
-		d.settle(Deny, "", Reason{Rule: "purpose", Code: "PURPOSE_NOT_PERSONAL", Hit: true})
+		d.settle(Deny, "", Reason{Rule: "purpose", Section: "2.13(a)", Code: "PURPOSE_NOT_PERSONAL", Hit: true})
 	}
 }
 
@@ -80,7 +80,7 @@ func (d *deliberation) sameRecord() {
 	switch d.req.Patient {
 	case d.req.Principal.Patient:
 	case "":
-		d.settle(Deny, "", Reason{Rule: "no-patient", Code: "NO_PATIENT", Hit: true})
+		d.settle(Deny, "", Reason{Rule: "no-patient", Section: "2.13(a)", Code: "NO_PATIENT", Hit: true})
 	default:
 		d.settle(Deny, "", Reason{Rule: "D19-patient-access", Section: "164.524", Code: "ANOTHER_PATIENT", Hit: true})
 	}

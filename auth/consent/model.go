@@ -57,15 +57,28 @@ type Consent struct {
 	Disclosers  []string  // Organization ids
 	Description string
 	Signature   bool
-	Statements  map[string]bool // redisclosure, refusal, revocation, fundraising
-	Expires     bool            // an end or an expiry event is stated
-	From, To    time.Time       // in force: From <= t < To; zero To is open
-	Revoked     time.Time       // when a revocation took effect; zero when none
-	Ended       time.Time       // when the stated expiry event was recorded to have happened; zero when not
-	Signers     []Signer        // who signed, where that is written down
-	Supersedes  []string        // ids of the Consents this instrument takes the place of
-	Order       Order           // of a court order
+	Source      Source            // the signed artefact
+	Statements  map[string]bool   // redisclosure, refusal, revocation, fundraising: stated in words
+	Texts       map[string]string // the words
+	Event       string            // the expiry event or condition, in words
+	Expires     bool              // an end or an expiry event is stated
+	End         time.Time         // of the stated period, exclusive; zero when none is stated
+	From, To    time.Time         // in force: From <= t < To; zero To is open
+	Revoked     time.Time         // when a revocation took effect; zero when none
+	Ended       time.Time         // when the stated expiry event was recorded to have happened; zero when not
+	Signers     []Signer          // who signed, where that is written down
+	Supersedes  []string          // ids of the Consents this instrument takes the place of
+	Order       Order             // of a court order
 	Root        Provision
+}
+
+// Source is the signed artefact an instrument rests on, as far as forms carry it.
+type Source struct {
+	Reference   string // "Type/id", where it is a resource
+	Attached    bool   // it stands in the instrument
+	Title       string // of an attachment
+	ContentType string
+	SHA256      string // of its bytes, hex, where it was filed here
 }
 
 // Signer is somebody who signed, and as what: "patient", "parent", "guardian", "personal-representative". Authority is
@@ -139,4 +152,5 @@ const (
 	ExtOrder           = fhir.LocalBase + "/StructureDefinition/consent-court-order"
 	ExtElement         = fhir.LocalBase + "/StructureDefinition/consent-element"
 	ExtDiscloser       = fhir.LocalBase + "/StructureDefinition/consent-discloser"
+	ExtDocument        = fhir.LocalBase + "/StructureDefinition/consent-document"
 )

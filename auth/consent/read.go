@@ -15,7 +15,7 @@ import (
 // back Broken, so that the caller cannot mistake it for "no consent".
 func Read(id string, version int, recorded time.Time, doc []byte, base string) Consent {
 	sum := sha256.Sum256(doc)
-	c := Consent{ID: id, Version: version, SHA256: hex.EncodeToString(sum[:]), Recorded: recorded, Statements: map[string]bool{}}
+	c := Consent{ID: id, Version: version, SHA256: hex.EncodeToString(sum[:]), Recorded: recorded, Statements: map[string]bool{}, Texts: map[string]string{}}
 	root, err := fhir.ParseJSON(doc)
 	if err != nil || root.Get("resourceType").Text() != "Consent" {
 		c.Broken = true
@@ -27,32 +27,21 @@ func Read(id string, version int, recorded time.Time, doc []byte, base string) C
 
 func (c *Consent) read(root fhir.Node, base string) {
 	c.Status = root.Get("status").Text()
-	c.Kind = kind(root)
-	c.Patient, _ = fhir.ParseReference(root.Path("patient", "reference").Text(), base)
+	c.Patient, _ = named(root.Get("patient"), "Patient", base)
 	for _, org := range root.Get("organization").List() {
-		c.discloser(org.Get("reference").Text(), base)
+		c.discloser(org, base)
 	}
 	c.Signature = !root.Get("sourceAttachment").IsZero() || !root.Get("sourceReference").IsZero() || verified(root)
+	c.source(root, base)
 	c.Signed = c.date(root.Get("dateTime"))
 	c.extensions(root, base)
 	c.Root = c.provision(root.Get("provision"), base)
+	c.Broken = c.Broken || !root.Get("modifierExtension").IsZero() // it may turn the whole into its contrary
 	if typ := root.Path("provision", "type").Text(); typ == "" {
-		c.Root.Permit = root.Path("policyRule", "coding", "code").Text() == "OPTIN"
+		c.Root.Permit = optedIn(root.Get("policyRule"))
 	}
+	c.Kind = c.kind(root)
 	c.inForce(root)
-}
-
-// kind reads the instrument's kind from category; an instrument without one is no basis for anything
-// but can still be a refusal.
-func kind(root fhir.Node) Kind {
-	for _, category := range root.Get("category").List() {
-		for _, coding := range category.Get("coding").List() {
-			if coding.Get("system").Text() == SystemKind {
-				return Kind(coding.Get("code").Text())
-			}
-		}
-	}
-	return ""
 }
 
 func verified(root fhir.Node) bool {
@@ -83,14 +72,18 @@ func (c *Consent) extensions(root fhir.Node, base string) {
 			c.Description = ext.Get("valueString").Text()
 		case ExtExpirationEvent:
 			c.Expires = true
+			c.Event = ext.Get("valueString").Text()
 		case ExtStatement:
-			c.Statements[nested(ext, "type").Get("valueCode").Text()] = nested(ext, "text").Get("valueString").Text() != ""
+			typ, text := nested(ext, "type").Get("valueCode").Text(), nested(ext, "text").Get("valueString").Text()
+			c.Statements[typ], c.Texts[typ] = text != "", text
 		case ExtRevocation:
 			c.Revoked = c.mustDate(nested(ext, "receivedAt").Get("valueDateTime"))
 		case ExtExpired:
 			c.Ended = c.mustDate(nested(ext, "at").Get("valueDateTime"))
-		case ExtDiscloser:
-			c.discloser(ext.Path("valueReference", "reference").Text(), base)
+		case ExtDiscloser, ExtController, ExtManager:
+			c.discloser(ext.Get("valueReference"), base)
+		case ExtDocument:
+			c.Source.SHA256 = nested(ext, "sha256").Get("valueString").Text()
 		case ExtSigner:
 			c.Signers = append(c.Signers, Signer{nested(ext, "capacity").Get("valueCode").Text(), nested(ext, "authority").Get("valueString").Text()})
 		case ExtSupersedes:
@@ -112,8 +105,8 @@ func (c *Consent) mustDate(n fhir.Node) time.Time {
 	return at
 }
 
-func (c *Consent) discloser(reference, base string) {
-	if ref, ok := fhir.ParseReference(reference, base); ok && ref.Type == "Organization" && !slices.Contains(c.Disclosers, ref.ID) {
+func (c *Consent) discloser(reference fhir.Node, base string) {
+	if ref, ok := named(reference, "Organization", base); ok && ref.Type == "Organization" && !slices.Contains(c.Disclosers, ref.ID) {
 		c.Disclosers = append(c.Disclosers, ref.ID)
 	}
 }
@@ -142,7 +135,8 @@ func (c *Consent) inForce(root fhir.Node) {
 			return
 		}
 		c.Expires = true
-		c.To = time.UnixMicro(rng.Hi).UTC()
+		c.End = time.UnixMicro(rng.Hi).UTC()
+		c.To = c.End
 	}
 	if c.Status == "inactive" && c.Revoked.IsZero() {
 		c.Revoked = c.Recorded // ended without saying when: at the latest when we were told
@@ -157,14 +151,7 @@ func (c *Consent) inForce(root fhir.Node) {
 func (c *Consent) provision(n fhir.Node, base string) Provision {
 	p := Provision{Permit: n.Get("type").Text() == "permit"}
 	for _, actor := range n.Get("actor").List() {
-		switch ref, ok := fhir.ParseReference(actor.Path("reference", "reference").Text(), base); {
-		case ok && ref.Type == "Organization":
-			p.Actors = append(p.Actors, ref.ID)
-		case ok && ref.Type == "RelatedPerson":
-			p.Persons = append(p.Persons, "RelatedPerson/"+ref.ID)
-		default:
-			p.Unread.Actors = true // an actor that is neither
-		}
+		p.actor(actor, base)
 	}
 	for _, ext := range n.Get("extension").List() {
 		switch ext.Get("url").Text() {
@@ -217,7 +204,7 @@ func (c *Consent) provision(n fhir.Node, base string) Provision {
 		}
 		p.Data = append(p.Data, d)
 	}
-	p.Inexpressible = p.Unread != Unread{}
+	p.Inexpressible = p.Unread != Unread{} || !n.Get("modifierExtension").IsZero()
 	if dp := n.Get("dataPeriod"); !dp.IsZero() {
 		p.Period = c.period(dp)
 	}
@@ -234,7 +221,7 @@ func (c *Consent) provision(n fhir.Node, base string) Provision {
 func intermediary(ext fhir.Node, base string) Intermediary {
 	var out Intermediary
 	for _, part := range ext.Get("extension").List() {
-		ref, ok := fhir.ParseReference(part.Path("valueReference", "reference").Text(), base)
+		ref, ok := named(part.Get("valueReference"), "Organization", base)
 		switch part.Get("url").Text() {
 		case "intermediary":
 			if ok && ref.Type == "Organization" {

@@ -264,6 +264,10 @@ func (c *agreementCommand) list(ctx context.Context, s *store.Store) error {
 	if c.asJSON {
 		return json.NewEncoder(c.stdout).Encode(terms.Agreements)
 	}
+	if len(terms.Agreements) == 0 {
+		_, err := fmt.Fprintln(c.stdout, "no agreement is recorded")
+		return err
+	}
 	tw := tabwriter.NewWriter(c.stdout, 0, 4, 2, ' ', 0)
 	fmt.Fprint(tw, "kind\tof\twith\tpurposes\tfrom\tto\trecord\n")
 	for _, a := range terms.Agreements {

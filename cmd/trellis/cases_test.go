@@ -212,6 +212,12 @@ func (s *story) expect(step decisions.Step) {
 	if e.Entries != nil {
 		s.entries(*e.Entries, step.Export != "")
 	}
+	if e.Drafted != nil {
+		list, err := s.in.gateway.store.Incidents(s.t.Context(), false)
+		if err != nil || len(list) != *e.Drafted {
+			s.errorf("%d incidents are drafted (%v), want %d", len(list), err, *e.Drafted)
+		}
+	}
 	if e.Total != nil || e.NoTotal {
 		got := a.bundle(s.t).Total
 		if (got == nil) != (e.Total == nil) || (got != nil && *got != *e.Total) {

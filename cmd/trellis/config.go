@@ -36,7 +36,9 @@ type config struct {
 	Organizations  []access.Organization `json:"organizations"`
 	Agreements     []agreementConfig     `json:"agreements"`
 	Rules          ruleConfig            `json:"rules"`
-	Partners       []partnerConfig       `json:"partners"`
+	// MassExportRecords is from how many records on an export is drafted as an incident.
+	MassExportRecords int             `json:"mass_export_records"`
+	Partners          []partnerConfig `json:"partners"`
 	// What this deployment changes about the rules of auth/label.
 	LabelRulesOff []string `json:"label_rules_off"`
 	LabelRulesOn  []string `json:"label_rules_on"`
@@ -151,6 +153,9 @@ func (c *config) settle() []string {
 	var faults []string
 	if c.Listen == "" {
 		c.Listen = "127.0.0.1:8080"
+	}
+	if c.MassExportRecords == 0 {
+		c.MassExportRecords = 50_000
 	}
 	if c.Data == "" {
 		c.Data = "./trellis-data"

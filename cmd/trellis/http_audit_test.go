@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"slices"
 	"testing"
 
 	"golang.org/x/mod/sumdb/note"
@@ -120,6 +121,19 @@ func (in *installation) replayDecisions(export []byte) {
 	}
 	for _, text := range r.Differ {
 		in.t.Errorf("replay: %s", text)
+	}
+	rules, err := access.Rules()
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	for _, e := range in.events() {
+		for _, d := range decisionsOf(in.t, e) {
+			for _, reason := range d.Reasons {
+				if reason.Section == "" || !slices.ContainsFunc(rules, func(rule access.Rule) bool { return rule.ID == reason.Rule }) {
+					in.t.Errorf("a decision rests on %+v, which names no section or no rule of the table", reason)
+				}
+			}
+		}
 	}
 	if r.Skipped[release.SkipRules]+r.Skipped[release.SkipErased]+r.Erased > 0 {
 		in.t.Errorf("replay: %+v", r)

@@ -311,7 +311,7 @@ func TestExportStopsWithTheConsent(t *testing.T) {
 			t.Fatal("no consent")
 		}
 		in.clock.advance(time.Second)
-		if a := in.remove("Consent/"+idOf(t, consent.Resource), consent.Owner); a.status/100 != 2 {
+		if a := in.as(loading(consent.Owner), "").ask(request{method: "POST", path: "Consent/" + idOf(t, consent.Resource) + "/$revokeConsent", body: []byte(`{"resourceType":"Parameters"}`)}); a.status != 200 {
 			t.Fatalf("%d %s", a.status, a.body)
 		}
 		in.clock.advance(2 * time.Second) // a decision may be used again for a second

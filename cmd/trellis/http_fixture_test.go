@@ -100,7 +100,7 @@ func newInstallation(t testing.TB, where location, publicURL string) *installati
 	}}
 	var err error
 	in.gateway, err = assemble(t.Context(), deployment{location: where, logger: telemetry.NewLogger(in.log), clock: in.clock.now,
-		config: config{PublicURL: publicURL, AllowPrivate: true, Posture: demoPosture(), Organizations: fixtureOrganizations(t)}})
+		config: config{PublicURL: publicURL, AllowPrivate: true, Posture: demoPosture(), MassExportRecords: 6, Organizations: fixtureOrganizations(t)}})
 	if err != nil {
 		t.Fatal(err)
 	}

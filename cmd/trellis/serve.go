@@ -268,7 +268,7 @@ func (g *gateway) wire(ctx context.Context, d deployment) error {
 	g.worker = &exchange.Worker{Outbox: g.store, Records: g.store, Gate: gate, Registry: g.registry, Base: g.base, Partners: exchangePartners(d.Partners, client), Logger: d.logger}
 
 	// Bulk jobs.
-	g.bulk = &bulk.Worker{Jobs: g.store, Records: g.store, Actors: g.store, Gate: gate, Registry: g.registry, Base: g.base, Holder: uuid.NewString(), Logger: d.logger}
+	g.bulk = &bulk.Worker{MassExport: d.MassExportRecords, Jobs: g.store, Records: g.store, Actors: g.store, Gate: gate, Registry: g.registry, Base: g.base, Holder: uuid.NewString(), Logger: d.logger}
 
 	// Custom search parameters: known before the first request is taken.
 	if err := g.store.SyncParameters(ctx); err != nil {

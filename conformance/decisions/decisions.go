@@ -78,6 +78,7 @@ type Expect struct {
 	Lacks   []string          `json:"lacks,omitempty"`
 	Missing string            `json:"missing,omitempty"` // what the recorder of a consent is told it lacks
 	Part2   *Part2            `json:"part2,omitempty"`   // what must travel with a Part 2 record; null: no notice at all
+	Drafted *int              `json:"drafted,omitempty"` // incidents that wait for a person
 	Event   *Event            `json:"event,omitempty"`   // the audit event of the request
 }
 

@@ -33,6 +33,7 @@ const (
 	Delivery    Kind = "delivery"     // something was sent to a partner
 	Admin       Kind = "admin"        // clients, keys, configuration
 	Emergency   Kind = "emergency"    // an emergency was declared (42 CFR 2.51), or reviewed
+	Incident    Kind = "incident"     // an incident was drafted, or settled
 	Decision    Kind = "decision"     // a decision was given to somebody who enforces it
 )
 

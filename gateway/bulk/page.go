@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
+
 	"trellis/auth/label"
 	"trellis/fhir"
 	"trellis/fhir/search"
@@ -39,7 +41,11 @@ func (w *Worker) page(ctx context.Context, job store.Job) (store.JobPage, error)
 			return out, err
 		}
 		out.Leaves = append(out.Leaves, lines.Leaf)
+		before := progress.Rows
 		out.Chunks = w.chunks(job, &progress, lines)
+		if out.Incident, err = w.incident(ctx, job, req, before, progress.Rows); err != nil {
+			return out, err
+		}
 	}
 	out.State = store.JobRunning
 	if progress.Step >= spec.steps() {
@@ -47,6 +53,21 @@ func (w *Worker) page(ctx context.Context, job store.Job) (store.JobPage, error)
 	}
 	out.Progress, err = json.Marshal(progress)
 	return out, err
+}
+
+// incident drafts one when a job comes to hold more records than the deployment expects of an export. The export goes on: each of
+// its records has a basis of its own.
+func (w *Worker) incident(ctx context.Context, job store.Job, req release.Request, before, after int) (*store.Incident, error) {
+	if w.MassExport <= 0 || before > w.MassExport || after <= w.MassExport {
+		return nil, nil
+	}
+	now, err := w.Actors.Now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	i := &store.Incident{ID: uuid.NewString(), Kind: store.MassExport, At: now, Client: job.Client, Organization: req.Principal.Organization.ID, Job: job.ID, Records: after}
+	w.Logger.WarnContext(ctx, "mass export: an incident was drafted", "client", job.Client, "code", i.ID)
+	return i, nil
 }
 
 // maxAsked bounds the queries of one page: a job about many patients without records must be seen to go on.

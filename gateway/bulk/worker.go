@@ -34,6 +34,7 @@ type Actors interface {
 	Organization(ctx context.Context, id string) (access.Organization, error)
 	ClientRecord(ctx context.Context, id string) (store.ClientRecord, error)
 	Filter(ctx context.Context, p access.Principal) (access.Filter, error)
+	Now(ctx context.Context) (time.Time, error)
 }
 
 // Gate is the release gate for pages of lines.
@@ -52,11 +53,13 @@ type Worker struct {
 	Holder   string // unique to this process
 	Logger   *slog.Logger
 
-	PageRows  int           // most resources of a page; 0 for 1000
-	PageBytes int           // about the most bytes of stored bodies of a page; 0 for 2 MiB
-	FileRows  int           // a file with more lines is followed by another; 0 for 100,000
-	Lease     time.Duration // how long a job is nobody else's without progress; 0 for 15 s
-	Life      time.Duration // how long the files of a job that ended are kept; 0 for an hour
+	// MassExport is from how many records on a job is drafted as an incident; 0 for never.
+	MassExport int
+	PageRows   int           // most resources of a page; 0 for 1000
+	PageBytes  int           // about the most bytes of stored bodies of a page; 0 for 2 MiB
+	FileRows   int           // a file with more lines is followed by another; 0 for 100,000
+	Lease      time.Duration // how long a job is nobody else's without progress; 0 for 15 s
+	Life       time.Duration // how long the files of a job that ended are kept; 0 for an hour
 
 	told  map[string]map[string]bool // by job: scopes its outcome file has already
 	tries map[string]int             // by job: failures in a row

@@ -103,7 +103,7 @@ func Decide(p access.Principal, s store.Subject, segment label.Segment, now time
 		d := ask(store.PatientFacts{})
 		if d.Effect == access.Permit && d.Basis != "directory" && d.Basis != "own-record" && d.Basis != "thing" {
 			d.Effect, d.Basis, d.Code, d.Obligations = access.Deny, "", "NO_PATIENT", nil
-			d.Reasons = append(d.Reasons, access.Reason{Rule: "no-patient", Code: "NO_PATIENT", Hit: true})
+			d.Reasons = append(d.Reasons, access.Reason{Rule: "no-patient", Section: "2.13(a)", Code: "NO_PATIENT", Hit: true})
 		}
 		return d, nil
 	}
@@ -132,7 +132,7 @@ func decideTarget(p access.Principal, t store.Target, subject store.Subject, seg
 	d, consents := Decide(p, subject, segment, now)
 	if !t.Exists {
 		d.Effect, d.Basis, d.Code, d.Obligations = access.Deny, "", "UNKNOWN_ID", nil
-		d.Reasons = []access.Reason{{Rule: "exists", Code: "UNKNOWN_ID", Hit: true}}
+		d.Reasons = []access.Reason{{Rule: "exists", Section: "2.13(c)", Code: "UNKNOWN_ID", Hit: true}}
 	}
 	return d, consents
 }
@@ -212,7 +212,7 @@ func outside(req Request, d access.Decision) access.Decision {
 		return d
 	}
 	d.Effect, d.Basis, d.Code, d.Obligations, d.Consents = access.Deny, "", "OUTSIDE_TOKEN", nil, nil
-	d.Reasons = append(d.Reasons, access.Reason{Rule: "token", Code: "OUTSIDE_TOKEN", Hit: true})
+	d.Reasons = append(d.Reasons, access.Reason{Rule: "token", Section: "2.13(a)", Code: "OUTSIDE_TOKEN", Hit: true})
 	return d
 }
 

@@ -42,7 +42,7 @@ func crossOriginEndpoint(path string) bool {
 	return path == "/oauth/token" || path == "/oauth/userinfo" || path == "/oauth/revoke"
 }
 
-const exposed = "ETag, Location, Last-Modified, X-Request-Id, X-Part2-Notice, X-Consent-Missing, Idempotent-Replayed, Preference-Applied"
+const exposed = "ETag, Location, Last-Modified, X-Request-Id, X-Part2-Notice, X-Consent-Missing, X-Consent-Conflicts, Idempotent-Replayed, Preference-Applied"
 
 // preflight answers OPTIONS. It has no token to look at and tells nothing but what an app of this origin may try.
 func (s *Server) preflight(c *gin.Context) {

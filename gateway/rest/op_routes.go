@@ -40,6 +40,11 @@ func operations() []offered {
 		{name: "$expand", on: []string{"ValueSet"}, levels: "ti", methods: "GET POST", verb: smart.Read, serve: (*call).expand},
 		{name: "$explain", resource: true, levels: "i", methods: "GET", verb: smart.Read, serve: (*call).explain, ours: true},
 		{name: opBreakGlass, on: []string{"Patient"}, levels: "i", methods: "POST", verb: smart.Read, serve: (*call).breakGlass, ours: true},
+		{name: "$project", on: []string{"Consent"}, levels: "i", methods: "GET", verb: smart.Read, serve: (*call).project, ours: true},
+		{name: "$fileConsent", on: []string{"Consent"}, levels: "t", methods: "POST", verb: smart.Create, serve: (*call).fileConsent, ours: true},
+		{name: "$revokeConsent", on: []string{"Consent"}, levels: "ti", methods: "POST", verb: smart.Update, serve: (*call).revokeConsent, ours: true},
+
+		{name: "$preview", on: []string{"Consent"}, levels: "t", methods: "POST", verb: smart.Read, serve: (*call).preview, ours: true},
 		{name: "$translate", on: []string{"ConceptMap"}, levels: "ti", methods: "GET POST", verb: smart.Read, serve: (*call).translate},
 	}
 }

@@ -35,12 +35,17 @@ func (k *call) transact(ops []operation) ([]store.Written, error) {
 	if err := k.mayDefine(ops); err != nil {
 		return nil, err
 	}
+	if err := keepsConsents(ops); err != nil {
+		return nil, err
+	}
 	once, err := k.once()
 	if err != nil {
 		return nil, err
 	}
 	plan := func(v *store.View) ([]store.Change, error) { return k.plan(v, ops) }
-	needsData := func(op operation) bool { return op.needsData() || op.verb == smart.Update && k.caller.reading.Walled() }
+	needsData := func(op operation) bool {
+		return op.needsData() || op.typ == "Consent" || op.verb == smart.Update && k.caller.reading.Walled()
+	}
 	if !slices.ContainsFunc(ops, needsData) { // then no other writer has to wait while it is made
 		changes, err := k.plan(nil, ops)
 		if err != nil {
@@ -64,7 +69,7 @@ func (k *call) transact(ops []operation) ([]store.Written, error) {
 		},
 	})
 	var failed *store.ChangeError
-	if errors.As(err, &failed) && k.entryOf != nil {
+	if errors.As(err, &failed) && k.entryOf != nil && failed.Index < len(k.entryOf) {
 		return nil, atEntry(k.entryOf[failed.Index], err)
 	}
 	if err == nil && slices.ContainsFunc(ops, func(op operation) bool { return op.typ == store.AgreementType }) {
@@ -73,7 +78,7 @@ func (k *call) transact(ops []operation) ([]store.Written, error) {
 	if err == nil && len(out) > 0 && out[0].Replayed {
 		k.c.Writer.Header().Set("Idempotent-Replayed", "true")
 	}
-	return out, err
+	return out[:min(len(out), len(ops))], err // behind them stand tasks the gateway made
 }
 
 // plan turns operations into changes, inside the transaction that makes them where one needs data: conditions first, under their locks,
@@ -112,7 +117,7 @@ func (k *call) plan(v *store.View, given []operation) ([]store.Change, error) {
 			return nil, at(i, err)
 		}
 	}
-	return changes, nil
+	return k.withConflicts(v, changes)
 }
 
 // confines is the Patient in whose compartment an operation has to stay, "" for none.

@@ -15,6 +15,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/google/uuid"
 
+	"trellis/auth/consent"
 	"trellis/auth/oauth"
 	"trellis/auth/smart"
 	"trellis/fhir"
@@ -41,6 +42,8 @@ type call struct {
 	lenient bool   // Prefer: handling=lenient
 	sent    []byte // body as read, for the Idempotency-Key
 	entryOf []int  // of a transaction: the entry each operation came from
+
+	conflicts []consent.Conflict // of the Consents written, with instruments on file
 }
 
 // frame gives every request an id, a time limit, safe headers, a body limit and one log line, and turns

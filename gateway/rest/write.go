@@ -100,7 +100,8 @@ func location(w store.Written) string {
 	return fmt.Sprintf("%s/%s/_history/%d", w.Type, w.ID, w.Version)
 }
 
-// reportConsent tells whoever recorded a consent which elements of 2.31 it lacks. Requesters never learn it.
+// reportConsent tells whoever recorded a consent which elements of 2.31 it lacks, and with which instruments of
+// its own or the operator's it conflicts. Requesters never learn it.
 func (k *call) reportConsent(w store.Written) {
 	if w.Type != "Consent" {
 		return
@@ -115,5 +116,12 @@ func (k *call) reportConsent(w store.Written) {
 	}
 	if len(missing) > 0 {
 		k.c.Writer.Header().Set("X-Consent-Missing", strings.Join(missing, ", "))
+	}
+	var conflicts []string
+	for _, f := range k.conflicts {
+		conflicts = append(conflicts, f.Code+" Consent/"+f.Consent)
+	}
+	if len(conflicts) > 0 {
+		k.c.Writer.Header().Set("X-Consent-Conflicts", strings.Join(conflicts, ", "))
 	}
 }

@@ -45,6 +45,7 @@ type JobPage struct {
 	Leaves   []audit.Leaf
 	Chunks   []Chunk
 	Life     time.Duration
+	Incident *Incident // to be drafted with the page; nil for none
 }
 
 const jobColumns = "job,client,state,created,ended,expires,spec,progress"
@@ -163,6 +164,9 @@ func (s *Store) SaveJob(ctx context.Context, id, holder string, lease time.Durat
 		}
 		if err := w.insertLeaves(p.Leaves); err != nil {
 			return errors.Join(ErrLog, err)
+		}
+		if p.Incident != nil {
+			return w.draftIncident(*p.Incident)
 		}
 		return nil
 	})

@@ -9,3 +9,6 @@ CREATE INDEX emergency_holder ON emergency (holder, declared);
 CREATE INDEX emergency_open ON emergency (reviewed, declared);
 -- When a head row got another segment without a new version: what it was decided and labelled by then.
 CREATE TABLE seg_change (part SMALLINT NOT NULL, rid BIGINT NOT NULL, at BIGINT NOT NULL, seg INTEGER NOT NULL, PRIMARY KEY (part, rid, at)) {{norowid}};
+-- Incidents: drafted by the gateway, settled by people. settled is 0 until then.
+CREATE TABLE incident (id {{text}} NOT NULL PRIMARY KEY, at BIGINT NOT NULL, settled BIGINT NOT NULL, body {{text}} NOT NULL);
+CREATE INDEX incident_open ON incident (settled, at);
