@@ -177,7 +177,7 @@ func build(t *testing.T, list []mutation.Mutation) map[string]string {
 func run(t *testing.T, program string, m mutation.Mutation) {
 	dir := filepath.Join(root, m.Package)
 	if out, err := command(t, dir, "", program, "-test.run", m.Run, "-test.timeout", "20m"); err != nil {
-		t.Fatalf("with every point in its place %s fails:\n%s", m.Run, out)
+		t.Fatalf("with every point in its place %s fails: %v\n%s", m.Run, err, out)
 	}
 	out, err := command(t, dir, m.Name, program, "-test.run", m.Run, "-test.timeout", "20m")
 	switch {
