@@ -35,14 +35,19 @@ type world struct {
 	asked  int
 }
 
+// generation settles, once for all properties, how many graphs are generated, and that a failure is told and not kept.
+func generation() error {
+	for name, value := range map[string]string{"rapid.checks": strconv.Itoa(*graphs), "rapid.nofailfile": "true", "rapid.shrinktime": "20s"} {
+		if err := flag.Set(name, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // check runs a property on one installation or two.
 func check(t *testing.T, installations int, property func(rt *rapid.T, w *world, one, other *installation)) {
 	t.Helper()
-	for name, value := range map[string]string{"rapid.checks": strconv.Itoa(*graphs), "rapid.nofailfile": "true", "rapid.shrinktime": "20s"} {
-		if err := flag.Set(name, value); err != nil {
-			t.Fatal(err)
-		}
-	}
 	w := &world{t: t, pairs: map[string][2]*installation{}}
 	rapid.Check(t, func(rt *rapid.T) {
 		engine := pick(rt, "engine", "sqlite", "sqlite", "sqlite", "sqlite", "sqlite", "sqlite", "sqlite", "postgres")
