@@ -137,6 +137,9 @@ func TestExplainOverHTTP(t *testing.T) {
 		if a := in.as("operator", "HSYSADMIN").ask(request{method: "GET", path: "Condition/C1/$explain?as=rco&purpose=COC"}); a.status != 200 || !bytes.Contains(a.body, []byte("RECIPIENT_NOT_DESIGNATED")) {
 			t.Errorf("the operator: %d %s", a.status, a.body)
 		}
+		if a := in.as("hospital", "TREAT").get("Condition/C1/$explain"); a.status != 404 { // which may read it by consent, and no more
+			t.Errorf("to a recipient: %d %s", a.status, a.body)
+		}
 		hidden, unknown := in.as("rco", "COC").get("Condition/C1/$explain"), in.as("rco", "COC").get("Condition/nobody/$explain")
 		if hidden.status != 404 || !bytes.Equal(hidden.body, unknown.body) {
 			t.Errorf("to others: %d %s, %d %s", hidden.status, hidden.body, unknown.status, unknown.body)
