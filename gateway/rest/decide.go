@@ -134,6 +134,7 @@ func readQuestions(data []byte) (list []question, single bool, err error) {
 type decider struct {
 	k        *call
 	now      time.Time
+	told     func(access.Facts) access.Facts // what the caller may be told
 	orgs     map[string]access.Organization
 	standing map[standingKey]store.Standing
 	patients []string // in the order they were asked about
@@ -147,7 +148,11 @@ type standingKey struct {
 
 func (k *call) newDecider() (*decider, error) {
 	now, err := k.s.Store.Now(k.ctx)
-	return &decider{k: k, now: now, orgs: map[string]access.Organization{}, standing: map[standingKey]store.Standing{}, given: map[string][]access.Decision{}}, err
+	if err != nil {
+		return nil, err
+	}
+	told, err := k.told(k.caller.principal.Organization.ID)
+	return &decider{k: k, now: now, told: told, orgs: map[string]access.Organization{}, standing: map[standingKey]store.Standing{}, given: map[string][]access.Decision{}}, err
 }
 
 func (j *decider) organization(id string) (access.Organization, error) {
@@ -196,11 +201,7 @@ func (j *decider) request(q question) (access.Request, store.Standing, error) {
 		return r, known, fhir.NewProblem(fhir.Invalid, "value", "heldFor has to be the purpose of the token: whether the record may be held for another is not told")
 	}
 	if !holds && caller.Class != access.OperatorClass {
-		told, err := j.k.told(caller.ID)
-		if err != nil {
-			return r, known, err
-		}
-		known.Facts = told(known.Facts)
+		known.Facts = j.told(known.Facts)
 	}
 	r = access.Request{Principal: access.Principal{Organization: actor, Purpose: q.Purpose}, ResourceType: q.ResourceType, Patient: q.Patient,
 		Facts: known.Facts, Terms: known.Terms, Now: j.now, Period: consent.Period{Lo: search.OpenLo, Hi: search.OpenHi}}

@@ -150,6 +150,9 @@ func (w *writer) materialize(pat int64) error {
 	if err := w.remark(pat, facts); err != nil {
 		return err
 	}
+	if len(facts.Consents)+len(facts.Relationships) == 0 { // nobody was granted anything
+		return w.replaceGrants(pat, nil)
+	}
 	actors, err := w.s.actors(w.ctx, w.tx)
 	if err != nil {
 		return err
@@ -267,9 +270,15 @@ func readPatientSegments(ctx context.Context, tx Tx, pat int64) ([]access.Number
 
 // MaterializeAll recomputes every patient's grants: after the registry or the rules changed.
 func (s *Store) MaterializeAll(ctx context.Context) error {
+	return s.materializeThose(ctx, "SELECT DISTINCT pat FROM patient_segment WHERE part=0")
+}
+
+// materializeThose recomputes the grants of the patients a query lists, each in a transaction of its own.
+func (s *Store) materializeThose(ctx context.Context, sql string, args ...any) error {
 	var pats []int64
 	err := s.engine.Read(ctx, func(tx Tx) error {
-		return each(ctx, tx, "SELECT DISTINCT pat FROM patient_segment WHERE part=0", nil, func(r Rows) error {
+		pats = nil
+		return each(ctx, tx, sql, args, func(r Rows) error {
 			var pat int64
 			err := r.Scan(&pat)
 			pats = append(pats, pat)

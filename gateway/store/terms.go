@@ -254,27 +254,9 @@ func (s *Store) agreed(ctx context.Context, with map[string]bool) error {
 	defer cancel()
 	s.terms.read.Store(0)
 	for organization := range with {
-		var pats []int64
-		err := s.engine.Read(ctx, func(tx Tx) error {
-			pats = nil
-			no, err := s.lookup(ctx, tx, dictOrg, organization)
-			if err != nil {
-				return err
-			}
-			return each(ctx, tx, "SELECT DISTINCT pat FROM grants WHERE part=0 AND org=? AND rto=?", []any{no, int64(forever)}, func(r Rows) error {
-				var pat int64
-				err := r.Scan(&pat)
-				pats = append(pats, pat)
-				return err
-			})
-		})
+		err := s.materializeThose(ctx, "SELECT DISTINCT g.pat FROM grants g JOIN dict d ON d.kind=? AND d.no=g.org AND d.name=? WHERE g.part=0 AND g.rto=?", int64(dictOrg), organization, int64(forever))
 		if err != nil {
 			return err
-		}
-		for _, pat := range pats {
-			if err := s.write(ctx, func(w *writer) error { return w.materialize(pat) }); err != nil {
-				return err
-			}
 		}
 	}
 	return s.RefreshGrants(ctx)
