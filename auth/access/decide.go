@@ -250,19 +250,22 @@ func (d *deliberation) part2() {
 		return
 	}
 	if len(d.out.Consents) == 0 {
-		if d.byAgreement(part2Agreements()); d.settled {
+		if d.withoutConsent(); d.settled {
 			return
 		}
 	}
-	if d.req.Principal.Organization.Class == PublicHealth && len(d.out.Consents) == 0 {
-		d.settle(Deny, "", Reason{Rule: "D15-public-health", Section: "2.54", Code: "DEIDENTIFIED_ONLY", Hit: true})
-		return
-	}
-	if d.req.Principal.Purpose == "HLEGAL" && len(d.out.Consents) == 0 && len(d.req.Facts.Consents) == 0 {
-		d.settle(Deny, "", Reason{Rule: "D6-no-order", Section: "2.61", Code: "NO_ORDER_OR_CONSENT", Hit: true})
-		return
-	}
 	d.byConsent("D1-part2-consent", "2.33(a)")
+}
+
+// withoutConsent settles what of a program's records needs no consent, or has none to fall back on.
+func (d *deliberation) withoutConsent() {
+	switch d.byAgreement(part2Agreements()); {
+	case d.settled:
+	case d.req.Principal.Organization.Class == PublicHealth:
+		d.settle(Deny, "", Reason{Rule: "D15-public-health", Section: "2.54", Code: "DEIDENTIFIED_ONLY", Hit: true})
+	case d.req.Principal.Purpose == "HLEGAL" && len(d.req.Facts.Consents) == 0:
+		d.settle(Deny, "", Reason{Rule: "D6-no-order", Section: "2.61", Code: "NO_ORDER_OR_CONSENT", Hit: true})
+	}
 }
 
 // agreementRule is a rule by which an agreement opens records for the purposes it names.
@@ -424,20 +427,8 @@ func NextChange(f Facts, t Terms, now time.Time) time.Time {
 
 // DistinguishesPeriods reports whether an instrument speaks of clinical periods: then answers depend on the record's own.
 func (f Facts) DistinguishesPeriods() bool {
-	for i := range f.Consents {
-		if periods(&f.Consents[i].Root) {
-			return true
-		}
-	}
-	return false
-}
-
-func periods(p *consent.Provision) bool {
-	if p.Period != nil {
-		return true
-	}
-	for i := range p.Nested {
-		if periods(&p.Nested[i]) {
+	for p := range consent.Provisions(f.Consents) {
+		if p.Period != nil {
 			return true
 		}
 	}
@@ -457,7 +448,16 @@ func breakpoints(f Facts, t Terms) []time.Time {
 		add(c.From)
 		add(c.To)
 		add(c.Revoked)
-		rules(&c.Root, add)
+	}
+	for p := range consent.Provisions(f.Consents) { // rules with times of their own
+		if p.InForce == nil {
+			continue
+		}
+		for _, edge := range []int64{p.InForce.Lo, p.InForce.Hi} {
+			if edge != math.MinInt64 && edge != math.MaxInt64 {
+				add(time.UnixMicro(edge).UTC())
+			}
+		}
 	}
 	for _, r := range f.Relationships {
 		add(r.From)
@@ -469,20 +469,6 @@ func breakpoints(f Facts, t Terms) []time.Time {
 	}
 	slices.SortFunc(at, time.Time.Compare)
 	return slices.CompactFunc(at, time.Time.Equal)
-}
-
-// rules adds the instants at which nested rules begin and cease to hold.
-func rules(p *consent.Provision, add func(time.Time)) {
-	if p.InForce != nil {
-		for _, at := range []int64{p.InForce.Lo, p.InForce.Hi} {
-			if at != math.MinInt64 && at != math.MaxInt64 {
-				add(time.UnixMicro(at).UTC())
-			}
-		}
-	}
-	for i := range p.Nested {
-		rules(&p.Nested[i], add)
-	}
 }
 
 // Has reports whether the decision has an obligation of the code.

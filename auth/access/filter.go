@@ -101,7 +101,7 @@ func Materialize(patient string, facts Facts, actors []Actor, segments []Numbere
 		return nil
 	}
 	m := materializer{patient: patient, facts: facts}
-	m.types, m.periods = mentioned(facts.Consents)
+	m.types, m.periods = consent.MentionedTypes(facts.Consents), mentionedPeriods(facts.Consents)
 	for _, a := range actors {
 		m.terms = terms.With(a.Organization.ID)
 		m.spans = spans(facts, m.terms)
@@ -157,15 +157,8 @@ func Grantee(organization string, facts Facts) string {
 // persons lists who is named in the instruments.
 func persons(consents []consent.Consent) []string {
 	var out []string
-	var walk func(p *consent.Provision)
-	walk = func(p *consent.Provision) {
+	for p := range consent.Provisions(consents) {
 		out = append(out, p.Persons...)
-		for i := range p.Nested {
-			walk(&p.Nested[i])
-		}
-	}
-	for i := range consents {
-		walk(&consents[i].Root)
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
@@ -272,27 +265,14 @@ func (m *materializer) differing(ask func(consent.Period) (answer, without Effec
 	}
 }
 
-// mentioned lists the resource types the instruments distinguish, and every period between two of the
-// instants their data periods begin or end at, widest first. Whatever a record's own period is, the
-// narrowest of these around it lies in, and touches, the same data periods.
-func mentioned(consents []consent.Consent) (types []string, periods []consent.Period) {
+// mentionedPeriods lists every period between two of the instants at which data periods of the instruments begin or end, widest
+// first. Whatever a record's own period is, the narrowest of these around it lies in, and touches, the same data periods.
+func mentionedPeriods(consents []consent.Consent) (periods []consent.Period) {
 	bounds := []int64{math.MinInt64, math.MaxInt64}
-	var walk func(p consent.Provision)
-	walk = func(p consent.Provision) {
-		for _, t := range p.Types {
-			if !slices.Contains(types, t) {
-				types = append(types, t)
-			}
-		}
+	for p := range consent.Provisions(consents) {
 		if p.Period != nil {
 			bounds = append(bounds, p.Period.Lo, p.Period.Hi)
 		}
-		for _, child := range p.Nested {
-			walk(child)
-		}
-	}
-	for _, c := range consents {
-		walk(c.Root)
 	}
 	slices.Sort(bounds)
 	bounds = slices.Compact(bounds)
@@ -301,5 +281,5 @@ func mentioned(consents []consent.Consent) (types []string, periods []consent.Pe
 			periods = append(periods, consent.Period{Lo: bounds[i], Hi: bounds[i+width]})
 		}
 	}
-	return types, periods
+	return periods
 }

@@ -34,20 +34,13 @@ func (d Data) marks() []string {
 // Mentioned lists every mark the instruments distinguish records by, sorted.
 func Mentioned(consents []Consent) []string {
 	var out []string
-	var walk func(p *Provision)
-	walk = func(p *Provision) {
+	for p := range Provisions(consents) {
 		for _, c := range p.Codes {
 			out = append(out, CodeMark(c))
 		}
 		for _, d := range p.Data {
 			out = append(out, d.marks()...)
 		}
-		for i := range p.Nested {
-			walk(&p.Nested[i])
-		}
-	}
-	for i := range consents {
-		walk(&consents[i].Root)
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
@@ -56,15 +49,8 @@ func Mentioned(consents []Consent) []string {
 // MentionedTypes lists every resource type the instruments distinguish, sorted.
 func MentionedTypes(consents []Consent) []string {
 	var out []string
-	var walk func(p *Provision)
-	walk = func(p *Provision) {
+	for p := range Provisions(consents) {
 		out = append(out, p.Types...)
-		for i := range p.Nested {
-			walk(&p.Nested[i])
-		}
-	}
-	for i := range consents {
-		walk(&consents[i].Root)
 	}
 	slices.Sort(out)
 	return slices.Compact(out)

@@ -6,6 +6,7 @@
 package consent
 
 import (
+	"iter"
 	"time"
 
 	"trellis/fhir"
@@ -124,6 +125,29 @@ type Provision struct {
 	Inexpressible bool          // has conditions this model cannot hold: a permit never matches
 	Unread        Unread
 	Nested        []Provision
+}
+
+// Provisions yields every rule of the instruments, each before those nested in it.
+func Provisions(consents []Consent) iter.Seq[*Provision] {
+	return func(yield func(*Provision) bool) {
+		for i := range consents {
+			if !consents[i].Root.each(yield) {
+				return
+			}
+		}
+	}
+}
+
+func (p *Provision) each(yield func(*Provision) bool) bool {
+	if !yield(p) {
+		return false
+	}
+	for i := range p.Nested {
+		if !p.Nested[i].each(yield) {
+			return false
+		}
+	}
+	return true
 }
 
 // Unread marks the fields of a provision that could not be read whole. In a deny such a field matches

@@ -29,23 +29,5 @@ func (x *Indexer) Step(ctx context.Context) (worked bool, err error) {
 
 // Run steps until ctx ends, a few times a second when there is nothing to do.
 func (x *Indexer) Run(ctx context.Context) {
-	const idle = 300 * time.Millisecond
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-		}
-		worked, err := x.Step(ctx)
-		if err != nil && ctx.Err() == nil {
-			x.Logger.ErrorContext(ctx, "index work failed", "error_type", err)
-		}
-		if worked && err == nil {
-			timer.Reset(0)
-		} else {
-			timer.Reset(idle)
-		}
-	}
+	loop(ctx, 300*time.Millisecond, x.Step, func(err error) { x.Logger.ErrorContext(ctx, "index work failed", "error_type", err) })
 }

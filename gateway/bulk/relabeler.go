@@ -35,23 +35,5 @@ func (r *Relabeler) Step(ctx context.Context) (worked bool, err error) {
 
 // Run steps until ctx ends, every other second when there is nothing to do.
 func (r *Relabeler) Run(ctx context.Context) {
-	const idle = 2 * time.Second
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-		}
-		worked, err := r.Step(ctx)
-		if err != nil && ctx.Err() == nil {
-			r.Logger.ErrorContext(ctx, "labelling anew failed", "error_type", err)
-		}
-		if worked && err == nil {
-			timer.Reset(0)
-		} else {
-			timer.Reset(idle)
-		}
-	}
+	loop(ctx, 2*time.Second, r.Step, func(err error) { r.Logger.ErrorContext(ctx, "labelling anew failed", "error_type", err) })
 }

@@ -80,30 +80,16 @@ func or[T int | time.Duration](given, otherwise T) T {
 
 // Run works until ctx ends: on jobs as long as there are any, then looking for new ones a few times a second.
 func (w *Worker) Run(ctx context.Context) {
-	const idle = 200 * time.Millisecond
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for sweep := 0; ; {
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-		}
-		worked, err := w.Step(ctx)
-		if err != nil && ctx.Err() == nil {
-			w.Logger.ErrorContext(ctx, "bulk work failed", "error_type", err)
-		}
-		if !worked {
-			if sweep++; sweep%50 == 1 {
+	sweeps := 0
+	step := func(ctx context.Context) (worked bool, err error) {
+		if worked, err = w.Step(ctx); !worked {
+			if sweeps++; sweeps%50 == 1 {
 				worked = w.sweep(ctx)
 			}
 		}
-		if worked && err == nil {
-			timer.Reset(0)
-		} else {
-			timer.Reset(idle)
-		}
+		return worked, err
 	}
+	loop(ctx, 200*time.Millisecond, step, func(err error) { w.Logger.ErrorContext(ctx, "bulk work failed", "error_type", err) })
 }
 
 // sweep clears away files nobody can ask for any more.
