@@ -46,16 +46,11 @@ Examples:
 `
 
 func runAgreement(args []string, stdout, stderr io.Writer) int {
-	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
-		fmt.Fprint(stdout, agreementHelp)
-		return 0
-	}
-	fs := flag.NewFlagSet("agreement", flag.ContinueOnError)
-	fs.SetOutput(stderr)
-	fs.Usage = func() { fmt.Fprint(stderr, agreementHelp) }
-	var where location
-	where.flags(fs)
-	var c agreementCommand
+	c := agreementCommand{stdout: stdout}
+	return tool{"agreement", agreementHelp, c.flags, map[string]func(context.Context, *store.Store) error{"add": c.add, "end": c.end, "list": c.list}}.run(args, stdout, stderr)
+}
+
+func (c *agreementCommand) flags(fs *flag.FlagSet) {
 	fs.StringVar(&c.Kind, "kind", "", "")
 	fs.StringVar(&c.Of, "of", "", "")
 	fs.StringVar(&c.With, "with", "", "")
@@ -65,16 +60,6 @@ func runAgreement(args []string, stdout, stderr io.Writer) int {
 	fs.BoolVar(&c.Copies, "copies", false, "")
 	fs.StringVar(&c.id, "id", "", "")
 	fs.BoolVar(&c.asJSON, "json", false, "")
-	if code, done := parseFlags(fs, args[1:], stdout, agreementHelp); done {
-		return code
-	}
-	c.stdout = stdout
-	work := map[string]func(context.Context, *store.Store) error{"add": c.add, "end": c.end, "list": c.list}[args[0]]
-	if work == nil {
-		fmt.Fprintf(stderr, "trellis agreement: no subcommand %q; see `trellis agreement --help`\n", args[0])
-		return 2
-	}
-	return where.work("agreement", stderr, work)
 }
 
 // agreementConfig is an agreement as the configuration file and the command line say it.

@@ -57,33 +57,14 @@ Examples:
 `
 
 func runClient(args []string, stdout, stderr io.Writer) int {
-	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
-		fmt.Fprint(stdout, clientHelp)
-		return 0
-	}
-	fs := flag.NewFlagSet("client", flag.ContinueOnError)
-	fs.SetOutput(stderr)
-	fs.Usage = func() { fmt.Fprint(stderr, clientHelp) }
-	var where location
-	where.flags(fs)
-	var r registration
-	r.flags(fs)
-	if code, done := parseFlags(fs, args[1:], stdout, clientHelp); done {
-		return code
-	}
-	r.stdout = stdout
-	work := map[string]func(context.Context, *store.Store) error{
+	r := registration{stdout: stdout}
+	return tool{"client", clientHelp, r.flags, map[string]func(context.Context, *store.Store) error{
 		"add":     r.add,
 		"list":    func(ctx context.Context, s *store.Store) error { return listClients(ctx, s, stdout) },
 		"rotate":  r.rotate,
 		"disable": func(ctx context.Context, s *store.Store) error { return r.enable(ctx, s, false) },
 		"enable":  func(ctx context.Context, s *store.Store) error { return r.enable(ctx, s, true) },
-	}[args[0]]
-	if work == nil {
-		fmt.Fprintf(stderr, "trellis client: no subcommand %q; see `trellis client --help`\n", args[0])
-		return 2
-	}
-	return where.work("client", stderr, work)
+	}}.run(args, stdout, stderr)
 }
 
 // registration is what `client add` and `client rotate` were asked for.

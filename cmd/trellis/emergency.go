@@ -10,7 +10,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"trellis/auth/people"
 	"trellis/gateway/audit"
 	"trellis/gateway/store"
 )
@@ -34,16 +33,14 @@ Examples:
 `
 
 func runEmergency(args []string, stdout, stderr io.Writer) int {
-	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
-		fmt.Fprint(stdout, emergencyHelp)
-		return 0
-	}
-	fs := flag.NewFlagSet("emergency", flag.ContinueOnError)
-	fs.SetOutput(stderr)
-	fs.Usage = func() { fmt.Fprint(stderr, emergencyHelp) }
-	var where location
-	where.flags(fs)
 	c := emergencyCommand{stdout: stdout}
+	if code := (tool{"emergency", emergencyHelp, c.flags, map[string]func(context.Context, *store.Store) error{"list": c.list, "review": c.review}}).run(args, stdout, stderr); code != 0 {
+		return 2
+	}
+	return c.waiting
+}
+
+func (c *emergencyCommand) flags(fs *flag.FlagSet) {
 	fs.BoolVar(&c.all, "all", false, "")
 	fs.BoolVar(&c.asJSON, "json", false, "")
 	fs.StringVar(&c.id, "id", "", "")
@@ -51,18 +48,6 @@ func runEmergency(args []string, stdout, stderr io.Writer) int {
 	fs.BoolVar(&c.appropriate, "appropriate", false, "")
 	fs.BoolVar(&c.inappropriate, "inappropriate", false, "")
 	fs.StringVar(&c.note, "note", "", "")
-	if code, done := parseFlags(fs, args[1:], stdout, emergencyHelp); done {
-		return code
-	}
-	work := map[string]func(context.Context, *store.Store) error{"list": c.list, "review": c.review}[args[0]]
-	if work == nil {
-		fmt.Fprintf(stderr, "trellis emergency: no subcommand %q; see `trellis emergency --help`\n", args[0])
-		return 2
-	}
-	if code := where.work("emergency", stderr, work); code != 0 {
-		return 2
-	}
-	return c.waiting
 }
 
 type emergencyCommand struct {
@@ -113,10 +98,7 @@ func (c *emergencyCommand) review(ctx context.Context, s *store.Store) error {
 	if c.id == "" || c.as == "" || c.appropriate == c.inappropriate {
 		return errors.New("--id, --as and one of --appropriate and --inappropriate are required")
 	}
-	reviewer, err := s.UserByLogin(ctx, people.FoldLogin(c.as))
-	if errors.Is(err, store.ErrNotFound) || err == nil && (reviewer.Disabled || !reviewer.Staff()) {
-		return fmt.Errorf("--as: %q is the login of no account of staff", c.as)
-	}
+	reviewer, err := staffAccount(ctx, s, c.as)
 	if err != nil {
 		return err
 	}

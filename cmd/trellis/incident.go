@@ -10,7 +10,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"trellis/auth/people"
 	"trellis/gateway/store"
 )
 
@@ -33,16 +32,14 @@ Examples:
 `
 
 func runIncident(args []string, stdout, stderr io.Writer) int {
-	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
-		fmt.Fprint(stdout, incidentHelp)
-		return 0
-	}
-	fs := flag.NewFlagSet("incident", flag.ContinueOnError)
-	fs.SetOutput(stderr)
-	fs.Usage = func() { fmt.Fprint(stderr, incidentHelp) }
-	var where location
-	where.flags(fs)
 	c := incidentCommand{stdout: stdout}
+	if code := (tool{"incident", incidentHelp, c.flags, map[string]func(context.Context, *store.Store) error{"list": c.list, "settle": c.settle}}).run(args, stdout, stderr); code != 0 {
+		return 2
+	}
+	return c.waiting
+}
+
+func (c *incidentCommand) flags(fs *flag.FlagSet) {
 	fs.BoolVar(&c.all, "all", false, "")
 	fs.BoolVar(&c.asJSON, "json", false, "")
 	fs.StringVar(&c.id, "id", "", "")
@@ -50,18 +47,6 @@ func runIncident(args []string, stdout, stderr io.Writer) int {
 	fs.BoolVar(&c.breach, "breach", false, "")
 	fs.BoolVar(&c.noBreach, "no-breach", false, "")
 	fs.StringVar(&c.note, "note", "", "")
-	if code, done := parseFlags(fs, args[1:], stdout, incidentHelp); done {
-		return code
-	}
-	work := map[string]func(context.Context, *store.Store) error{"list": c.list, "settle": c.settle}[args[0]]
-	if work == nil {
-		fmt.Fprintf(stderr, "trellis incident: no subcommand %q; see `trellis incident --help`\n", args[0])
-		return 2
-	}
-	if code := where.work("incident", stderr, work); code != 0 {
-		return 2
-	}
-	return c.waiting
 }
 
 type incidentCommand struct {
@@ -111,10 +96,7 @@ func (c *incidentCommand) settle(ctx context.Context, s *store.Store) error {
 	if c.id == "" || c.as == "" || c.breach == c.noBreach {
 		return errors.New("--id, --as and one of --breach and --no-breach are required")
 	}
-	who, err := s.UserByLogin(ctx, people.FoldLogin(c.as))
-	if errors.Is(err, store.ErrNotFound) || err == nil && (who.Disabled || !who.Staff()) {
-		return fmt.Errorf("--as: %q is the login of no account of staff", c.as)
-	}
+	who, err := staffAccount(ctx, s, c.as)
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"time"
@@ -29,25 +28,10 @@ Examples:
 `
 
 func runKeys(args []string, stdout, stderr io.Writer) int {
-	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
-		fmt.Fprint(stdout, keysHelp)
-		return 0
+	manage := func(rotate bool) func(context.Context, *store.Store) error {
+		return func(ctx context.Context, s *store.Store) error { return manageKeys(ctx, s, rotate, stdout) }
 	}
-	fs := flag.NewFlagSet("keys", flag.ContinueOnError)
-	fs.SetOutput(stderr)
-	fs.Usage = func() { fmt.Fprint(stderr, keysHelp) }
-	var where location
-	where.flags(fs)
-	if code, done := parseFlags(fs, args[1:], stdout, keysHelp); done {
-		return code
-	}
-	if args[0] != "list" && args[0] != "rotate" {
-		fmt.Fprintf(stderr, "trellis keys: no subcommand %q; see `trellis keys --help`\n", args[0])
-		return 2
-	}
-	return where.work("keys", stderr, func(ctx context.Context, s *store.Store) error {
-		return manageKeys(ctx, s, args[0] == "rotate", stdout)
-	})
+	return tool{name: "keys", help: keysHelp, work: map[string]func(context.Context, *store.Store) error{"list": manage(false), "rotate": manage(true)}}.run(args, stdout, stderr)
 }
 
 // settingKeys is where the ring is kept.

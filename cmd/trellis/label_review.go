@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"slices"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -103,7 +102,7 @@ func (c *labelCommand) settle(ctx context.Context, s *store.Store, ref fhir.Refe
 // reviewer is the id of an account that may say what a custodian's records are about: its staff, and administrators of the
 // deployment.
 func reviewer(ctx context.Context, s *store.Store, login, custodian string, now time.Time) (string, error) {
-	user, err := s.UserByLogin(ctx, strings.ToLower(login))
+	user, err := s.UserByLogin(ctx, people.FoldLogin(login))
 	if errors.Is(err, store.ErrNotFound) {
 		return "", fmt.Errorf("no account %q", login)
 	}

@@ -63,21 +63,11 @@ Examples:
 `
 
 func runUser(args []string, stdout, stderr io.Writer) int {
-	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
-		fmt.Fprint(stdout, userHelp)
-		return 0
+	u := userCommand{stdin: os.Stdin, stdout: stdout}
+	if len(args) > 0 {
+		u.verb = args[0]
 	}
-	fs := flag.NewFlagSet("user", flag.ContinueOnError)
-	fs.SetOutput(stderr)
-	fs.Usage = func() { fmt.Fprint(stderr, userHelp) }
-	var where location
-	where.flags(fs)
-	u := userCommand{verb: args[0], stdin: os.Stdin, stdout: stdout}
-	u.flags(fs)
-	if code, done := parseFlags(fs, args[1:], stdout, userHelp); done {
-		return code
-	}
-	work := map[string]func(context.Context, *store.Store) error{
+	return tool{"user", userHelp, u.flags, map[string]func(context.Context, *store.Store) error{
 		"add": u.add, "link": u.change((*userCommand).link), "unlink": u.change((*userCommand).unlink), "list": u.list, "show": u.show,
 		"password": u.change((*userCommand).setPassword), "totp": u.change((*userCommand).setTOTP), "code": u.code,
 		"disable": u.change(func(_ *userCommand, _ context.Context, _ *store.Store, who *people.User) error {
@@ -89,12 +79,7 @@ func runUser(args []string, stdout, stderr io.Writer) int {
 			who.Disabled = false
 			return nil
 		}),
-	}[u.verb]
-	if work == nil {
-		fmt.Fprintf(stderr, "trellis user: no subcommand %q; see `trellis user --help`\n", u.verb)
-		return 2
-	}
-	return where.work("user", stderr, work)
+	}}.run(args, stdout, stderr)
 }
 
 // userCommand is what `trellis user` was asked for.
