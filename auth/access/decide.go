@@ -119,7 +119,7 @@ func (d *deliberation) emergency() {
 	}
 	now := d.req.Now.UnixMicro()
 	switch {
-	case d.req.Terms.Rules.off(r.Rule):
+	case d.req.Terms.Rules.Off(r.Rule):
 		r.Code = "RULE_OFF"
 	case !p.Organization.Medical():
 		r.Code = "NOT_MEDICAL_PERSONNEL"
@@ -176,7 +176,7 @@ func (d *deliberation) order(f consent.Finding) {
 	r := instrument(f)
 	r.Rule = "D7-court-order"
 	switch {
-	case d.req.Terms.Rules.off(r.Rule):
+	case d.req.Terms.Rules.Off(r.Rule):
 		r.Hit, r.Code = false, "RULE_OFF"
 	case f.Permit && d.req.Segment.Evaluator:
 		r.Hit, r.Code, r.Section = false, "HELD_BY_EVALUATOR", "2.62"
@@ -310,7 +310,7 @@ func (d *deliberation) byAgreement(list []agreementRule) {
 		a, ok := d.req.Terms.agreement(rule.kind, d.req.Segment.Custodian, org.ID, d.req.Principal.Purpose, d.req.Now)
 		r := Reason{Rule: rule.rule, Section: rule.section, Code: "NO_AGREEMENT", Consent: a.Source}
 		switch {
-		case ok && d.req.Terms.Rules.off(rule.rule):
+		case ok && d.req.Terms.Rules.Off(rule.rule):
 			r.Code = "RULE_OFF"
 		case ok && (rule.copies && !a.Copies || rule.looks && a.Copies):
 			continue
@@ -363,7 +363,7 @@ func (d *deliberation) hipaa() {
 	org, purpose := d.req.Principal.Organization, d.req.Principal.Purpose
 	if d.req.Segment.Has("PSYTHPN") { // an authorization, whatever they are for (164.508(a)(2))
 		r := Reason{Rule: "H2-authorization", Section: "164.508(a)(2)", Code: "PSYCHOTHERAPY_NOTE", Hit: true}
-		if len(d.out.Consents) > 0 && !d.req.Terms.Rules.off(r.Rule) {
+		if len(d.out.Consents) > 0 && !d.req.Terms.Rules.Off(r.Rule) {
 			r.Code = "CONSENT_PERMITS"
 			d.settle(Permit, "consent", r)
 			return
@@ -373,7 +373,7 @@ func (d *deliberation) hipaa() {
 	}
 	treatment := Reason{Rule: "H1-treatment", Section: "164.506(c)(2)", Code: "HIPAA_TREATMENT"}
 	rules := d.req.Terms.Rules
-	if d.req.Segment.Covered && org.hipaaProvider() && slices.Contains(consent.TreatmentPurposes(), purpose) && !rules.off(treatment.Rule) {
+	if d.req.Segment.Covered && org.hipaaProvider() && slices.Contains(consent.TreatmentPurposes(), purpose) && !rules.Off(treatment.Rule) {
 		treatment.Hit = true
 		d.settle(Permit, "hipaa", treatment)
 		return
@@ -388,7 +388,7 @@ func (d *deliberation) hipaa() {
 	switch {
 	case !d.req.Segment.Covered:
 		payment.Code = "DISCLOSER_NOT_COVERED"
-	case rules.off(payment.Rule):
+	case rules.Off(payment.Rule):
 		payment.Code = "RULE_OFF"
 	case (org.Class == CoveredEntity || org.Class == Part2ProgramCE) && isTPO && (d.related(Coverage) || d.related(Treating)):
 		payment.Code, payment.Hit = "HIPAA_PAYMENT_OPERATIONS", true
@@ -402,12 +402,12 @@ func (d *deliberation) hipaa() {
 		if d.byAgreement(hipaaAgreements()); d.settled {
 			return
 		}
-		if org.Class == PublicHealth && purpose == "PUBHLTH" && rules.on("H4-public-health") {
+		if org.Class == PublicHealth && purpose == "PUBHLTH" && rules.On("H4-public-health") {
 			d.settle(Permit, "public-health", Reason{Rule: "H4-public-health", Section: "164.512(b)", Code: "PUBLIC_HEALTH", Hit: true})
 			return
 		}
 	}
-	if len(d.out.Consents) > 0 && !rules.off("H2-authorization") {
+	if len(d.out.Consents) > 0 && !rules.Off("H2-authorization") {
 		d.settle(Permit, "consent", Reason{Rule: "H2-authorization", Section: "164.508", Code: "CONSENT_PERMITS", Hit: true})
 	}
 }

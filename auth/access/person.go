@@ -118,7 +118,7 @@ func (d *deliberation) proxied() {
 
 func (d *deliberation) accessed() {
 	rule := map[Capacity]string{Self: "D19-patient-access", Representative: "M3-representative", Proxy: "M1-proxy"}[d.req.Principal.Capacity]
-	if d.req.Terms.Rules.off(rule) {
+	if d.req.Terms.Rules.Off(rule) {
 		d.miss(Reason{Rule: rule, Code: "RULE_OFF"})
 		return
 	}

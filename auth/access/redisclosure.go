@@ -91,7 +91,7 @@ func (d *deliberation) newConsent([]string) {
 // consistent: a program outside HIPAA, and an intermediary, pass on to whom the consent they received it by designates (D3, C4).
 func (d *deliberation) consistent(by []string) {
 	class := d.req.Holder.Class
-	if !d.req.Segment.Part2 || class != Part2ProgramNonHIPAA && class != Intermediary || d.req.Terms.Rules.off("D3-redisclosure") {
+	if !d.req.Segment.Part2 || class != Part2ProgramNonHIPAA && class != Intermediary || d.req.Terms.Rules.Off("D3-redisclosure") {
 		return
 	}
 	if len(by) > 0 {
@@ -105,7 +105,7 @@ func (d *deliberation) consistent(by []string) {
 // contractors: another lawful holder passes on to contractors under written contract (D4).
 func (d *deliberation) contractors(by []string) {
 	r := Reason{Rule: "D4-redisclosure", Section: "2.33(b)(3)", Code: "NO_CONTRACT"}
-	if d.req.Holder.Class != LawfulHolderOther || d.received != "consent" || d.req.Terms.Rules.off(r.Rule) {
+	if d.req.Holder.Class != LawfulHolderOther || d.received != "consent" || d.req.Terms.Rules.Off(r.Rule) {
 		return
 	}
 	forThat := d.req.HeldFor == d.req.Principal.Purpose && (slices.Contains(consent.PaymentPurposes(), d.req.HeldFor) || slices.Contains(consent.OperationsPurposes(), d.req.HeldFor))
@@ -124,7 +124,7 @@ func (d *deliberation) asHIPAA([]string) {
 	r := Reason{Rule: "D2-redisclosure", Section: "2.33(b)(1)", Code: "HIPAA_DOES_NOT_ALLOW"}
 	tpo := slices.Contains(consent.TreatmentPurposes(), d.req.HeldFor) || slices.Contains(consent.PaymentPurposes(), d.req.HeldFor) || slices.Contains(consent.OperationsPurposes(), d.req.HeldFor)
 	switch {
-	case !d.req.Holder.covered() || d.req.Segment.CounselingNote || d.req.Terms.Rules.off(r.Rule):
+	case !d.req.Holder.covered() || d.req.Segment.CounselingNote || d.req.Terms.Rules.Off(r.Rule):
 		return
 	case d.req.Segment.Part2 && (d.received != "consent" || !tpo || d.req.Principal.Purpose == "HLEGAL"):
 		d.miss(r)

@@ -74,13 +74,13 @@ func NewSwitches(off, on []string) (Switches, error) {
 	return Switches(strings.Join(slices.Compact(words), " ")), nil
 }
 
-// off reports whether a rule that is on by standard was turned off.
-func (s Switches) off(id string) bool {
+// Off reports whether a rule that is on by standard was turned off.
+func (s Switches) Off(id string) bool {
 	return s != "" && slices.Contains(strings.Fields(string(s)), "-"+id)
 }
 
-// on reports whether a rule that is off by standard was turned on.
-func (s Switches) on(id string) bool {
+// On reports whether a rule that is off by standard was turned on.
+func (s Switches) On(id string) bool {
 	return s != "" && slices.Contains(strings.Fields(string(s)), "+"+id)
 }
 

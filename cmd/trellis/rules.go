@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"strings"
 
 	"trellis/auth/access"
 	"trellis/gateway/store"
@@ -58,9 +57,9 @@ func runRules(args []string, stdout, stderr io.Writer) int {
 	}
 	for i := range rules {
 		switch {
-		case strings.Contains(" "+string(switches)+" ", " -"+rules[i].ID+" "):
+		case switches.Off(rules[i].ID):
 			rules[i].Standard = "OFF here"
-		case strings.Contains(" "+string(switches)+" ", " +"+rules[i].ID+" "):
+		case switches.On(rules[i].ID):
 			rules[i].Standard = "ON here"
 		}
 	}

@@ -121,17 +121,9 @@ func (s *Store) ClientRecord(ctx context.Context, id string) (ClientRecord, erro
 }
 
 // Clients lists all registrations by id.
-func (s *Store) Clients(ctx context.Context) ([]ClientRecord, error) {
-	var out []ClientRecord
-	err := s.engine.Read(ctx, func(tx Tx) error {
-		return each(ctx, tx, "SELECT body FROM client ORDER BY id", nil, func(r Rows) error {
-			var body string
-			if err := r.Scan(&body); err != nil {
-				return err
-			}
-			out = append(out, ClientRecord{})
-			return json.Unmarshal([]byte(body), &out[len(out)-1])
-		})
+func (s *Store) Clients(ctx context.Context) (out []ClientRecord, err error) {
+	err = s.engine.Read(ctx, func(tx Tx) error {
+		return each(ctx, tx, "SELECT body FROM client ORDER BY id", nil, func(r Rows) error { return appendJSON(r, &out) })
 	})
 	return out, err
 }
