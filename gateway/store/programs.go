@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"maps"
 	"slices"
 	"strconv"
@@ -39,20 +38,14 @@ func (s *Store) programsNow(ctx context.Context, tx Tx) (programs, error) {
 		return s.programs.known, nil
 	}
 	var p programs
-	err := each(ctx, tx, "SELECT body FROM organization ORDER BY id", nil, func(r Rows) error {
-		var body string
-		if err := r.Scan(&body); err != nil {
-			return err
-		}
-		var o access.Organization
-		err := json.Unmarshal([]byte(body), &o)
+	orgs, err := organizations(ctx, tx)
+	if err != nil {
+		return p, err
+	}
+	for _, o := range orgs {
 		if o.Part2() && o.ID != access.OperatorID {
 			p.ids = append(p.ids, o.ID)
 		}
-		return err
-	})
-	if err != nil {
-		return p, err
 	}
 	segments := s.knownSegments()
 	for no, seg := range segments {

@@ -48,8 +48,14 @@ func (s *Store) Organization(ctx context.Context, id string) (access.Organizatio
 // Organizations lists the registered actors by id.
 func (s *Store) Organizations(ctx context.Context) (out []access.Organization, err error) {
 	err = s.engine.Read(ctx, func(tx Tx) error {
-		return each(ctx, tx, "SELECT body FROM organization ORDER BY id", nil, func(r Rows) error { return appendJSON(r, &out) })
+		out, err = organizations(ctx, tx)
+		return err
 	})
+	return out, err
+}
+
+func organizations(ctx context.Context, tx Tx) (out []access.Organization, err error) {
+	err = each(ctx, tx, "SELECT body FROM organization ORDER BY id", nil, func(r Rows) error { return appendJSON(r, &out) })
 	return out, err
 }
 
@@ -156,16 +162,12 @@ func (s *Store) actors(ctx context.Context, tx Tx) ([]access.Actor, error) {
 	if err != nil {
 		return nil, err
 	}
+	orgs, err := organizations(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
 	var out []access.Actor
-	err = each(ctx, tx, "SELECT body FROM organization ORDER BY id", nil, func(r Rows) error {
-		var body string
-		if err := r.Scan(&body); err != nil {
-			return err
-		}
-		var o access.Organization
-		if err := json.Unmarshal([]byte(body), &o); err != nil {
-			return err
-		}
+	for _, o := range orgs {
 		a := access.Actor{Organization: o, Purposes: purposes[o.ID]}
 		for _, p := range everywhere {
 			if !slices.Contains(a.Purposes, p) {
@@ -173,9 +175,8 @@ func (s *Store) actors(ctx context.Context, tx Tx) ([]access.Actor, error) {
 			}
 		}
 		out = append(out, a)
-		return nil
-	})
-	return out, err
+	}
+	return out, nil
 }
 
 // OAuth is the store as auth/oauth sees it.

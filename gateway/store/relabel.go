@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -222,18 +221,10 @@ func (w *writer) labelledOtherwise(pack, after int64) ([]labelledRecord, error) 
 // sources is every organisation as labelling sees it.
 func (w *writer) sources() (map[string]label.Source, error) {
 	out := map[string]label.Source{}
-	err := each(w.ctx, w.tx, "SELECT body FROM organization", nil, func(r Rows) error {
-		var body string
-		if err := r.Scan(&body); err != nil {
-			return err
-		}
-		var o access.Organization
-		if err := json.Unmarshal([]byte(body), &o); err != nil {
-			return err
-		}
+	orgs, err := organizations(w.ctx, w.tx)
+	for _, o := range orgs {
 		out[o.ID] = o.Source()
-		return nil
-	})
+	}
 	return out, err
 }
 
