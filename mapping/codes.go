@@ -14,6 +14,11 @@ type codeNode struct {
 	text  *path  // concept.text, as the source words it
 	label string // concept.text, our own short label; else the table's column "text"
 	els   node   // what stands there when the value is absent or not in the table
+	// column of the table that is written instead of the code, -1 for none
+	column int
+	// keep writes the native value into an extension where the code alone would be given back as another one
+	keep  bool
+	given map[string][]*tableRow // rows by what is written of them, for the way back
 }
 
 func (n *codeNode) dynamic() bool { return true }
@@ -35,16 +40,16 @@ func (n *codeNode) build(r *run) bool {
 		if row == nil {
 			return false
 		}
-		text := row.code
-		if n.as == "display" {
-			text = row.display
+		text := n.written(row)
+		if rest, ok := strings.CutPrefix(text, localPrefix); ok {
+			text = r.env.Base + "/" + rest
 		}
 		r.buf = appendString(r.buf, text)
 	case "coding":
 		if row == nil {
 			return false
 		}
-		r.coding(row)
+		r.coding(row, n.kept(row))
 	default:
 		if !n.concept(r, row) {
 			return false
@@ -52,6 +57,26 @@ func (n *codeNode) build(r *run) bool {
 	}
 	r.made(&n.leaf, n.from...)
 	return true
+}
+
+// written is what stands in FHIR of a row: the code, its display or a column of the table.
+func (n *codeNode) written(row *tableRow) string {
+	switch {
+	case n.column >= 0:
+		return row.cells[n.column]
+	case n.as == "display":
+		return row.display
+	}
+	return row.code
+}
+
+// index prepares the way back.
+func (n *codeNode) index() {
+	n.given = map[string][]*tableRow{}
+	for _, row := range n.via.all {
+		text := n.written(row)
+		n.given[text] = append(n.given[text], row)
+	}
 }
 
 // native is the table key of the record's value.
@@ -87,7 +112,7 @@ func (n *codeNode) concept(r *run, row *tableRow) bool {
 	r.buf = append(r.buf, '{')
 	if row != nil {
 		r.buf = append(r.buf, `"coding":[`...)
-		r.coding(row)
+		r.coding(row, n.kept(row))
 		r.buf = append(r.buf, ']')
 	}
 	if has {
@@ -101,9 +126,29 @@ func (n *codeNode) concept(r *run, row *tableRow) bool {
 	return true
 }
 
-// coding appends a table row as a Coding.
-func (r *run) coding(row *tableRow) {
-	r.buf = append(r.buf, `{"system":`...)
+// nativeValue is the extension that holds a native value beside the code it shares with others, below the
+// deployment's canonical base.
+const nativeValue = "/StructureDefinition/native-value"
+
+// kept is the native value to be written beside the code, "" for none.
+func (n *codeNode) kept(row *tableRow) string {
+	if n.keep && row.in {
+		return n.parts(row)[len(n.from)-1]
+	}
+	return ""
+}
+
+// coding appends a table row as a Coding, with the native value in an extension when one is given.
+func (r *run) coding(row *tableRow, native string) {
+	r.buf = append(r.buf, '{')
+	if native != "" {
+		r.buf = append(r.buf, `"extension":[{"url":`...)
+		r.buf = appendString(r.buf, r.env.Base+nativeValue)
+		r.buf = append(r.buf, `,"valueString":`...)
+		r.buf = appendString(r.buf, native)
+		r.buf = append(r.buf, `}],`...)
+	}
+	r.buf = append(r.buf, `"system":`...)
 	if row.local {
 		r.buf = appendString(r.buf, r.env.Base+"/CodeSystem/"+strings.TrimPrefix(row.system, localPrefix))
 	} else {
@@ -129,11 +174,13 @@ type refNode struct {
 
 	resource, record, otherSlot string // another record's resource
 	keys                        []*path
+	identify                    bool // name it by its identifier too, so that the key can be read back
 
 	display *path
 }
 
-func (n *refNode) dynamic() bool { return true }
+// dynamic: the sender stands in every record, so a reference to it does not show that the record says anything.
+func (n *refNode) dynamic() bool { return !n.organization }
 
 func (n *refNode) build(r *run) bool {
 	if n.all {
@@ -148,6 +195,9 @@ func (n *refNode) build(r *run) bool {
 			return false
 		}
 		r.reference(n.resource, r.env.id(n.resource, n.record, key, n.otherSlot), "")
+		if n.identify {
+			r.identified(n.record, key)
+		}
 		r.made(&n.leaf, n.keys...)
 	default:
 		inst := n.pick(r)
@@ -242,6 +292,14 @@ func (n *refNode) buildItems(r *run, count int) int {
 		count++
 	}
 	return count
+}
+
+// identified puts the identifier of a record into the reference just written.
+func (r *run) identified(record, key string) {
+	r.buf = append(r.buf[:len(r.buf)-1], `,"identifier":{"system":`...)
+	r.buf = appendString(r.buf, r.env.idSystem(record))
+	r.buf = append(r.buf, `,"value":`...)
+	r.buf = append(appendString(r.buf, key), `}}`...)
 }
 
 // reference appends a literal reference.

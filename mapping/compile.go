@@ -31,6 +31,7 @@ type recordMap struct {
 	provenance    *provenanceRule
 	assembly      *assembly // how CSV rows become records; nil for JSON packs
 	schema        nativeSchema
+	listKeys      listKeys // what tells the items of lists apart, as the emissions and loops say
 }
 
 // compiler turns the YAML of one mapping file into a recordMap, collecting faults.
@@ -42,7 +43,8 @@ type compiler struct {
 	scope []scopeVar
 	elem  []string
 	envs  map[string]*cel.Env
-	leafs int
+	// derived tells that the resource being compiled is never read back.
+	derived bool
 }
 
 // A scopeVar is a loop variable that may be named where we are.
@@ -140,6 +142,14 @@ func (c *compiler) leaf(op string, line int, from ...*path) leaf {
 	for _, f := range l.fields {
 		c.p.uses[f] = true
 	}
+	l.oneWay = c.derived
+	return l
+}
+
+// saidLeaf is the leaf of what a predicate says of fields, which can be read back.
+func (c *compiler) saidLeaf(line int, said []implication) leaf {
+	l := c.leaf("$when", line)
+	l.fields = append(l.fields, fieldsOf(said)...)
 	return l
 }
 
@@ -237,7 +247,26 @@ func (c *compiler) loop(s *section, fromKey string, wantKey bool) loop {
 		c.fault(line, "each needs a key: the field that tells its items apart")
 	}
 	l.key = c.paths(keys, line)
+	c.keyed(&l)
 	return l
+}
+
+// keyed remembers what tells the items of a list apart.
+func (c *compiler) keyed(l *loop) {
+	if l.group != "" || len(l.key) == 0 || l.from.tree.items == nil {
+		return
+	}
+	var segs [][]string
+	for _, k := range l.key {
+		if k.slot != l.slot {
+			return
+		}
+		segs = append(segs, k.segs)
+	}
+	if c.m.listKeys == nil {
+		c.m.listKeys = listKeys{}
+	}
+	c.m.listKeys[l.from.tree.name] = segs
 }
 
 // compileMap reads a mapping file and its includes.

@@ -9,7 +9,12 @@ func (c *compiler) emission(n *yamlNode) emission {
 	em := emission{resource: s.str("resource", true), slot: s.str("slot", true), record: s.str("record", false)}
 	em.loops = c.loops(s.child("each"), true)
 	em.test = c.when(s, "when")
-	em.main, em.shared = s.flag("main"), s.flag("shared")
+	em.main, em.shared, em.derived = s.flag("main"), s.flag("shared"), s.flag("derived")
+	for i := range em.loops {
+		em.derived = em.derived || em.loops[i].expr != nil // nothing tells the items of a computed key apart
+	}
+	c.derived = em.derived
+	defer func() { c.derived = false }()
 	if keys := s.strs("key"); len(keys) > 0 {
 		em.key = c.paths(keys, n.line)
 	}
@@ -22,6 +27,9 @@ func (c *compiler) emission(n *yamlNode) emission {
 	c.elem = append(c.elem[:0], em.resource)
 	em.leaf = c.celLeaf("emit", n.line, em.test)
 	em.oneWay = true
+	if em.test != nil && !em.derived {
+		em.said = c.saidLeaf(n.line, em.test.whenTrue)
+	}
 	for i := range em.loops {
 		if w := em.loops[i].where; w != nil {
 			em.fields = append(em.fields, w.fields...)
@@ -207,6 +215,17 @@ func primitiveOf(n *yamlNode) string {
 func (c *compiler) primitive(op string, n *yamlNode) node {
 	s := newSection(n, c.file, c.f)
 	defer s.done()
+	if s.flag("echo") {
+		was := c.derived
+		c.derived = true
+		defer func() { c.derived = was }()
+		return &echoNode{c.valueNode(op, s)}
+	}
+	return c.valueNode(op, s)
+}
+
+func (c *compiler) valueNode(op string, s *section) node {
+	n := s.node
 	switch op {
 	case "$const":
 		v := s.child(op)

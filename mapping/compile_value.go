@@ -25,7 +25,7 @@ func (c *compiler) unit(s *section, line int) node {
 	tail := appendString([]byte(`,"unit":`), unit)
 	tail = append(tail, `,"system":"`+ucum+`","code":`...)
 	tail = append(appendString(tail, code), '}')
-	return &unitNode{leaf: c.leaf("$unit", line, p), from: p, tail: tail}
+	return &unitNode{leaf: c.leaf("$unit", line, p), from: p, code: code, tail: tail}
 }
 
 func (c *compiler) code(s *section, line int) node {
@@ -34,7 +34,7 @@ func (c *compiler) code(s *section, line int) node {
 		c.fault(line, "$code needs a field")
 		return &constNode{}
 	}
-	out := &codeNode{from: ps, as: s.str("as", false), label: s.str("label", false)}
+	out := &codeNode{from: ps, as: s.str("as", false), label: s.str("label", false), column: -1, keep: s.flag("keep")}
 	switch out.as {
 	case "":
 		out.as = "concept"
@@ -51,6 +51,18 @@ func (c *compiler) code(s *section, line int) node {
 		c.checkEnum(ps[0], out.via, line)
 	}
 	c.p.usedTables[via] = true
+	if name := s.str("column", false); name != "" {
+		i, ok := out.via.columns[name]
+		if !ok {
+			c.fault(line, "table %q has no column %q", via, name)
+		} else {
+			out.column = i
+		}
+		if out.as != "code" {
+			c.fault(line, "column goes with as: code")
+		}
+	}
+	out.index()
 	from := ps
 	if text := s.str("text", false); text != "" {
 		out.text = c.path(text, line)
@@ -82,11 +94,13 @@ func (c *compiler) ref(s *section, line int) node {
 	}
 	if keys := s.strs("key"); s.child("record") != nil {
 		out.resource, out.record, out.otherSlot = name, s.str("record", true), s.str("slot", true)
-		out.keys = c.paths(keys, line)
+		out.keys, out.identify = c.paths(keys, line), s.flag("identify")
 		if len(keys) == 0 {
 			c.fault(line, "a reference to another record needs its key")
 		}
 		out.leaf = c.leaf("$ref", line, out.keys...)
+		// The id of another record cannot be turned back into its key.
+		out.oneWay = out.oneWay || !out.identify
 		return out
 	} else {
 		out.key = c.paths(keys, line)
@@ -106,6 +120,10 @@ func (c *compiler) whenNode(s *section, line int) node {
 	test := c.when(s, "$when")
 	out := &whenNode{leaf: c.celLeaf("$when", line, test), test: test}
 	out.oneWay = true
+	if test != nil {
+		out.saidTrue = c.saidLeaf(line, test.whenTrue)
+		out.saidFalse = c.saidLeaf(line, test.whenFalse)
+	}
 	c.consult(out.leaf)
 	if test == nil {
 		c.fault(line, "$when needs a predicate")

@@ -136,7 +136,7 @@ func (d *dateRules) fhir(text, as string) (out, why string, ok bool) {
 	switch as {
 	case "date":
 		return upper[:10], "", true
-	case "instant", "by":
+	case "by":
 		return t.UTC().Format("2006-01-02T15:04:05.999999999Z"), "", true
 	}
 	return upper, "", true

@@ -14,6 +14,11 @@ type fieldTree struct {
 	props map[string]*fieldTree
 	items *fieldTree
 	enum  []string
+	typ   string // JSON type of a leaf: string unless the schema says number, integer or boolean
+	// format is the schema's format of a leaf, such as date.
+	format string
+	// def is the schema's default of a leaf as text: a record that leaves the field out means this.
+	def string
 }
 
 // fieldSet numbers the leaves of all records of a pack.
@@ -54,9 +59,19 @@ func (s *fieldSet) tree(sc *jsonschema.Schema, name string, depth int) *fieldTre
 		return &fieldTree{id: -1, name: name, items: s.tree(sc.Items2020, name+"[]", depth+1)}
 	}
 	t := s.leaf(name)
-	for _, e := range sc.Enum {
-		if text, ok := e.(string); ok {
-			t.enum = append(t.enum, text)
+	t.format = sc.Format
+	t.def, _ = scalar(sc.Default)
+	for _, typ := range sc.Types {
+		if typ != "null" {
+			t.typ = typ
+		}
+	}
+	for _, e := range append(sc.Enum, sc.Constant...) {
+		switch v := e.(type) {
+		case string:
+			t.enum = append(t.enum, v)
+		case bool:
+			t.typ = "boolean"
 		}
 	}
 	return t

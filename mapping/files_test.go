@@ -149,7 +149,7 @@ func TestAnswersBecomeLabels(t *testing.T) {
 	}
 	got := labelsOf(res, "M1|F1|E1")
 	want := map[string]string{
-		"answer:96777-8/71802-3": "LIVARG", "answer:96777-8/96778-6/LA28580-1": "LIVARG", "answer:96777-8/95614-4": "SDV VIO",
+		"answer:96777-8/71802-3": "LIVARG", "answer:96777-8/96778-6%2FLA28580-1": "LIVARG", "answer:96777-8/95614-4": "SDV VIO",
 		"answer:97023-6/68524-8": "ETH SUD", "answer:97023-6/44250-9": "MH", "panel:96777-8": "LIVARG SDV VIO",
 		"response:97023-6": "ETH SUD MH", "provenance": "LIVARG SDV VIO ETH SUD MH", "encounter": "", "patient": "",
 	}

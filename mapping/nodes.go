@@ -2,20 +2,27 @@ package mapping
 
 import "strconv"
 
-// A node is one element of a mapping's tree: a primitive, or the object or list that holds some. It is data and keeps
-// its paths, tables and options, so that the way back (FHIR -> native) can be a second method beside build.
+// A node is one element of a mapping's tree: a primitive, or the object or list that holds some. It is data and runs both
+// ways: build makes the element, match and back read it.
 type node interface {
 	// build appends the element's JSON to r.buf and returns true, or leaves r as it was and returns false when the
 	// record has nothing for it.
 	build(r *run) bool
 	// dynamic tells whether the element depends on the record. An object whose dynamic parts are all absent is absent.
 	dynamic() bool
+	// match tells whether the node can have made a FHIR element, as decoded JSON; back tells the native record what the
+	// element says. See back.go.
+	match(b *back, v any) bool
+	back(b *back, v any)
 }
 
 // A spread is a node that yields several elements where it stands in a list.
 type spread interface {
 	// buildItems appends its elements to a list that holds n already and returns the new count.
 	buildItems(r *run, n int) int
+	// matchItem and backItem are match and back for one of them.
+	matchItem(b *back, e any) bool
+	backItem(b *back, e any)
 }
 
 func itoa(i int) string { return strconv.Itoa(i) }
@@ -165,37 +172,44 @@ type whenNode struct {
 	test *predicate
 	then node
 	els  node // nil: nothing
+	// what the test says of fields that it compares with literals, by outcome: that can be read back
+	saidTrue, saidFalse leaf
 }
 
 func (n *whenNode) dynamic() bool { return true }
 
-func (n *whenNode) choose(r *run) node {
+func (n *whenNode) choose(r *run) (node, *leaf) {
 	if r.test(n.test) {
-		return n.then
+		return n.then, &n.saidTrue
 	}
-	return n.els
+	return n.els, &n.saidFalse
 }
 
 func (n *whenNode) build(r *run) bool {
-	c := n.choose(r)
+	c, said := n.choose(r)
 	if c == nil || !c.build(r) {
 		return false
 	}
 	r.read(&n.leaf)
+	r.read(said)
 	return true
 }
 
 func (n *whenNode) buildItems(r *run, count int) int {
-	c := n.choose(r)
+	c, said := n.choose(r)
 	if c == nil {
 		return count
 	}
 	total := buildItem(r, c, count)
 	if total > count {
 		r.read(&n.leaf)
+		r.read(said)
 	}
 	return total
 }
+
+// echoNode repeats what stands elsewhere in the record's resources too: it is made like its node and not read back.
+type echoNode struct{ node }
 
 // eachNode walks a native list. Its keys tell the items apart for the way back.
 type eachNode struct {

@@ -1,7 +1,5 @@
 package mapping
 
-import "strings"
-
 // An emission is one entry of a mapping's emit section: a resource, made once or once per item of a list.
 type emission struct {
 	leaf
@@ -12,14 +10,35 @@ type emission struct {
 	keyPaths       []*path // everything the own identifier is made of
 	main           bool    // its identifier is the bare record key
 	shared         bool    // other records tell of the same thing
+	derived        bool    // computed from the rest of the record: made anew each time, never read back
 	loops          []loop
 	test           *predicate
+	said           leaf // what the test says of fields that can be read back
 	profiles       []profile
 	head           []byte // {"resourceType":"…","id":"
 	set            *objectNode
 	more           *listNode // identifiers beside the own one
 	identifiers    identifierKind
 	labels         []labelRule
+}
+
+// idSlot is the slot that goes into the id. A resource with a key of its own is known by that key alone, so that other
+// records can refer to it.
+func (em *emission) idSlot(keys []string) string {
+	if em.key != nil || len(keys) == 0 {
+		return em.slot
+	}
+	return em.slot + ":" + joinKeys(keys)
+}
+
+// resourceOf is the type of the resources in a slot.
+func (m *recordMap) resourceOf(slot string) string {
+	for i := range m.emissions {
+		if m.emissions[i].slot == slot {
+			return m.emissions[i].resource
+		}
+	}
+	return ""
 }
 
 // A profile is a claim in meta.profile, made always or under a condition.
@@ -114,7 +133,7 @@ func (r *run) planOne(em *emission, key string, keys []string, seen map[string]b
 	}
 	slot := em.slot
 	if len(keys) > 0 {
-		slot += ":" + strings.Join(keys, "/")
+		slot += ":" + joinKeys(keys)
 	}
 	if em.key != nil {
 		own, ok := r.key(em.key)
@@ -123,12 +142,7 @@ func (r *run) planOne(em *emission, key string, keys []string, seen map[string]b
 		}
 		key = own
 	}
-	// A resource with a key of its own is known by that key alone, so that other records can refer to it.
-	idSlot := slot
-	if em.key != nil {
-		idSlot = em.slot
-	}
-	id := r.env.id(em.resource, em.record, key, idSlot)
+	id := r.env.id(em.resource, em.record, key, em.idSlot(keys))
 	if seen[id] {
 		ptr := ""
 		if len(em.loops) > 0 {

@@ -26,6 +26,8 @@ type predicate struct {
 	text    string
 	program cel.Program
 	fields  []int // native leaves it reads, for coverage
+	// what it says of fields by its outcome, for the way back
+	whenTrue, whenFalse []implication
 }
 
 // newCEL makes the environment of a pack: its variables are dynamic, because native records are.
@@ -209,7 +211,11 @@ func (c *compiler) predicate(text string, line int, wantBool bool) *predicate {
 		reader.vars[v.name] = v.tree
 	}
 	reader.read(tree.NativeRep().Expr())
-	return &predicate{rule: c.file + ":" + itoa(line), text: text, program: prog, fields: reader.fields}
+	expr := tree.NativeRep().Expr()
+	return &predicate{
+		rule: c.file + ":" + itoa(line), text: text, program: prog, fields: reader.fields,
+		whenTrue: c.implications(expr, true), whenFalse: c.implications(expr, false),
+	}
 }
 
 // celReader finds the native fields an expression reads, and faults those the schema does not know.

@@ -3,7 +3,6 @@ package mapping
 import (
 	"bytes"
 	"strconv"
-	"strings"
 )
 
 // A run is the mapping of one record. It writes each resource straight into one buffer and takes back what turns out
@@ -74,6 +73,9 @@ func (r *run) made(l *leaf, from ...*path) {
 
 // read records that the leaf's fields shaped the element being built without standing in it.
 func (r *run) read(l *leaf) {
+	if len(l.fields) == 0 {
+		return
+	}
 	r.trace = append(r.trace, trace{leaf: l, element: string(r.elem)})
 }
 
@@ -99,23 +101,20 @@ func (r *run) report(ptr, rule, code, text string, dropped bool) {
 	r.problems = append(r.problems, pr)
 }
 
-// key joins the key fields of a record. A bar inside a part is escaped, so that two keys never fall together.
+// key joins the key fields of a record.
 func (r *run) key(parts []*path) (string, bool) {
 	if len(parts) == 1 {
 		return r.scalarAt(parts[0])
 	}
-	var b strings.Builder
+	texts := make([]string, len(parts))
 	for i, p := range parts {
 		s, ok := r.scalarAt(p)
 		if !ok {
 			return "", false
 		}
-		if i > 0 {
-			b.WriteByte('|')
-		}
-		b.WriteString(strings.ReplaceAll(s, "|", "%7C"))
+		texts[i] = s
 	}
-	return b.String(), true
+	return joinKey(texts), true
 }
 
 // execute maps the record: checks, plan, build, labels. It returns false when the record is rejected; the problems
@@ -161,6 +160,7 @@ func (r *run) build(inst *instance) Resource {
 	r.elem = append(r.elem[:0], em.resource...)
 	if em.test != nil || len(em.loops) > 0 {
 		r.read(&em.leaf)
+		r.read(&em.said)
 	}
 	r.buf = append(r.buf, em.head...)
 	r.buf = append(r.buf, inst.id...)

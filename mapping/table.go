@@ -18,11 +18,14 @@ type table struct {
 	name    string
 	columns map[string]int
 	rows    map[string]*tableRow // by native value, directions both and in
+	all     []*tableRow          // every row, in order
 }
 
 type tableRow struct {
+	native                string
 	system, code, display string
 	text                  string // optional column: our own short label for CodeableConcept.text
+	in                    bool   // a further spelling: the code stands for another native value unless something tells
 	local                 bool   // system is a code system of ours, named below the deployment's canonical base
 	cells                 []string
 }
@@ -79,6 +82,8 @@ func (t *table) addRow(rec []string, file string, line int, back map[string]int,
 	}
 	row.local = strings.HasPrefix(row.system, localPrefix)
 	native, direction := rec[t.columns["native"]], rec[t.columns["direction"]]
+	row.native, row.in = native, direction == "in"
+	t.all = append(t.all, row)
 	if row.code == "" {
 		f.add(file, line, "code is empty")
 	}

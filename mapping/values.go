@@ -171,6 +171,7 @@ func (n *dateNode) build(r *run) bool {
 type unitNode struct {
 	leaf
 	from *path
+	code string
 	tail []byte // ,"unit":…,"system":…,"code":…}
 }
 
