@@ -1,0 +1,620 @@
+package mapping
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// Merged is what became of a partner's changes to a record's FHIR resources.
+type Merged struct {
+	// Record is the native record with every change that could be taken over. It follows the schema.
+	Record map[string]any `json:"record"`
+	// Taken are the places of the native record that were changed.
+	Taken []Change `json:"taken"`
+	// Conflicts are for a person: both sides changed a place, or the partner said two things of it. The record keeps ours.
+	Conflicts []Change `json:"conflicts"`
+	// NotTaken are the elements that the partner changed and that no rule can carry back.
+	NotTaken []Element `json:"notTaken"`
+	// Unknown are the elements that the mapping does not know: see Restore.
+	Unknown []Unknown `json:"unknown"`
+}
+
+// Change is one place of a native record: what it was when the partner saw it, what it is here, and what the partner made
+// of it. A nil value means absent. Values are the record's own: they go to its keeper and into no log.
+type Change struct {
+	Pointer string `json:"pointer"` // JSON pointer; items of lists with a key are named by it: /goals/[g1]/status
+	Base    any    `json:"base"`
+	Ours    any    `json:"ours"`
+	Theirs  any    `json:"theirs"`
+	Reason  string `json:"reason,omitempty"`
+}
+
+// Element is a place in a resource.
+type Element struct {
+	Type string `json:"type"`
+	ID   string `json:"id"`
+	Path string `json:"path"`
+}
+
+// Merge brings changes that a partner made to a record's resources back into the native record, three ways: base is the
+// record as it was mapped when the partner read it, current as it is now, incoming the resources as the partner has them
+// now (those that did not change may be left out), deleted the references of those it removed. A change is taken where we have not changed the same place since; what
+// the partner cannot see (fields that are not carried, private entries) is not touched. Records are JSON of a JSON pack.
+//
+// Where both sides changed a place, where the partner changed one of two elements that tell the same and left the other
+// with a third value, or where a change would break the schema, the place is a conflict and stays as it is.
+func (p *Pack) Merge(env Env, base, current []byte, incoming [][]byte, deleted []string) (*Merged, error) {
+	was, err := p.MapJSON(env, base)
+	if err != nil {
+		return nil, err
+	}
+	now, err := p.record(current)
+	if err != nil {
+		return nil, err
+	}
+	old, err := p.record(base)
+	if err != nil {
+		return nil, err
+	}
+	var bodies [][]byte
+	for _, r := range was.Records[0].Resources {
+		bodies = append(bodies, r.JSON)
+	}
+	seen, err := p.only(env, bodies)
+	if err != nil {
+		return nil, err
+	}
+	theirs, err := overlaid(bodies, incoming, deleted)
+	if err != nil {
+		return nil, err
+	}
+	told, err := p.only(env, theirs)
+	if err != nil {
+		return nil, err
+	}
+	if told.Key != seen.Key {
+		return nil, &InvalidError{Problems: []Problem{{Code: "other-record", Text: "the resources are of another record"}}}
+	}
+	m := &merger{pack: p, keys: p.maps[0].listKeys, out: &Merged{
+		Taken: []Change{}, Conflicts: []Change{}, NotTaken: []Element{}, Unknown: told.Unknown,
+	}}
+	m.choose(told.told, seen.Record, "", "")
+	want, _ := told.told.value().(map[string]any)
+	result := m.object("", "", object{seen.Record, true}, object{old, true}, object{now, true}, object{want, true})
+	m.out.Record = m.valid(now, result)
+	m.out.NotTaken, err = p.notTaken(env, theirs, incoming, told, want, old)
+	return m.out, err
+}
+
+// record decodes and checks a native record.
+func (p *Pack) record(data []byte) (map[string]any, error) {
+	v, err := decodeJSON(data)
+	if err != nil {
+		return nil, err
+	}
+	if problems := p.maps[0].schema.check(v); len(problems) > 0 {
+		return nil, &InvalidError{Problems: problems}
+	}
+	rec, _ := v.(map[string]any)
+	return rec, nil
+}
+
+// only reads back the one record that resources tell of.
+func (p *Pack) only(env Env, bodies [][]byte) (Native, error) {
+	got, _, err := p.Back(env, bodies)
+	if err != nil {
+		return Native{}, err
+	}
+	if len(got) != 1 {
+		return Native{}, &InvalidError{Problems: []Problem{{Code: "not-one-record", Text: fmt.Sprintf("the resources tell of %d records, not of one", len(got))}}}
+	}
+	return got[0], nil
+}
+
+// overlaid puts incoming resources in place of those they are versions of and leaves out the deleted ones.
+func overlaid(base, incoming [][]byte, deleted []string) ([][]byte, error) {
+	at := map[string]int{}
+	var out [][]byte
+	for _, b := range base {
+		ref, err := referenceOf(b)
+		if err != nil {
+			return nil, err
+		}
+		if slices.Contains(deleted, ref) {
+			continue
+		}
+		at[ref] = len(out)
+		out = append(out, b)
+	}
+	for _, b := range incoming {
+		ref, err := referenceOf(b)
+		if err != nil {
+			return nil, err
+		}
+		if i, ok := at[ref]; ok {
+			out[i] = b
+			continue
+		}
+		out = append(out, b)
+	}
+	return out, nil
+}
+
+func referenceOf(body []byte) (string, error) {
+	var head struct{ ResourceType, ID string }
+	if err := json.Unmarshal(body, &head); err != nil || head.ResourceType == "" {
+		return "", &InvalidError{Problems: []Problem{{Code: "not-fhir", Text: "is not a FHIR resource"}}}
+	}
+	return head.ResourceType + "/" + head.ID, nil
+}
+
+// A merger walks the base as the partner saw it (seen), the base, the current record and what the partner wants, in step.
+type merger struct {
+	pack *Pack
+	keys listKeys
+	out  *Merged
+}
+
+type object struct {
+	fields map[string]any
+	there  bool
+}
+
+func asObject(v any) object {
+	m, ok := v.(map[string]any)
+	return object{m, ok}
+}
+
+// choose settles places for which several elements told different values: the one that is not what it was is the change.
+func (m *merger) choose(n *native, seen any, at, ptr string) {
+	n = n.here()
+	if len(n.other) > 0 {
+		changed := slices.DeleteFunc(append([]any{n.scalar}, n.other...), func(v any) bool { return sameScalar(v, seen) })
+		switch {
+		case len(changed) == 1:
+			n.scalar = changed[0]
+		default:
+			m.out.Conflicts = append(m.out.Conflicts, Change{Pointer: ptr, Base: seen, Ours: seen, Theirs: changed[0], Reason: "the partner's resources say several things of it"})
+			n.scalar = seen
+		}
+		n.other = nil
+	}
+	was, _ := seen.(map[string]any)
+	for _, name := range n.order {
+		m.choose(n.fields[name], was[name], below(at, name), ptr+"/"+escapePointer(name))
+	}
+	list, _ := seen.([]any)
+	for i, item := range n.items {
+		var before any
+		for _, s := range list {
+			if v, ok := item.value().(map[string]any); ok && m.name(at, v) != "" && m.name(at, v) == m.name(at, asObject(s).fields) {
+				before = s
+			}
+		}
+		m.choose(item, before, at+"[]", ptr+"/"+itoa(i))
+	}
+}
+
+// name is the key of an item of the list at a schema path, "" when the list has none.
+func (m *merger) name(at string, item map[string]any) string {
+	keys := m.keys[at]
+	if len(keys) == 0 {
+		return ""
+	}
+	var parts []string
+	for _, segs := range keys {
+		var v any = item
+		for _, s := range segs {
+			v = asObject(v).fields[s]
+		}
+		text, ok := scalar(v)
+		if !ok {
+			return ""
+		}
+		parts = append(parts, text)
+	}
+	return joinKey(parts)
+}
+
+// object merges one object; the result is nil when nothing is left of it.
+func (m *merger) object(at, ptr string, seen, base, ours, theirs object) map[string]any {
+	out := maps.Clone(ours.fields)
+	if out == nil {
+		out = map[string]any{}
+	}
+	names := slices.Collect(maps.Keys(theirs.fields))
+	for name := range seen.fields {
+		if _, ok := theirs.fields[name]; !ok {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		v := m.value(below(at, name), ptr+"/"+escapePointer(name), seen.fields[name], base.fields[name], ours.fields[name], theirs.fields[name])
+		if v == nil {
+			delete(out, name)
+			continue
+		}
+		out[name] = v
+	}
+	if len(out) == 0 && ptr != "" {
+		return nil
+	}
+	return out
+}
+
+func (m *merger) value(at, ptr string, seen, base, ours, theirs any) any {
+	if same(seen, theirs) {
+		return ours
+	}
+	_, list := firstOf(theirs, seen).([]any)
+	_, obj := firstOf(theirs, seen).(map[string]any)
+	switch {
+	case list && len(m.keys[at]) > 0:
+		return m.keyed(at, ptr, seen, base, ours, theirs)
+	case list:
+		return m.set(ptr, seen, base, ours, theirs)
+	case obj && (ours != nil || base == nil):
+		if out := m.object(at, ptr, asObject(seen), asObject(base), asObject(ours), asObject(theirs)); out != nil {
+			return out
+		}
+		return nil
+	}
+	return m.place(ptr, base, ours, theirs)
+}
+
+func firstOf(a, b any) any {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+// place decides one place that the partner changed.
+func (m *merger) place(ptr string, base, ours, theirs any) any {
+	switch {
+	case same(ours, theirs):
+		return ours
+	case same(ours, base):
+		m.out.Taken = append(m.out.Taken, Change{Pointer: ptr, Base: base, Ours: ours, Theirs: theirs})
+		return theirs
+	}
+	m.out.Conflicts = append(m.out.Conflicts, Change{Pointer: ptr, Base: base, Ours: ours, Theirs: theirs, Reason: "both sides changed it"})
+	return ours
+}
+
+// keyed merges a list whose items have keys: item by item, ours in their order, new ones of the partner behind them.
+func (m *merger) keyed(at, ptr string, seen, base, ours, theirs any) any {
+	was, old, mine, want := m.byName(at, seen), m.byName(at, base), m.byName(at, ours), m.byName(at, theirs)
+	var out []any
+	for _, name := range mine.order {
+		item, itemPtr := mine.items[name], ptr+"/["+escapePointer(name)+"]"
+		partner, stays := want.items[name]
+		_, wasSeen := was.items[name]
+		switch {
+		case !stays && wasSeen:
+			if left := m.place(itemPtr, old.items[name], item, nil); left != nil {
+				out = append(out, left)
+			}
+		case stays:
+			if v := m.value(at+"[]", itemPtr, was.items[name], old.items[name], item, partner); v != nil {
+				out = append(out, v)
+			}
+		default:
+			out = append(out, item) // the partner cannot see it
+		}
+	}
+	for _, name := range want.order {
+		if _, here := mine.items[name]; here {
+			continue
+		}
+		_, wasSeen := was.items[name]
+		if wasSeen && same(was.items[name], want.items[name]) {
+			continue // we took it out, the partner left it as it was
+		}
+		if v := m.place(ptr+"/["+escapePointer(name)+"]", old.items[name], nil, want.items[name]); v != nil {
+			out = append(out, v)
+		}
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return out
+}
+
+type named struct {
+	order []string
+	items map[string]any
+}
+
+func (m *merger) byName(at string, v any) named {
+	list, _ := v.([]any)
+	out := named{items: map[string]any{}}
+	for _, item := range list {
+		name := m.name(at, asObject(item).fields)
+		if _, dup := out.items[name]; dup {
+			continue
+		}
+		out.order = append(out.order, name)
+		out.items[name] = item
+	}
+	return out
+}
+
+// set merges a list without keys: as a set of scalars where it is one, else as a whole.
+func (m *merger) set(ptr string, seen, base, ours, theirs any) any {
+	was, ok1 := scalars(seen)
+	want, ok2 := scalars(theirs)
+	mine, ok3 := scalars(ours)
+	if !ok1 || !ok2 || !ok3 {
+		return m.place(ptr, base, ours, theirs)
+	}
+	out, _ := ours.([]any)
+	out = slices.Clone(out)
+	wanted, _ := theirs.([]any)
+	for i, text := range want {
+		if !slices.Contains(was, text) && !slices.Contains(mine, text) {
+			out = append(out, wanted[i])
+		}
+	}
+	out = slices.DeleteFunc(out, func(v any) bool {
+		text, _ := scalar(v)
+		return slices.Contains(was, text) && !slices.Contains(want, text)
+	})
+	var result any
+	if len(out) > 0 {
+		result = out
+	}
+	if !same(result, ours) {
+		m.out.Taken = append(m.out.Taken, Change{Pointer: ptr, Base: base, Ours: ours, Theirs: theirs})
+	}
+	return result
+}
+
+func scalars(v any) ([]string, bool) {
+	list, _ := v.([]any)
+	out := make([]string, 0, len(list))
+	for _, item := range list {
+		text, ok := scalar(item)
+		if !ok {
+			return nil, false
+		}
+		out = append(out, text)
+	}
+	return out, true
+}
+
+// same compares decoded JSON; an empty list or object is as good as none.
+func same(a, b any) bool {
+	if empty(a) && empty(b) {
+		return true
+	}
+	if x, ok := scalar(a); ok {
+		y, ok := scalar(b)
+		return ok && x == y
+	}
+	return reflect.DeepEqual(a, b)
+}
+
+func empty(v any) bool {
+	switch x := v.(type) {
+	case nil:
+		return true
+	case []any:
+		return len(x) == 0
+	case map[string]any:
+		return len(x) == 0
+	}
+	return false
+}
+
+// valid keeps the merged record if it follows the schema. Otherwise nothing is taken: a record half changed would be
+// neither side's.
+func (m *merger) valid(now, merged map[string]any) map[string]any {
+	problems := m.pack.maps[0].schema.check(any(merged))
+	if len(problems) == 0 {
+		return merged
+	}
+	for _, c := range m.out.Taken {
+		c.Reason = "taken over with the rest, the record would not follow its schema"
+		m.out.Conflicts = append(m.out.Conflicts, c)
+	}
+	m.out.Taken = []Change{}
+	return now
+}
+
+// notTaken lists the elements that the partner changed and that the record, as the partner's resources tell it, would not
+// make so: what is computed, or shows something else's value.
+func (p *Pack) notTaken(env Env, theirs, incoming [][]byte, told Native, want, base map[string]any) ([]Element, error) {
+	out := []Element{}
+	data, err := json.Marshal(p.filled(want, base))
+	if err != nil {
+		return nil, err
+	}
+	again, err := p.MapJSON(env, data)
+	if err != nil {
+		return out, nil // the partner's record does not follow the schema: its changes are conflicts already
+	}
+	made := map[string]any{}
+	for _, r := range again.Records[0].Resources {
+		v, err := decodeJSON(r.JSON)
+		if err != nil {
+			return nil, err
+		}
+		made[r.Type+"/"+r.ID] = v
+	}
+	known := map[string]bool{}
+	for _, u := range told.Unknown {
+		known[u.Type+"/"+u.ID+" "+u.Path] = true
+	}
+	for _, b := range incoming {
+		v, err := decodeJSON(b)
+		if err != nil {
+			return nil, err
+		}
+		ref, err := referenceOf(b)
+		if err != nil {
+			return nil, err
+		}
+		typ, id, _ := strings.Cut(ref, "/")
+		if typ == "Provenance" {
+			continue // says where its own version came from
+		}
+		body := asObject(v).fields
+		for _, path := range different(made[ref], body, typ) {
+			if !known[ref+" "+path] {
+				out = append(out, Element{Type: typ, ID: id, Path: path})
+			}
+		}
+	}
+	return out, nil
+}
+
+// filled adds to a record what FHIR does not hold of it, from the record it was made of.
+func (p *Pack) filled(rec, base map[string]any) map[string]any {
+	out := maps.Clone(base)
+	for name := range out {
+		if _, told := rec[name]; !told {
+			if t := p.maps[0].tree.props[name]; t == nil || !p.lost(t) {
+				delete(out, name)
+			}
+		}
+	}
+	for name, v := range rec {
+		out[name] = v
+	}
+	return out
+}
+
+// lost tells whether nothing at or below a field comes back from FHIR.
+func (p *Pack) lost(t *fieldTree) bool {
+	all := true
+	t.walk(func(leaf *fieldTree) { all = all && p.ignored[leaf.id] != "" })
+	return all
+}
+
+// different lists the elements in which two versions of a resource differ, without what servers write themselves.
+func different(ours, theirs any, path string) []string {
+	if same(ours, theirs) || sameItems(ours, theirs) {
+		return nil
+	}
+	a, ok1 := ours.(map[string]any)
+	b, ok2 := theirs.(map[string]any)
+	if !ok1 || !ok2 {
+		return []string{path}
+	}
+	var out []string
+	names := slices.Collect(maps.Keys(b))
+	for name := range a {
+		if _, ok := b[name]; !ok {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	root := !strings.Contains(path, ".")
+	for _, name := range names {
+		if root && (name == "meta" || name == "text" || name == "id" || name == "implicitRules" || name == "language") {
+			continue
+		}
+		out = append(out, different(a[name], b[name], path+"."+name)...)
+	}
+	return out
+}
+
+// sameItems tells whether two lists hold the same items in any order: a partner that sorts them has changed nothing.
+func sameItems(a, b any) bool {
+	x, ok1 := a.([]any)
+	y, ok2 := b.([]any)
+	if !ok1 || !ok2 || len(x) != len(y) {
+		return false
+	}
+	rest := slices.Clone(y)
+	for _, item := range x {
+		i := slices.IndexFunc(rest, func(other any) bool { return same(item, other) })
+		if i < 0 {
+			return false
+		}
+		rest = slices.Delete(rest, i, i+1)
+	}
+	return true
+}
+
+// Restore puts elements that the mapping does not know back into a resource that was mapped anew, where they stood. An
+// element of a list goes to the list's end; one below an element that is no longer there is left out, and named in the
+// second result.
+func Restore(resource []byte, unknown []Unknown) ([]byte, []Unknown, error) {
+	v, err := decodeJSON(resource)
+	if err != nil {
+		return nil, nil, err
+	}
+	body, ok := v.(map[string]any)
+	if !ok {
+		return nil, nil, errNotJSON
+	}
+	var left []Unknown
+	ours := false
+	for _, u := range unknown {
+		if u.Type != body["resourceType"] || u.ID != body["id"] {
+			continue
+		}
+		if !restore(body, strings.Split(u.Path, ".")[1:], u.Value) {
+			left = append(left, u)
+			continue
+		}
+		ours = true
+	}
+	if !ours {
+		return resource, left, nil
+	}
+	out, err := json.Marshal(body)
+	return out, left, err
+}
+
+func restore(at map[string]any, segs []string, value any) bool {
+	if len(segs) == 0 {
+		return false
+	}
+	name, index, indexed := cutIndex(segs[0])
+	if len(segs) == 1 {
+		if !indexed {
+			if _, taken := at[name]; taken {
+				return false
+			}
+			at[name] = value
+			return true
+		}
+		list, _ := at[name].([]any)
+		for _, have := range list {
+			if reflect.DeepEqual(have, value) {
+				return true
+			}
+		}
+		at[name] = append(list, value)
+		return true
+	}
+	if indexed {
+		list, _ := at[name].([]any)
+		if index >= len(list) {
+			return false
+		}
+		next, ok := list[index].(map[string]any)
+		return ok && restore(next, segs[1:], value)
+	}
+	next, ok := at[name].(map[string]any)
+	return ok && restore(next, segs[1:], value)
+}
+
+func cutIndex(seg string) (name string, index int, indexed bool) {
+	name, rest, indexed := strings.Cut(seg, "[")
+	if !indexed {
+		return name, 0, false
+	}
+	if _, err := fmt.Sscanf(rest, "%d]", &index); err != nil {
+		return seg, 0, false
+	}
+	return name, index, true
+}

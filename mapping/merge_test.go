@@ -1,0 +1,190 @@
+package mapping
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
+)
+
+// put-get: whatever another party makes of a record's resources, the merged record maps to just that, and what FHIR does
+// not hold stays as it was. A record merged with its own resources is itself.
+func TestPutGet(t *testing.T) {
+	eachJSONPack(t, func(t *testing.T, p *Pack) {
+		rapid.Check(t, func(t *rapid.T) {
+			x, resX := drawRecord(t, p, "x")
+			y, _ := drawRecord(t, p, "y")
+			for _, k := range p.maps[0].key {
+				y[k.segs[0]] = x[k.segs[0]]
+			}
+			env := testEnv(false)
+			data := mustJSON(t, x)
+			self, err := p.Merge(env, data, data, bodiesOf(resX), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(p.comparable(x, resX), p.comparable(self.Record, resX)); diff != "" || len(self.Taken)+len(self.Conflicts)+len(self.NotTaken)+len(self.Unknown) > 0 {
+				t.Fatalf("merged with itself it differs: %s %+v", diff, self)
+			}
+			resY, err := p.MapJSON(env, mustJSON(t, y))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, pr := range resY.Report.Problems {
+				if pr.Dropped {
+					t.Skip("its resources do not hold all of it")
+				}
+			}
+			merged, err := p.Merge(env, data, data, bodiesOf(resY), missingFrom(resX, resY))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(merged.Conflicts) > 0 {
+				t.Fatalf("nobody else changed it, and there are conflicts: %+v", merged.Conflicts)
+			}
+			again, err := p.MapJSON(env, mustJSON(t, merged.Record))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(resourceSet(t, resY), resourceSet(t, again), unordered()); diff != "" {
+				t.Fatalf("the merged record maps to something else (-theirs +merged)\n%s\nx: %s\ny: %s\nmerged: %s", diff, data, mustJSON(t, y), mustJSON(t, merged.Record))
+			}
+		})
+	})
+}
+
+// missingFrom are the resources of a record that another version of it does not make.
+func missingFrom(res, other *Result) []string {
+	have := map[string]bool{}
+	for _, r := range other.Records[0].Resources {
+		have[r.Type+"/"+r.ID] = true
+	}
+	var out []string
+	for _, r := range res.Records[0].Resources {
+		if !have[r.Type+"/"+r.ID] {
+			out = append(out, r.Type+"/"+r.ID)
+		}
+	}
+	return out
+}
+
+func bodiesOf(res *Result) [][]byte {
+	var out [][]byte
+	for _, r := range res.Records[0].Resources {
+		out = append(out, r.JSON)
+	}
+	return out
+}
+
+// resourceSet is the result by reference, without what tells when and from which bytes it was made.
+func resourceSet(t rapid.TB, res *Result) map[string]any {
+	out := map[string]any{}
+	for _, r := range res.Records[0].Resources {
+		if r.Type == "Provenance" {
+			continue
+		}
+		v, err := decodeJSON(r.JSON)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := asObject(v).fields
+		delete(body, "text") // follows the order of lists
+		out[r.Type+"/"+r.ID] = body
+	}
+	return out
+}
+
+// unordered compares lists as sets: ours stay in their order, and what the partner added stands behind them.
+func unordered() cmp.Option {
+	return cmpopts.SortSlices(func(a, b any) bool { return fmt.Sprint(a) < fmt.Sprint(b) })
+}
+
+func TestMerge(t *testing.T) {
+	p := load(t, "recovery-plan")
+	data, err := fs.ReadFile(Packs(), "recovery-plan/cases/full-plan.case")
+	if err != nil {
+		t.Fatal(err)
+	}
+	input, _, _ := strings.Cut(string(data), caseRule)
+	env := testEnv(false)
+	res, err := p.MapJSON(env, []byte(input))
+	if err != nil {
+		t.Fatal(err)
+	}
+	goal := ""
+	for _, r := range res.Records[0].Resources {
+		if r.Slot == "goal:g1" {
+			goal = string(r.JSON)
+		}
+	}
+	if !strings.Contains(goal, `"lifecycleStatus":"active"`) {
+		t.Fatalf("the case has no active goal g1: %s", goal)
+	}
+	edited := func(pairs ...string) []byte { return []byte(strings.NewReplacer(pairs...).Replace(goal)) }
+	ours := func(pairs ...string) []byte { return []byte(strings.NewReplacer(pairs...).Replace(input)) }
+	for _, tc := range []struct {
+		name             string
+		current          []byte
+		incoming         []byte
+		taken, conflicts string
+		unknown          string
+		notTaken         string
+	}{
+		{"a change of the partner is taken", ours(), edited(`"lifecycleStatus":"active"`, `"lifecycleStatus":"completed"`), "/goals/[g1]/status", "", "", ""},
+		{"both changed the same place", ours(`"status": "active", "progress"`, `"status": "on-hold", "progress"`), edited(`"lifecycleStatus":"active"`, `"lifecycleStatus":"completed"`), "", "/goals/[g1]/status", "", ""},
+		{"we changed another place", ours(`"priority": "high"`, `"priority": "low"`), edited(`"lifecycleStatus":"active"`, `"lifecycleStatus":"completed"`), "/goals/[g1]/status", "", "", ""},
+		{"an element nobody maps is kept", ours(), edited(`"lifecycleStatus"`, `"note":[{"text":"seen"}],"lifecycleStatus"`), "", "", "Goal.note", ""},
+		{"an extension nobody maps is kept", ours(), edited(`"lifecycleStatus"`, `"extension":[{"url":"https://ehr.example/x","valueCode":"y"}],"lifecycleStatus"`), "", "", "Goal.extension", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			got, err := p.Merge(env, []byte(input), tc.current, [][]byte{tc.incoming}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pointers := func(list []Change) string {
+				var out []string
+				for _, c := range list {
+					out = append(out, c.Pointer)
+				}
+				return strings.Join(out, " ")
+			}
+			unknown, notTaken := "", ""
+			for _, u := range got.Unknown {
+				unknown += u.Path
+			}
+			for _, e := range got.NotTaken {
+				notTaken += e.Path
+			}
+			have := []string{pointers(got.Taken), pointers(got.Conflicts), unknown, notTaken}
+			if diff := cmp.Diff([]string{tc.taken, tc.conflicts, tc.unknown, tc.notTaken}, have); diff != "" {
+				t.Errorf("taken, conflicts, unknown, not taken (-want +got)\n%s", diff)
+			}
+			back, err := p.MapJSON(env, mustJSON(t, got.Record))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range back.Records[0].Resources {
+				if r.Slot != "goal:g1" || len(got.Unknown) == 0 {
+					continue
+				}
+				whole, left, err := Restore(r.JSON, got.Unknown)
+				if err != nil || len(left) > 0 {
+					t.Fatal(err, left)
+				}
+				var a, b any
+				if err := errors.Join(json.Unmarshal(whole, &a), json.Unmarshal(tc.incoming, &b)); err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(b, a); diff != "" {
+					t.Errorf("what the partner added is not sent on as it came\n%s", diff)
+				}
+			}
+		})
+	}
+}
