@@ -61,8 +61,11 @@ func (p *Pack) checkColumns(k *fileKind, columns []string, line int, file string
 		f.add(file, line, "names no columns")
 	}
 	for _, c := range columns {
-		if k.tree.props[c] == nil {
+		if t := k.tree.props[c]; t == nil {
 			f.add(file, line, "file %q has no column %q", k.name, c)
+		} else {
+			p.uses[t.id] = true
+			p.joined[t.id] = true
 		}
 	}
 }

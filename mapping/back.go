@@ -246,6 +246,21 @@ type group struct {
 	field      string
 	key, first *native
 	items      []*native
+	within     *group // the group whose items this one groups further
+}
+
+// share gives a new item what its group, and the groups around it, agree in.
+func (g *group) share(item *native) {
+	for at := g; at != nil; at = at.within {
+		item.share(at.field, at.key)
+	}
+}
+
+// joined notes that an item stands in the group and those around it.
+func (g *group) joined(item *native) {
+	for at := g; at != nil; at = at.within {
+		at.items = append(at.items, item)
+	}
 }
 
 // reached is a resource to be read as this finding.
@@ -439,7 +454,9 @@ func (b *back) enter(l *loop, key string) bool {
 	}
 	list, tree := b.place(l.from)
 	if l.group != "" {
-		b.at[l.slot] = &bound{group: b.groupOf(list, tree, l.group, key), tree: tree}
+		g := b.groupOf(list, tree, l.group, key)
+		g.within = b.groupAt(l.from)
+		b.at[l.slot] = &bound{group: g, tree: tree}
 		return true
 	}
 	item := &native{}
@@ -489,7 +506,9 @@ func (b *back) settle() {
 	}
 	for _, g := range b.groups {
 		if len(g.items) == 0 && g.key.here().scalar != nil {
-			g.items = append(g.items, g.list.add(&native{}, b.m.listKeys, g.tree))
+			item := &native{}
+			g.share(item)
+			g.joined(g.list.add(item, b.m.listKeys, g.tree))
 		}
 		for _, item := range g.items {
 			item = item.here()

@@ -259,8 +259,8 @@ func (n *eachNode) matchItem(b *back, e any) bool {
 	}
 	saved := b.at[n.slot]
 	b.at[n.slot] = b.fresh(&n.loop)
-	if g := b.groupAt(n.from); g != nil {
-		b.at[n.slot].item.share(g.field, g.key)
+	if g := b.groupAt(n.from); g != nil && n.group == "" {
+		g.share(b.at[n.slot].item)
 	}
 	ok := matchItem(b, n.item, e)
 	b.at[n.slot] = saved
@@ -271,7 +271,7 @@ func (n *eachNode) matchItem(b *back, e any) bool {
 func (b *back) fresh(l *loop) *bound {
 	_, tree := b.place(l.from)
 	if l.group != "" {
-		return &bound{group: &group{list: &native{}, tree: tree, field: l.group, key: &native{}, first: &native{}}, tree: tree}
+		return &bound{group: &group{list: &native{}, tree: tree, field: l.group, key: &native{}, first: &native{}, within: b.groupAt(l.from)}, tree: tree}
 	}
 	return &bound{item: &native{}, tree: tree + "[]"}
 }
@@ -283,7 +283,9 @@ func (n *eachNode) backItem(b *back, e any) {
 	defer func() { b.at[n.slot] = saved }()
 	list, tree := b.place(n.from)
 	if n.group != "" {
-		b.at[n.slot] = &bound{group: b.newGroup(list, tree, n.group), tree: tree}
+		g := b.newGroup(list, tree, n.group)
+		g.within = b.groupAt(n.from)
+		b.at[n.slot] = &bound{group: g, tree: tree}
 		b.assume(n.where, true)
 		backItem(b, n.item, e)
 		return
@@ -292,13 +294,13 @@ func (n *eachNode) backItem(b *back, e any) {
 	b.at[n.slot] = &bound{item: item, tree: tree + "[]"}
 	g := b.groupAt(n.from)
 	if g != nil {
-		item.share(g.field, g.key)
+		g.share(item)
 	}
 	b.assume(n.where, true)
 	backItem(b, n.item, e)
 	added := list.add(item, b.m.listKeys, tree)
 	if g != nil {
-		g.items = append(g.items, added)
+		g.joined(added)
 	}
 }
 

@@ -48,7 +48,7 @@ func (r *Result) Add(other *Result, file string, record int) {
 func (f Field) plus(g Field) Field {
 	out := f
 	out.Present += g.Present
-	rank := map[string]int{NotPresent: 0, NotCarried: 1, Ignored: 2, Carried: 3}
+	rank := map[string]int{NotPresent: 0, NotCarried: 1, Ignored: 2, Restated: 3, Carried: 4}
 	if rank[g.Status] > rank[f.Status] {
 		out.Status, out.Reason = g.Status, g.Reason
 	}

@@ -25,6 +25,7 @@ type fileKind struct {
 	schema   nativeSchema
 	tree     *fieldTree
 	required []string
+	restates []restatement
 }
 
 // readFileKinds reads the `files` section of a CSV pack.
@@ -37,13 +38,15 @@ func (p *Pack) readFileKinds(s *section, file string, f *faults) {
 		fsec := newSection(n, file, f)
 		name := fsec.str("name", true)
 		schema := readSchema(p.fsys, p.Name+"/"+fsec.str("schema", true), f)
-		fsec.done()
 		if schema == nil {
 			continue
 		}
-		p.files = append(p.files, &fileKind{
+		k := &fileKind{
 			name: name, schema: nativeSchema{schema}, required: schema.Required, tree: p.fields.tree(schema, name, 0),
-		})
+		}
+		p.readRestatements(fsec, k, file, f)
+		fsec.done()
+		p.files = append(p.files, k)
 	}
 }
 
@@ -101,6 +104,7 @@ func (p *Pack) readCSV(file File, problems *[]Problem) *rowSet {
 			continue
 		}
 		if got := kind.row(file.Name, n, columns, cells, problems); got != nil {
+			kind.checkRestated(got, problems)
 			set.rows = append(set.rows, *got)
 		}
 	}

@@ -135,7 +135,11 @@ func (p *Pack) canon(v any, at string, lost map[string]bool) any {
 				out = append(out, c)
 			}
 		}
-		if keys := p.maps[0].listKeys[at]; len(keys) > 0 {
+		if keys := p.maps[0].listKeys[at]; len(keys) == 0 && len(out) > 0 {
+			if _, objects := out[0].(map[string]any); objects { // what groups items may bring them closer together
+				sort.SliceStable(out, func(i, j int) bool { return fmt.Sprint(out[i]) < fmt.Sprint(out[j]) })
+			}
+		} else if len(keys) > 0 {
 			sort.SliceStable(out, func(i, j int) bool { return keyText(out[i], keys) < keyText(out[j], keys) })
 		}
 		if len(out) == 0 {

@@ -65,6 +65,8 @@ type Pack struct {
 	ignored map[int]string
 	// consulted names, per field, the first rule that only reads it to decide something.
 	consulted map[int]string
+	joined    map[int]bool   // columns that rows are grouped or joined by
+	restated  map[int]string // columns that say again what another one says, by number
 	files     []*fileKind
 	comma     rune
 	maps      []*recordMap
@@ -84,7 +86,7 @@ func Load(fsys fs.FS, name string) (*Pack, error) {
 	}
 	p := &Pack{
 		Name: name, fsys: fsys, tables: map[string]*table{}, ignored: map[int]string{},
-		consulted: map[int]string{}, uses: map[int]bool{}, usedTables: map[string]bool{},
+		consulted: map[int]string{}, joined: map[int]bool{}, uses: map[int]bool{}, usedTables: map[string]bool{},
 	}
 	file := name + "/" + packFile
 	root := readYAML(fsys, file, f)

@@ -29,6 +29,7 @@ const (
 	Ignored    = "ignored"
 	NotPresent = "not-present"
 	NotCarried = "not-carried"
+	Restated   = "restated"
 )
 
 // Field is what became of one native field over all records of a run.
@@ -82,10 +83,14 @@ func (t *tally) coverage() ([]Field, []Loss) {
 		switch {
 		case f.Present == 0:
 			f.Status = NotPresent
+		case len(elements[i]) == 0 && t.pack.joined[i]:
+			f.Status, f.Reason = Restated, "says which rows belong together"
 		case len(elements[i]) > 0:
 			f.Status = Carried
 			sort.Strings(elements[i])
 			f.Elements = compact(elements[i])
+		case t.pack.restated[i] != "":
+			f.Status, f.Reason = Restated, "says again what "+t.pack.restated[i]+" says, and is written anew on the way back"
 		case t.pack.ignored[i] != "":
 			f.Status, f.Reason = Ignored, t.pack.ignored[i]
 		default:

@@ -23,6 +23,7 @@ func (rep *Report) WriteText(w io.Writer) error {
 	}
 	rep.writeProblems(b)
 	rep.writeFields(b, Carried, "Carried", func(f Field) string { return strings.Join(f.Elements, ", ") })
+	rep.writeFields(b, Restated, "Restating others", func(f Field) string { return f.Reason })
 	rep.writeFields(b, Ignored, "Ignored on purpose", func(f Field) string { return f.Reason })
 	rep.writeFields(b, NotCarried, "Not carried", func(f Field) string { return f.Reason })
 	absent := 0
