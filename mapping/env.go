@@ -19,6 +19,8 @@ type Env struct {
 	Base string
 	// Now is the time of the run. It never reaches a resource; checks may compare with it.
 	Now time.Time
+	// Lineage asks for the origin of every element: Resource.Lineage, and targetPath entries in the record's Provenance.
+	Lineage bool
 }
 
 // Organization is the sending organisation, whose FHIR resource the gateway keeps.

@@ -107,6 +107,9 @@ func (r *run) labelled(rule *labelRule, to *Resource) {
 		return
 	}
 	r.env.tally.carry(&rule.leaf)
+	if !r.env.Lineage {
+		return
+	}
 	to.Lineage = append(to.Lineage, Lineage{Element: to.Type + ".meta.security", Rule: rule.rule})
 }
 

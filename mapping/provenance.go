@@ -50,6 +50,7 @@ func (r *run) provenance(key string, res []Resource) (Resource, bool) {
 			out.addLabel(Label{System: l.System, Code: l.Code, Rule: rule.rule + " union of targets"})
 		}
 	}
+	r.elements(res)
 	r.raw(`],"recorded":`)
 	here := r.pushName("recorded")
 	if !rule.recorded.build(r) {
@@ -70,6 +71,31 @@ func (r *run) provenance(key string, res []Resource) (Resource, bool) {
 	out.JSON, out.Lineage = bytes.Clone(r.buf), r.lineage()
 	return out, true
 }
+
+// elements adds, where lineage is asked for, one target per element: the resource with the element's path, the rule that
+// made it and the native values it was made of. https://hl7.org/fhir/extensions/StructureDefinition-targetPath.html
+func (r *run) elements(res []Resource) {
+	for i := range res {
+		for _, l := range res[i].Lineage {
+			r.raw(`,{"reference":"`, res[i].Type, "/", res[i].ID, `","extension":[{"url":"`, targetPath, `","valueString":`)
+			r.buf = appendString(r.buf, l.Element)
+			r.raw(`},{"url":`)
+			r.buf = appendString(r.buf, r.env.Base+"/StructureDefinition/mapping-rule")
+			r.raw(`,"valueString":`)
+			r.buf = appendString(r.buf, l.Rule)
+			if l.Source != "" {
+				r.raw(`},{"url":`)
+				r.buf = appendString(r.buf, r.env.Base+"/StructureDefinition/source-path")
+				r.raw(`,"valueString":`)
+				r.buf = appendString(r.buf, l.Source)
+			}
+			r.raw(`}]}`)
+		}
+	}
+}
+
+// targetPath is HL7's extension that narrows a Provenance target to an element.
+const targetPath = "http://hl7.org/fhir/StructureDefinition/targetPath"
 
 func (r *run) raw(parts ...string) {
 	for _, p := range parts {

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"strings"
 	"testing"
+
+	"trellis/fhir"
 )
 
 // canary stands in every free text of the record; reports and errors must not repeat it.
@@ -141,7 +143,9 @@ func TestLineage(t *testing.T) {
 		t.Fatal(err)
 	}
 	input, _, _ := strings.Cut(string(data), caseRule)
-	res, err := p.MapJSON(testEnv(false), []byte(input))
+	env := testEnv(false)
+	env.Lineage = true
+	res, err := p.MapJSON(env, []byte(input))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,6 +166,32 @@ func TestLineage(t *testing.T) {
 	}
 	for element, source := range want {
 		t.Errorf("no lineage for %s from %s", element, source)
+	}
+	// The record's Provenance tells the same to whoever reads it, and is R4.
+	parser, err := fhir.NewParser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	prov := res.Records[0].Resources[len(res.Records[0].Resources)-1]
+	if _, err := parser.Parse(prov.JSON); err != nil {
+		t.Errorf("with lineage the Provenance is not R4: %v", err)
+	}
+	for _, part := range []string{`"valueString":"Encounter.period.start"`, `"valueString":"/start"`, targetPath} {
+		if !strings.Contains(string(prov.JSON), part) {
+			t.Errorf("the Provenance lacks %s", part)
+		}
+	}
+	plain, err := p.MapJSON(testEnv(false), []byte(input))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range plain.Records[0].Resources {
+		if len(r.Lineage) > 0 {
+			t.Errorf("%s has lineage that nobody asked for", r.Slot)
+		}
+		if r.Type != "Provenance" && string(r.JSON) != string(res.Records[0].Resources[i].JSON) {
+			t.Errorf("lineage changes %s", r.Slot)
+		}
 	}
 }
 

@@ -30,7 +30,7 @@ type Resource struct {
 	// whoever stores the resource should merge it, where a record's own resources are replaced.
 	Shared  bool
 	Labels  []Label
-	Lineage []Lineage
+	Lineage []Lineage // when Env.Lineage asks for it
 
 	metaEnd int // offset behind the last member of meta
 }

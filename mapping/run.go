@@ -61,6 +61,10 @@ func (r *run) pop(n int) { r.elem = r.elem[:n] }
 
 // made records that the leaf put a value into the element being built, from these native values.
 func (r *run) made(l *leaf, from ...*path) {
+	if !r.env.Lineage {
+		r.trace = append(r.trace, trace{leaf: l})
+		return
+	}
 	src := ""
 	for i, p := range from {
 		if i > 0 {
@@ -76,7 +80,11 @@ func (r *run) read(l *leaf) {
 	if len(l.fields) == 0 {
 		return
 	}
-	r.trace = append(r.trace, trace{leaf: l, element: string(r.elem)})
+	t := trace{leaf: l}
+	if r.env.Lineage {
+		t.element = string(r.elem)
+	}
+	r.trace = append(r.trace, t)
 }
 
 // problem reports the native value at p, once per place and code.
@@ -232,11 +240,16 @@ func (r *run) identifier(inst *instance) {
 	r.buf = append(r.buf, ']')
 }
 
-// lineage puts the traces of the resource just built into words and counts them for coverage.
+// lineage counts the traces of the resource just built for coverage and, where it is asked for, puts them into words.
 func (r *run) lineage() []Lineage {
-	out := make([]Lineage, 0, len(r.trace))
 	for _, t := range r.trace {
 		r.env.tally.carry(t.leaf)
+	}
+	if !r.env.Lineage {
+		return nil
+	}
+	out := make([]Lineage, 0, len(r.trace))
+	for _, t := range r.trace {
 		out = append(out, Lineage{Element: t.element, Source: t.source, Rule: t.leaf.rule})
 	}
 	return out
