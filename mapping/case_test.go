@@ -26,7 +26,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// testEnv is the deployment all golden cases are mapped in. A case whose name ends in -part2 has a Part 2 sender.
+// testEnv is the deployment all golden cases are mapped in. A case whose name ends in -part2 has a Part 2 sender; in
+// one that ends in -proposed the deployment asks for proposed concerns.
 func testEnv(part2 bool) Env {
 	return Env{
 		Namespace: uuid.MustParse("6ba7b810-9dad-11d1-80b4-00c04fd430c8"),
@@ -78,6 +79,7 @@ func runCase(t *testing.T, p *Pack, file string) {
 	}
 	input, want, _ := strings.Cut(string(data), caseRule+"\n")
 	env := testEnv(strings.HasSuffix(file, "-part2.case"))
+	env.ProposeConcerns = strings.HasSuffix(file, "-proposed.case")
 	got := outcome(t, p, env, input)
 	if updating(t) {
 		out := strings.TrimRight(input, "\n") + "\n" + caseRule + "\n" + got

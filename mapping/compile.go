@@ -61,7 +61,7 @@ func (c *compiler) fault(line int, format string, args ...any) {
 // declare puts a loop variable into scope. Every name of a mapping has one slot; names may be used again where they
 // are not in scope.
 func (c *compiler) declare(name string, tree *fieldTree, line int) int {
-	if name == "" || name == "record" || name == "org" || name == "now" || c.lookup(name) != nil {
+	if name == "" || name == "record" || name == "org" || name == "now" || name == "propose" || c.lookup(name) != nil {
 		c.fault(line, "loop variable %q cannot be named so, or is in use already", name)
 	}
 	if c.m.tree != nil && c.m.tree.props[name] != nil {

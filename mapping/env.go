@@ -19,6 +19,9 @@ type Env struct {
 	Base string
 	// Now is the time of the run. It never reaches a resource; checks may compare with it.
 	Now time.Time
+	// ProposeConcerns lets packs make unconfirmed Conditions of needs that a screening shows, for a person to review. Off
+	// unless the deployment turns it on.
+	ProposeConcerns bool
 	// Lineage asks for the origin of every element: Resource.Lineage, and targetPath entries in the record's Provenance.
 	Lineage bool
 }

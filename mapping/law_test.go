@@ -187,6 +187,7 @@ func drawRecord(t *rapid.T, p *Pack, label string) (map[string]any, *Result) {
 	m := p.maps[0]
 	d := drawer{t: t, keys: m.listKeys, words: m.words()}
 	rec := d.schema(m.schema.schema, "", label).(map[string]any)
+	d.screening(p, rec, label)
 	for range 200 {
 		res, err := p.MapJSON(testEnv(false), mustJSON(t, rec))
 		var problems []Problem
@@ -295,6 +296,28 @@ type drawer struct {
 	t     *rapid.T
 	keys  listKeys
 	words map[string][]string
+}
+
+// screening makes most answers of a screening such that its instrument offers them; a record of others holds nothing.
+func (d drawer) screening(p *Pack, rec map[string]any, label string) {
+	instrument, _ := rec["instrument"].(string)
+	answers, _ := rec["answers"].([]any)
+	var offered [][]string
+	if t := p.tables["answer"]; t != nil {
+		for _, row := range t.all {
+			if parts := strings.Split(row.native, "|"); len(parts) == 3 && parts[0] == instrument {
+				offered = append(offered, parts)
+			}
+		}
+	}
+	for i, a := range answers {
+		item, ok := a.(map[string]any)
+		if !ok || len(offered) == 0 || item["answer"] == nil {
+			continue
+		}
+		row := rapid.SampledFrom(offered).Draw(d.t, fmt.Sprintf("%s answer %d", label, i))
+		item["question"], item["answer"] = row[1], row[2]
+	}
 }
 
 // words are the native values of fields that a table with several parts looks up, by field.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/big"
 	"strings"
 	"time"
 
@@ -37,6 +38,7 @@ func newCEL(p *Pack) (*cel.Env, error) {
 		cel.Variable("record", cel.DynType),
 		cel.Variable("org", cel.MapType(cel.StringType, cel.DynType)),
 		cel.Variable("now", cel.StringType),
+		cel.Variable("propose", cel.BoolType),
 		ext.Strings(),
 		cel.Function("table", cel.Overload("table_name_native_column",
 			[]*cel.Type{cel.StringType, cel.DynType, cel.StringType}, cel.StringType,
@@ -45,6 +47,8 @@ func newCEL(p *Pack) (*cel.Env, error) {
 			cel.UnaryBinding(func(v ref.Val) ref.Val { return p.celTime(v, "date") }))),
 		cel.Function("instant", cel.Overload("instant_text", []*cel.Type{cel.DynType}, cel.StringType,
 			cel.UnaryBinding(func(v ref.Val) ref.Val { return p.celTime(v, "by") }))),
+		cel.Function("sum", cel.Overload("sum_texts", []*cel.Type{cel.ListType(cel.DynType)}, cel.StringType,
+			cel.UnaryBinding(sum))),
 		cel.Function("latest", cel.Overload("latest_texts", []*cel.Type{cel.ListType(cel.DynType)}, cel.StringType,
 			cel.UnaryBinding(latest))),
 	)
@@ -81,6 +85,27 @@ func (p *Pack) celTime(v ref.Val, as string) ref.Val {
 }
 
 const instantLayout = "2006-01-02T15:04:05.000000Z"
+
+// sum adds a list of numbers, written as texts, exactly.
+func sum(v ref.Val) ref.Val {
+	list, ok := v.(traits.Lister)
+	if !ok {
+		return types.String("")
+	}
+	total := new(big.Rat)
+	for it := list.Iterator(); it.HasNext() == types.True; {
+		text := fmt.Sprint(it.Next().Value())
+		n, ok := new(big.Rat).SetString(text)
+		if !ok || !isDecimal(text) {
+			return types.NewErr("sum: not a number")
+		}
+		total.Add(total, n)
+	}
+	if total.IsInt() {
+		return types.String(total.Num().String())
+	}
+	return types.String(strings.TrimRight(total.FloatString(6), "0"))
+}
 
 // latest is the greatest of a list of days or instants.
 func latest(v ref.Val) ref.Val {
@@ -127,6 +152,8 @@ func (r *run) ResolveName(name string) (any, bool) {
 		return r.env.org, true
 	case "now":
 		return r.env.now, true
+	case "propose":
+		return r.env.ProposeConcerns, true
 	}
 	i, ok := r.m.varSlot[name]
 	if !ok || r.vars[i].value == nil {
