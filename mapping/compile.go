@@ -43,6 +43,8 @@ type compiler struct {
 	elem  []string
 	envs  map[string]*cel.Env
 	leafs int
+	// places says where each node and emission was written, for the checks that look at the finished tree.
+	places map[any]place
 }
 
 // A scopeVar is a loop variable that may be named where we are.
@@ -54,6 +56,10 @@ type scopeVar struct {
 
 func (c *compiler) fault(line int, format string, args ...any) {
 	c.f.add(c.file, line, format, args...)
+}
+
+func (c *compiler) hint(line int, hint, format string, args ...any) {
+	c.f.hint(c.file, line, hint, format, args...)
 }
 
 // declare puts a loop variable into scope. Every name of a mapping has one slot; names may be used again where they
@@ -115,7 +121,7 @@ func (c *compiler) path(text string, line int) *path {
 	p.segs = segs
 	p.tree = p.tree.find(segs)
 	if p.tree == nil {
-		c.fault(line, "the schema has no field %q", text)
+		c.hint(line, c.nearField(text), "the schema has no field %q", text)
 		p.tree = &fieldTree{id: -1}
 	}
 	return p
@@ -213,7 +219,7 @@ func (c *compiler) loop(s *section, fromKey string, wantKey bool) loop {
 	if l.group != "" {
 		key := tree.props[l.group]
 		if key == nil {
-			c.fault(line, "items have no field %q to group by", l.group)
+			c.hint(line, didYouMean(l.group, keysOf(tree.props)), "items have no field %q to group by", l.group)
 			key = &fieldTree{id: -1}
 		}
 		tree = &fieldTree{id: -1, name: tree.name, props: map[string]*fieldTree{
@@ -298,7 +304,7 @@ func (c *compiler) checkSlots(line int) {
 	}
 	for _, ref := range c.p.slotRefs {
 		if !slots[ref.slot] {
-			c.f.add(ref.file, ref.line, "no resource has the slot %q", ref.slot)
+			c.f.hint(ref.file, ref.line, didYouMean(ref.slot, append(keysOf(slots), "organization")), "no resource has the slot %q", ref.slot)
 		}
 	}
 	c.p.slotRefs = nil
@@ -306,7 +312,7 @@ func (c *compiler) checkSlots(line int) {
 		for _, l := range c.m.emissions[i].labels {
 			for _, from := range l.from {
 				if !slots[from] {
-					c.fault(line, "label rule %q takes from slot %q, which no resource has", l.id, from)
+					c.hint(line, didYouMean(from, keysOf(slots)), "label rule %q takes from slot %q, which no resource has", l.id, from)
 				}
 			}
 		}

@@ -17,7 +17,7 @@ func (c *compiler) ignore(n *yamlNode) {
 	}
 	t := c.m.tree.find(segs)
 	if t == nil {
-		c.fault(n.line, "the schema has no field %q to ignore", field)
+		c.hint(n.line, c.nearField(field), "the schema has no field %q to ignore", field)
 		return
 	}
 	t.walk(func(leaf *fieldTree) { c.p.ignored[leaf.id] = reason })
@@ -55,7 +55,7 @@ func (c *compiler) labelRule(n *yamlNode) labelRule {
 	c.consult(out.leaf)
 	for _, code := range out.add {
 		if !knownLabel(code) {
-			c.fault(n.line, "label %q is not one that packs may use", code)
+			c.hint(n.line, oneOf(code, knownLabels()), "label %q is not one that packs may use", code)
 		}
 	}
 	if len(out.add) == 0 && out.codes == nil && len(out.from) == 0 {

@@ -14,6 +14,8 @@ type fieldTree struct {
 	props map[string]*fieldTree
 	items *fieldTree
 	enum  []string
+	kinds []string // JSON types the schema allows; none means any
+	form  string   // JSON Schema format of a text, "date"
 }
 
 // fieldSet numbers the leaves of all records of a pack.
@@ -54,6 +56,7 @@ func (s *fieldSet) tree(sc *jsonschema.Schema, name string, depth int) *fieldTre
 		return &fieldTree{id: -1, name: name, items: s.tree(sc.Items2020, name+"[]", depth+1)}
 	}
 	t := s.leaf(name)
+	t.kinds, t.form = sc.Types, sc.Format
 	for _, e := range sc.Enum {
 		if text, ok := e.(string); ok {
 			t.enum = append(t.enum, text)

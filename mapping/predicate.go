@@ -192,7 +192,7 @@ func (c *compiler) predicate(text string, line int, wantBool bool) *predicate {
 	}
 	tree, iss := env.Compile(text)
 	if iss.Err() != nil {
-		c.f.add(c.file, line, "CEL: %s", strings.ReplaceAll(iss.Err().Error(), "\n", " "))
+		c.celFaults(iss, line)
 		return nil
 	}
 	if t := tree.OutputType(); wantBool && !t.IsExactType(cel.BoolType) && !t.IsExactType(cel.DynType) {
@@ -249,7 +249,7 @@ func (r *celReader) selection(s celast.SelectExpr) *fieldTree {
 	}
 	kid := t.props[s.FieldName()]
 	if kid == nil {
-		r.c.f.add(r.c.file, r.line, "CEL: the schema has no field %q below %q", s.FieldName(), t.name)
+		r.c.hint(r.line, didYouMean(s.FieldName(), keysOf(t.props)), "CEL: the schema has no field %q below %q", s.FieldName(), t.name)
 		return nil
 	}
 	if kid.id >= 0 {
@@ -290,11 +290,11 @@ func (r *celReader) checkTable(args []celast.Expr) {
 	}
 	t := r.c.p.tables[name]
 	if t == nil {
-		r.c.f.add(r.c.file, r.line, "CEL: there is no table %q", name)
+		r.c.hint(r.line, didYouMean(name, keysOf(r.c.p.tables)), "CEL: there is no table %q", name)
 		return
 	}
 	if _, ok := t.columns[column]; !ok {
-		r.c.f.add(r.c.file, r.line, "CEL: table %q has no column %q", name, column)
+		r.c.hint(r.line, didYouMean(column, keysOf(t.columns)), "CEL: table %q has no column %q", name, column)
 	}
 }
 
