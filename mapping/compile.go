@@ -182,7 +182,11 @@ func (c *compiler) when(s *section, key string) *predicate {
 	if n == nil {
 		return nil
 	}
-	return c.predicate(n.text, n.line, true)
+	p := c.predicate(n.text, n.line, true)
+	if p != nil && p.always != nil && !*p.always {
+		c.hint(n.line, "take it out", "%s is never true: what it decides on never applies", key)
+	}
+	return p
 }
 
 // loops reads `each`: one loop or a list of nested ones, outermost first. The variables stay in scope; the caller

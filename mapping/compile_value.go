@@ -51,6 +51,7 @@ func (c *compiler) code(s *section, line int) node {
 		c.checkEnum(ps[0], out.via, line)
 	}
 	c.p.usedTables[via] = true
+	c.p.lookups[via] = append(c.p.lookups[via], asked(ps))
 	from := ps
 	if text := s.str("text", false); text != "" {
 		out.text = c.path(text, line)
@@ -59,6 +60,15 @@ func (c *compiler) code(s *section, line int) node {
 	out.leaf = c.leaf("$code", line, from...)
 	if els := s.child("else"); els != nil {
 		out.els = c.node(els)
+	}
+	return out
+}
+
+// asked says which native values a $code can ask its table for.
+func asked(ps []*path) lookup {
+	out := make(lookup, len(ps))
+	for i, p := range ps {
+		out[i] = p.tree.enum
 	}
 	return out
 }
@@ -117,6 +127,9 @@ func (c *compiler) whenNode(s *section, line int) node {
 	}
 	if els := s.child("else"); els != nil {
 		out.els = c.node(els)
+		if test != nil && test.always != nil && *test.always {
+			c.hint(els.line, "take it out", "$when is always true: else never applies")
+		}
 	}
 	return out
 }

@@ -77,7 +77,7 @@ func (c *compiler) celFaults(iss *cel.Issues, line int) {
 				hint = `did you mean "record.` + m[1] + `"?`
 			}
 		}
-		message, _, _ := strings.Cut(e.Message, " (in container")
+		message, _, _ := strings.Cut(e.Message, " (") // the library's own guess, or where it looked
 		c.hint(line, hint, "CEL: %s (column %d)", strings.ReplaceAll(message, "\n", " "), e.Location.Column()+1)
 	}
 }

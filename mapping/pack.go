@@ -74,6 +74,7 @@ type Pack struct {
 	compilers  []*compiler // one for each mapping, with the places its nodes were written at
 	uses       map[int]bool
 	usedTables map[string]bool
+	lookups    map[string][]lookup // uses of each table
 	slotRefs   []slotRef
 
 	recordsLine int // where pack.yaml lists its records
@@ -99,11 +100,12 @@ func (p *Pack) checkAll(f *faults) {
 	for _, c := range p.compilers {
 		c.checkShapes()
 	}
+	p.checkRows(f)
 }
 
 // forget lets go of what only loading needs.
 func (p *Pack) forget() {
-	p.uses, p.usedTables, p.slotRefs, p.facts, p.compilers = nil, nil, nil, nil, nil
+	p.uses, p.usedTables, p.slotRefs, p.facts, p.compilers, p.lookups = nil, nil, nil, nil, nil, nil
 }
 
 // compilePack reads a pack and compiles its mappings, as far as its faults allow. The error is for what leaves nothing
@@ -115,7 +117,8 @@ func compilePack(fsys fs.FS, name string, f *faults) (*Pack, error) {
 	}
 	p := &Pack{
 		Name: name, fsys: fsys, tables: map[string]*table{}, ignored: map[int]string{},
-		consulted: map[int]string{}, uses: map[int]bool{}, usedTables: map[string]bool{}, facts: readFacts(),
+		consulted: map[int]string{}, uses: map[int]bool{}, usedTables: map[string]bool{}, lookups: map[string][]lookup{},
+		facts: readFacts(),
 	}
 	file := name + "/" + packFile
 	root := readYAML(fsys, file, f)

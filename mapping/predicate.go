@@ -26,6 +26,7 @@ type predicate struct {
 	text    string
 	program cel.Program
 	fields  []int // native leaves it reads, for coverage
+	always  *bool // its value when it is the same for every record
 }
 
 // newCEL makes the environment of a pack: its variables are dynamic, because native records are.
@@ -209,7 +210,8 @@ func (c *compiler) predicate(text string, line int, wantBool bool) *predicate {
 		reader.vars[v.name] = v.tree
 	}
 	reader.read(tree.NativeRep().Expr())
-	return &predicate{rule: c.file + ":" + itoa(line), text: text, program: prog, fields: reader.fields}
+	always := c.reachable(tree.NativeRep().Expr(), line)
+	return &predicate{rule: c.file + ":" + itoa(line), text: text, program: prog, fields: reader.fields, always: always}
 }
 
 // celReader finds the native fields an expression reads, and faults those the schema does not know.

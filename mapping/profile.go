@@ -64,7 +64,7 @@ func (s *shaper) profile(url string, em *emission, at place) {
 		}
 		found = true
 		if f.resource != em.resource {
-			s.c.f.hint(at.file, at.line, "", "profile %s is for %s, and the resource is a %s", name, f.resource, em.resource)
+			s.c.f.hint(at.file, at.line, "", "profile %s is for %s, and the resource is %s", name, f.resource, article(em.resource))
 			return
 		}
 		s.fact(f, em, at)

@@ -126,7 +126,7 @@ func nearElement(name string, list []fhir.Element) string {
 	var names, types []string
 	for _, e := range list {
 		names = append(names, e.Name)
-		if e.Choice != "" && strings.TrimSuffix(e.Choice, "[x]") == strings.TrimSuffix(name, "[x]") {
+		if base := strings.TrimSuffix(e.Choice, "[x]"); base != "" && distance(base, strings.TrimSuffix(name, "[x]")) <= 1 {
 			types = append(types, e.Name)
 		}
 	}
@@ -150,7 +150,7 @@ func nearElement(name string, list []fhir.Element) string {
 // extras checks the object beside a primitive, _status: its id and extensions.
 func (s *shaper) extras(n node, e fhir.Element) {
 	if !e.Primitive() {
-		s.fault(n, "", "%s stands beside no primitive: %s is a %s", s.here(), e.Name, e.Type)
+		s.fault(n, "", "%s stands beside no primitive: %s is %s", s.here(), e.Name, article(e.Type))
 		return
 	}
 	for _, b := range branches(n) {
@@ -212,6 +212,14 @@ func (s *shaper) spread(n, item node, e fhir.Element) {
 		return
 	}
 	s.value(item, e, true)
+}
+
+// article puts "a" or "an" before a name.
+func article(name string) string {
+	if name != "" && strings.ContainsRune("aeiouAEIO", rune(name[0])) {
+		return "an " + name
+	}
+	return "a " + name
 }
 
 // branches are the nodes that may stand where n does.

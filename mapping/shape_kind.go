@@ -17,7 +17,7 @@ func (s *shaper) kind(n node, e fhir.Element) {
 		switch {
 		case e.Type == "Resource":
 		case e.Primitive():
-			s.fault(n, "", "%s is a %s, and an object stands there", s.here(), e.Type)
+			s.fault(n, "", "%s is %s, and an object stands there", s.here(), article(e.Type))
 		default:
 			s.fields(v, e.Elements(), s.c.places[n], false)
 		}
@@ -47,7 +47,7 @@ func (s *shaper) kind(n node, e fhir.Element) {
 // wants faults a primitive of the language that makes something else than the element takes.
 func (s *shaper) wants(n node, op string, e fhir.Element, ok bool) bool {
 	if !ok {
-		s.fault(n, primitiveFor(e), "%s makes %s, and %s is a %s", op, makes(op), s.here(), e.Type)
+		s.fault(n, primitiveFor(e), "%s makes %s, and %s is %s", op, makes(op), s.here(), article(e.Type))
 	}
 	return ok
 }
@@ -121,7 +121,7 @@ func jsonOf(typ string) string {
 
 func (s *shaper) constant(n *constNode, e fhir.Element) {
 	if !e.Primitive() {
-		s.fault(n, primitiveFor(e), "%s is a %s, and a plain value stands there", s.here(), e.Type)
+		s.fault(n, primitiveFor(e), "%s is %s, and a plain value stands there", s.here(), article(e.Type))
 		return
 	}
 	if len(n.parts) == 0 {
@@ -149,7 +149,7 @@ func (s *shaper) constant(n *constNode, e fhir.Element) {
 		default:
 			hint = "write a number without quotes"
 		}
-		s.fault(n, hint, "%s is a %s, and the constant is a %s", s.here(), e.Type, got)
+		s.fault(n, hint, "%s is %s, and the constant is %s", s.here(), article(e.Type), article(got))
 		return
 	}
 	if text, ok := n.literal(); ok {
@@ -230,7 +230,7 @@ func (s *shaper) scalarAs(n node, op, as, native string, e fhir.Element) {
 	if want == "number" {
 		hint = "write as: decimal"
 	}
-	s.fault(n, hint, "%s is a %s, and %s writes a %s", s.here(), e.Type, op, got)
+	s.fault(n, hint, "%s is %s, and %s writes %s", s.here(), article(e.Type), op, article(got))
 }
 
 // date allows a day where a dateTime stands, and nothing finer than what the element takes.
@@ -240,7 +240,7 @@ func (s *shaper) date(n *dateNode, e fhir.Element) {
 	}
 	ok := n.as == e.Type || e.Type == "dateTime"
 	if !ok {
-		s.fault(n, "write as: "+e.Type, "%s is a %s, and $date writes a %s", s.here(), e.Type, n.as)
+		s.fault(n, "write as: "+e.Type, "%s is %s, and $date writes %s", s.here(), article(e.Type), article(n.as))
 	}
 }
 
@@ -263,7 +263,7 @@ func (s *shaper) reference(n *refNode, e fhir.Element) {
 		return
 	}
 	if len(e.Targets) > 0 && !slices.Contains(e.Targets, target) {
-		s.fault(n, "it may point to "+strings.Join(e.Targets, ", "), "%s may not point to a %s", s.here(), target)
+		s.fault(n, "it may point to "+strings.Join(e.Targets, ", "), "%s may not point to %s", s.here(), article(target))
 	}
 }
 
@@ -271,15 +271,15 @@ func (s *shaper) coded(n *codeNode, e fhir.Element) {
 	switch n.as {
 	case "concept":
 		if e.Type != "CodeableConcept" {
-			s.fault(n, codeAs(e), "$code makes a CodeableConcept, and %s is a %s", s.here(), e.Type)
+			s.fault(n, codeAs(e), "$code makes a CodeableConcept, and %s is %s", s.here(), article(e.Type))
 		}
 	case "coding":
 		if e.Type != "Coding" {
-			s.fault(n, codeAs(e), "$code with as: coding makes a Coding, and %s is a %s", s.here(), e.Type)
+			s.fault(n, codeAs(e), "$code with as: coding makes a Coding, and %s is %s", s.here(), article(e.Type))
 		}
 	case "code":
 		if !e.Primitive() || jsonOf(e.Type) != "string" {
-			s.fault(n, codeAs(e), "$code with as: code makes a code, and %s is a %s", s.here(), e.Type)
+			s.fault(n, codeAs(e), "$code with as: code makes a code, and %s is %s", s.here(), article(e.Type))
 			return
 		}
 		if len(e.Codes) > 0 {
@@ -287,7 +287,7 @@ func (s *shaper) coded(n *codeNode, e fhir.Element) {
 		}
 	case "display":
 		if !e.Primitive() || jsonOf(e.Type) != "string" {
-			s.fault(n, codeAs(e), "$code with as: display makes a text, and %s is a %s", s.here(), e.Type)
+			s.fault(n, codeAs(e), "$code with as: display makes a text, and %s is %s", s.here(), article(e.Type))
 		}
 	}
 }
