@@ -2,6 +2,12 @@ package mapping
 
 import "strings"
 
+// An undecided field is ignored until its author decides.
+type undecided struct {
+	place
+	field string
+}
+
 // ignore marks every field at or below a path as deliberately not carried.
 func (c *compiler) ignore(n *yamlNode) {
 	s := newSection(n, c.file, c.f)
@@ -21,6 +27,9 @@ func (c *compiler) ignore(n *yamlNode) {
 		return
 	}
 	t.walk(func(leaf *fieldTree) { c.p.ignored[leaf.id] = reason })
+	if strings.HasPrefix(reason, todoReason) {
+		c.p.undecided = append(c.p.undecided, undecided{place{c.file, n.line}, field})
+	}
 }
 
 func (c *compiler) check(n *yamlNode) checkRule {

@@ -51,7 +51,7 @@ func (c *compiler) code(s *section, line int) node {
 		c.checkEnum(ps[0], out.via, line)
 	}
 	c.p.usedTables[via] = true
-	c.p.lookups[via] = append(c.p.lookups[via], asked(ps))
+	c.p.lookups[via] = append(c.p.lookups[via], lookup{asked(ps), place{c.file, line}})
 	from := ps
 	if text := s.str("text", false); text != "" {
 		out.text = c.path(text, line)
@@ -65,8 +65,8 @@ func (c *compiler) code(s *section, line int) node {
 }
 
 // asked says which native values a $code can ask its table for.
-func asked(ps []*path) lookup {
-	out := make(lookup, len(ps))
+func asked(ps []*path) [][]string {
+	out := make([][]string, len(ps))
 	for i, p := range ps {
 		out[i] = p.tree.enum
 	}

@@ -122,15 +122,15 @@ func (r *reach) table(args []celast.Expr) {
 	}
 	name, ok := literal(args[0])
 	if ok && r.c.p.tables[name] != nil {
-		r.c.p.lookups[name] = append(r.c.p.lookups[name], r.native(args[1]))
+		r.c.p.lookups[name] = append(r.c.p.lookups[name], lookup{r.native(args[1]), place{r.c.file, r.line}})
 		r.c.p.usedTables[name] = true
 	}
 }
 
 // native is what a composite native value is made of: per part the values it can have, nil for any. A text that is not
 // put together with bars is one part; nil means that nothing is known.
-func (r *reach) native(e celast.Expr) lookup {
-	var parts lookup
+func (r *reach) native(e celast.Expr) [][]string {
+	var parts [][]string
 	var join func(e celast.Expr) bool
 	join = func(e celast.Expr) bool {
 		if e.Kind() == celast.CallKind && e.AsCall().FunctionName() == "_+_" {
@@ -219,23 +219,26 @@ func fixed(e celast.Expr) *bool {
 }
 
 // A lookup says of one use of a code table which native values can be asked for: per part of a composite value those
-// its field can have, nil for any.
-type lookup [][]string
+// its field can have, nil for any. No parts mean that nothing is known.
+type lookup struct {
+	parts [][]string
+	at    place
+}
 
 // allows tells whether the use can ask for a native value.
 func (l lookup) allows(native string) bool {
-	if l == nil {
+	if l.parts == nil {
 		return true
 	}
 	parts := []string{native}
-	if len(l) > 1 {
+	if len(l.parts) > 1 {
 		parts = strings.Split(native, "|")
 	}
-	if len(parts) != len(l) {
+	if len(parts) != len(l.parts) {
 		return false
 	}
 	for i, p := range parts {
-		if l[i] != nil && !slices.Contains(l[i], p) {
+		if l.parts[i] != nil && !slices.Contains(l.parts[i], p) {
 			return false
 		}
 	}
@@ -256,8 +259,8 @@ func (p *Pack) checkRows(f *faults) {
 			}
 			var values []string
 			for _, l := range p.lookups[name] {
-				if len(l) == 1 {
-					values = append(values, l[0]...)
+				if len(l.parts) == 1 {
+					values = append(values, l.parts[0]...)
 				}
 			}
 			hint := didYouMean(row.native, values)
