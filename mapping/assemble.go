@@ -31,7 +31,7 @@ func (p *Pack) readAssembly(s *section, m *recordMap, file string, f *faults) bo
 	a := &assembly{group: s.strs("group")}
 	a.from = p.fileKind(s.str("from", true))
 	if a.from == nil {
-		f.add(file, s.node.line, "from must name one of the pack's files")
+		f.hint(file, s.node.line, oneOf(s.str("from", false), p.fileNames()), "from must name one of the pack's files")
 		return false
 	}
 	p.checkColumns(a.from, a.group, s.node.line, file, f)
@@ -44,7 +44,7 @@ func (p *Pack) readAssembly(s *section, m *recordMap, file string, f *faults) bo
 		j := join{to: p.fileKind(js.str("file", true)), on: js.strs("on")}
 		js.done()
 		if j.to == nil {
-			f.add(file, n.line, "file must name one of the pack's files")
+			f.hint(file, n.line, oneOf(js.str("file", false), p.fileNames()), "file must name one of the pack's files")
 			return false
 		}
 		p.checkColumns(j.to, j.on, n.line, file, f)
@@ -62,7 +62,7 @@ func (p *Pack) checkColumns(k *fileKind, columns []string, line int, file string
 	}
 	for _, c := range columns {
 		if t := k.tree.props[c]; t == nil {
-			f.add(file, line, "file %q has no column %q", k.name, c)
+			f.hint(file, line, didYouMean(c, keysOf(k.tree.props)), "file %q has no column %q", k.name, c)
 		} else {
 			p.uses[t.id] = true
 			p.joined[t.id] = true

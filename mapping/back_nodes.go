@@ -97,13 +97,14 @@ func (n *objectNode) backFields(b *back, m map[string]any) {
 		return
 	}
 	for _, name := range sortedKeys(m) {
-		if !n.has(name) {
+		if !n.names(name) {
 			b.leave(name, m[name])
 		}
 	}
 }
 
-func (n *objectNode) has(name string) bool {
+// names tells whether the mapping names an element itself.
+func (n *objectNode) names(name string) bool {
 	for i := range n.fields {
 		if n.fields[i].name == name {
 			return true

@@ -29,7 +29,7 @@ func (n *dateNode) match(b *back, v any) bool {
 
 func (n *dateNode) back(b *back, v any) {
 	text, _ := v.(string)
-	native, ok := b.m.pack.dates.write(text, n.from.tree.format)
+	native, ok := b.m.pack.dates.write(text, n.from.tree.form)
 	if !ok {
 		b.say("bad-date", "is not a date that the source can write; it was not taken over")
 		return

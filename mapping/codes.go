@@ -73,7 +73,10 @@ func (n *codeNode) written(row *tableRow) string {
 // index prepares the way back.
 func (n *codeNode) index() {
 	n.given = map[string][]*tableRow{}
-	for _, row := range n.via.all {
+	for _, row := range n.via.list {
+		if row.direction == directionTodo {
+			continue
+		}
 		text := n.written(row)
 		n.given[text] = append(n.given[text], row)
 	}

@@ -45,6 +45,8 @@ type compiler struct {
 	envs  map[string]*cel.Env
 	// derived tells that the resource being compiled is never read back.
 	derived bool
+	// places says where each node and emission was written, for the checks that look at the finished tree.
+	places map[any]place
 }
 
 // A scopeVar is a loop variable that may be named where we are.
@@ -56,6 +58,10 @@ type scopeVar struct {
 
 func (c *compiler) fault(line int, format string, args ...any) {
 	c.f.add(c.file, line, format, args...)
+}
+
+func (c *compiler) hint(line int, hint, format string, args ...any) {
+	c.f.hint(c.file, line, hint, format, args...)
 }
 
 // declare puts a loop variable into scope. Every name of a mapping has one slot; names may be used again where they
@@ -117,7 +123,7 @@ func (c *compiler) path(text string, line int) *path {
 	p.segs = segs
 	p.tree = p.tree.find(segs)
 	if p.tree == nil {
-		c.fault(line, "the schema has no field %q", text)
+		c.hint(line, c.nearField(text), "the schema has no field %q", text)
 		p.tree = &fieldTree{id: -1}
 	}
 	return p
@@ -186,7 +192,11 @@ func (c *compiler) when(s *section, key string) *predicate {
 	if n == nil {
 		return nil
 	}
-	return c.predicate(n.text, n.line, true)
+	p := c.predicate(n.text, n.line, true)
+	if p != nil && p.always != nil && !*p.always {
+		c.hint(n.line, "take it out", "%s is never true: what it decides on never applies", key)
+	}
+	return p
 }
 
 // loops reads `each`: one loop or a list of nested ones, outermost first. The variables stay in scope; the caller
@@ -223,7 +233,7 @@ func (c *compiler) loop(s *section, fromKey string, wantKey bool) loop {
 	if l.group != "" {
 		key := tree.props[l.group]
 		if key == nil {
-			c.fault(line, "items have no field %q to group by", l.group)
+			c.hint(line, didYouMean(l.group, keysOf(tree.props)), "items have no field %q to group by", l.group)
 			key = &fieldTree{id: -1}
 		}
 		tree = &fieldTree{id: -1, name: tree.name, props: map[string]*fieldTree{
@@ -327,7 +337,7 @@ func (c *compiler) checkSlots(line int) {
 	}
 	for _, ref := range c.p.slotRefs {
 		if !slots[ref.slot] {
-			c.f.add(ref.file, ref.line, "no resource has the slot %q", ref.slot)
+			c.f.hint(ref.file, ref.line, didYouMean(ref.slot, append(keysOf(slots), "organization")), "no resource has the slot %q", ref.slot)
 		}
 	}
 	c.p.slotRefs = nil
@@ -335,7 +345,7 @@ func (c *compiler) checkSlots(line int) {
 		for _, l := range c.m.emissions[i].labels {
 			for _, from := range l.from {
 				if !slots[from] {
-					c.fault(line, "label rule %q takes from slot %q, which no resource has", l.id, from)
+					c.hint(line, didYouMean(from, keysOf(slots)), "label rule %q takes from slot %q, which no resource has", l.id, from)
 				}
 			}
 		}

@@ -54,6 +54,7 @@ func (c *compiler) emission(n *yamlNode) emission {
 	}
 	c.within("identifier", func() { em.keyLeaf = c.leaf("key", n.line, em.keyPaths...) })
 	c.emissionSet(s, &em, n.line)
+	c.place(em.set, n.line)
 	for _, rule := range s.list("label") {
 		em.labels = append(em.labels, c.labelRule(rule))
 	}
@@ -130,6 +131,12 @@ func (c *compiler) profiles(n *yamlNode) []profile {
 
 // node compiles an element: a constant, an object, a list or a primitive.
 func (c *compiler) node(n *yamlNode) node {
+	out := c.element(n)
+	c.place(out, n.line)
+	return out
+}
+
+func (c *compiler) element(n *yamlNode) node {
 	switch n.kind {
 	case yamlString:
 		return c.constText(n)
@@ -164,6 +171,7 @@ func (c *compiler) object(n *yamlNode) node {
 		}
 		c.within(k.name, func() {
 			kid := c.node(n.kids[i])
+			c.place(kid, k.line)
 			out.fields = append(out.fields, objectField{name: k.name, key: []byte(`"` + k.name + `":`), node: kid})
 			out.live = out.live || kid.dynamic()
 		})
@@ -209,6 +217,10 @@ func primitiveOf(n *yamlNode) string {
 		}
 	}
 	return ""
+}
+
+func primitives() []string {
+	return []string{"$copy", "$const", "$code", "$date", "$unit", "$join", "$split", "$each", "$when", "$ref", "$text", "$derive"}
 }
 
 // primitive compiles a map with a $name.
@@ -268,7 +280,7 @@ func (c *compiler) valueNode(op string, s *section) node {
 	case "$text":
 		return c.text(s, n.line)
 	}
-	c.fault(n.line, "there is no primitive %q", op)
+	c.hint(n.line, oneOf(op, primitives()), "there is no primitive %q", op)
 	for _, k := range n.keys {
 		s.seen[k.name] = true
 	}
@@ -282,6 +294,6 @@ func (c *compiler) as(s *section, line int) string {
 	case "", "string", "integer", "decimal", "boolean", "code":
 		return as
 	}
-	c.fault(line, "as must be string, integer, decimal, boolean or code")
+	c.hint(line, didYouMean(as, []string{"string", "integer", "decimal", "boolean", "code"}), "as must be string, integer, decimal, boolean or code")
 	return ""
 }

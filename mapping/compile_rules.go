@@ -2,6 +2,12 @@ package mapping
 
 import "strings"
 
+// An undecided field is ignored until its author decides.
+type undecided struct {
+	place
+	field string
+}
+
 // ignore marks every field at or below a path as deliberately not carried.
 func (c *compiler) ignore(n *yamlNode) {
 	s := newSection(n, c.file, c.f)
@@ -17,10 +23,13 @@ func (c *compiler) ignore(n *yamlNode) {
 	}
 	t := c.m.tree.find(segs)
 	if t == nil {
-		c.fault(n.line, "the schema has no field %q to ignore", field)
+		c.hint(n.line, c.nearField(field), "the schema has no field %q to ignore", field)
 		return
 	}
 	t.walk(func(leaf *fieldTree) { c.p.ignored[leaf.id] = reason })
+	if strings.HasPrefix(reason, todoReason) {
+		c.p.undecided = append(c.p.undecided, undecided{place{c.file, n.line}, field})
+	}
 }
 
 func (c *compiler) check(n *yamlNode) checkRule {
@@ -55,7 +64,7 @@ func (c *compiler) labelRule(n *yamlNode) labelRule {
 	c.consult(out.leaf)
 	for _, code := range out.add {
 		if !knownLabel(code) {
-			c.fault(n.line, "label %q is not one that packs may use", code)
+			c.hint(n.line, oneOf(code, knownLabels()), "label %q is not one that packs may use", code)
 		}
 	}
 	if len(out.add) == 0 && out.codes == nil && len(out.from) == 0 {

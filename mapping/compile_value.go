@@ -8,7 +8,7 @@ func (c *compiler) date(s *section, line int) node {
 		as = "dateTime"
 	case "date", "dateTime", "instant":
 	default:
-		c.fault(line, "as must be date, dateTime or instant")
+		c.hint(line, didYouMean(as, []string{"date", "dateTime", "instant"}), "as must be date, dateTime or instant")
 	}
 	return &dateNode{leaf: c.leaf("$date", line, p), from: p, as: as}
 }
@@ -40,12 +40,12 @@ func (c *compiler) code(s *section, line int) node {
 		out.as = "concept"
 	case "concept", "coding", "code", "display":
 	default:
-		c.fault(line, "as must be concept, coding, code or display")
+		c.hint(line, didYouMean(out.as, []string{"concept", "coding", "code", "display"}), "as must be concept, coding, code or display")
 	}
 	via := s.str("via", true)
 	out.via = c.p.tables[via]
 	if out.via == nil {
-		c.fault(line, "there is no table %q", via)
+		c.hint(line, didYouMean(via, keysOf(c.p.tables)), "there is no table %q", via)
 		out.via = &table{name: via}
 	} else if len(ps) == 1 {
 		c.checkEnum(ps[0], out.via, line)
@@ -63,6 +63,7 @@ func (c *compiler) code(s *section, line int) node {
 		}
 	}
 	out.index()
+	c.p.lookups[via] = append(c.p.lookups[via], lookup{asked(ps), place{c.file, line}})
 	from := ps
 	if text := s.str("text", false); text != "" {
 		out.text = c.path(text, line)
@@ -75,11 +76,20 @@ func (c *compiler) code(s *section, line int) node {
 	return out
 }
 
+// asked says which native values a $code can ask its table for.
+func asked(ps []*path) [][]string {
+	out := make([][]string, len(ps))
+	for i, p := range ps {
+		out[i] = p.tree.enum
+	}
+	return out
+}
+
 // checkEnum faults a value that the schema allows and the table does not know.
 func (c *compiler) checkEnum(p *path, t *table, line int) {
 	for _, v := range p.tree.enum {
-		if t.rows[v] == nil {
-			c.fault(line, "field %s may be %q, which table %s does not have", p.text, v, t.name)
+		if t.rows[v] == nil && !t.todo(v) {
+			c.hint(line, "add a row for it", "field %s may be %q, which table %s does not have", p.text, v, t.name)
 		}
 	}
 }
@@ -135,6 +145,9 @@ func (c *compiler) whenNode(s *section, line int) node {
 	}
 	if els := s.child("else"); els != nil {
 		out.els = c.node(els)
+		if test != nil && test.always != nil && *test.always {
+			c.hint(els.line, "take it out", "$when is always true: else never applies")
+		}
 	}
 	return out
 }

@@ -9,9 +9,22 @@ import (
 // A Fault is one mistake in a pack, at the place where its author can mend it. Line is 0 when the fault is the
 // file's as a whole.
 type Fault struct {
-	File string
-	Line int
-	Text string
+	File string `json:"file"`
+	Line int    `json:"line,omitempty"`
+	Text string `json:"text"`
+	// Hint is how to mend it, where that can be guessed: the name that was probably meant, or what to write instead.
+	Hint string `json:"hint,omitempty"`
+}
+
+func (f Fault) String() string {
+	text := f.Text
+	if f.Hint != "" {
+		text += "; " + f.Hint
+	}
+	if f.Line > 0 {
+		return fmt.Sprintf("%s:%d: %s", f.File, f.Line, text)
+	}
+	return f.File + ": " + text
 }
 
 // LoadError lists every fault found in a pack. Packs hold no patient data, so its text may quote them.
@@ -24,11 +37,7 @@ func (e *LoadError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "mapping: pack %s has %d fault(s)", e.Pack, len(e.Faults))
 	for _, f := range e.Faults {
-		if f.Line > 0 {
-			fmt.Fprintf(&b, "\n%s:%d: %s", f.File, f.Line, f.Text)
-			continue
-		}
-		fmt.Fprintf(&b, "\n%s: %s", f.File, f.Text)
+		b.WriteString("\n" + f.String())
 	}
 	return b.String()
 }
@@ -37,7 +46,12 @@ func (e *LoadError) Error() string {
 type faults struct{ list []Fault }
 
 func (f *faults) add(file string, line int, format string, args ...any) {
-	f.list = append(f.list, Fault{File: file, Line: line, Text: fmt.Sprintf(format, args...)})
+	f.hint(file, line, "", format, args...)
+}
+
+// hint adds a fault with what would mend it.
+func (f *faults) hint(file string, line int, hint, format string, args ...any) {
+	f.list = append(f.list, Fault{File: file, Line: line, Text: fmt.Sprintf(format, args...), Hint: hint})
 }
 
 // err returns nil or a *LoadError with the faults in the order of files and lines.
@@ -45,13 +59,26 @@ func (f *faults) err(pack string) error {
 	if len(f.list) == 0 {
 		return nil
 	}
-	sort.SliceStable(f.list, func(i, j int) bool {
-		if f.list[i].File != f.list[j].File {
-			return f.list[i].File < f.list[j].File
+	return &LoadError{Pack: pack, Faults: inOrder(f.list)}
+}
+
+// inOrder sorts faults by file and line and takes out those found twice, as in a file that two mappings include.
+func inOrder(list []Fault) []Fault {
+	sort.SliceStable(list, func(i, j int) bool {
+		if list[i].File != list[j].File {
+			return list[i].File < list[j].File
 		}
-		return f.list[i].Line < f.list[j].Line
+		return list[i].Line < list[j].Line
 	})
-	return &LoadError{Pack: pack, Faults: f.list}
+	seen := map[Fault]bool{}
+	out := list[:0]
+	for _, f := range list {
+		if !seen[f] {
+			seen[f] = true
+			out = append(out, f)
+		}
+	}
+	return out
 }
 
 // A Problem names something in the input that could not be taken over, where it stands and why. It never holds the

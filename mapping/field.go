@@ -14,11 +14,10 @@ type fieldTree struct {
 	props map[string]*fieldTree
 	items *fieldTree
 	enum  []string
-	typ   string // JSON type of a leaf: string unless the schema says number, integer or boolean
-	// format is the schema's format of a leaf, such as date.
-	format string
-	// def is the schema's default of a leaf as text: a record that leaves the field out means this.
-	def string
+	typ   string   // JSON type of a leaf: string unless the schema says number, integer or boolean
+	kinds []string // JSON types the schema allows; none means any
+	form  string   // JSON Schema format of a text, "date"
+	def   string   // the schema's default as text: a record that leaves the field out means this
 }
 
 // fieldSet numbers the leaves of all records of a pack.
@@ -59,7 +58,7 @@ func (s *fieldSet) tree(sc *jsonschema.Schema, name string, depth int) *fieldTre
 		return &fieldTree{id: -1, name: name, items: s.tree(sc.Items2020, name+"[]", depth+1)}
 	}
 	t := s.leaf(name)
-	t.format = sc.Format
+	t.kinds, t.form = sc.Types, sc.Format
 	t.def, _ = scalar(sc.Default)
 	for _, typ := range sc.Types {
 		if typ != "null" {

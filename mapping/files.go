@@ -50,6 +50,14 @@ func (p *Pack) readFileKinds(s *section, file string, f *faults) {
 	}
 }
 
+func (p *Pack) fileNames() []string {
+	var out []string
+	for _, k := range p.files {
+		out = append(out, k.name)
+	}
+	return out
+}
+
 func (p *Pack) fileKind(name string) *fileKind {
 	for _, k := range p.files {
 		if k.name == name {

@@ -17,12 +17,12 @@ const v3ActCode = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 
 // knownLabel tells whether a pack may use a code: those of v3-ActCode that the label rules of this project know.
 func knownLabel(code string) bool {
-	switch code {
-	case "42CFRPart2", "SUD", "ETH", "ETHUD", "OPIOIDUD", "MH", "PSY", "BH", "SDV", "VIO", "LIVARG", "HIV", "SEX",
-		"GDIS", "SSP", "EMPL", "DVD":
-		return true
-	}
-	return false
+	return slices.Contains(knownLabels(), code)
+}
+
+func knownLabels() []string {
+	return []string{"42CFRPart2", "SUD", "ETH", "ETHUD", "OPIOIDUD", "MH", "PSY", "BH", "SDV", "VIO", "LIVARG", "HIV", "SEX",
+		"GDIS", "SSP", "EMPL", "DVD"}
 }
 
 // A labelRule adds labels to a resource: fixed codes, codes computed from the record, or the union of the labels of

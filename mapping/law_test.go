@@ -304,7 +304,7 @@ func (d drawer) screening(p *Pack, rec map[string]any, label string) {
 	answers, _ := rec["answers"].([]any)
 	var offered [][]string
 	if t := p.tables["answer"]; t != nil {
-		for _, row := range t.all {
+		for _, row := range t.list {
 			if parts := strings.Split(row.native, "|"); len(parts) == 3 && parts[0] == instrument {
 				offered = append(offered, parts)
 			}
@@ -346,7 +346,7 @@ func (m *recordMap) words() map[string][]string {
 			if len(x.from) == 1 || len(field.enum) > 0 {
 				return
 			}
-			for _, row := range x.via.all {
+			for _, row := range x.via.list {
 				parts := x.parts(row)
 				if word := parts[len(parts)-1]; !slices.Contains(out[field.name], word) {
 					out[field.name] = append(out[field.name], word)

@@ -211,6 +211,14 @@ func (n *whenNode) buildItems(r *run, count int) int {
 // echoNode repeats what stands elsewhere in the record's resources too: it is made like its node and not read back.
 type echoNode struct{ node }
 
+// bare is a node without the wrapping that says it is an echo.
+func bare(n node) node {
+	if e, ok := n.(*echoNode); ok {
+		return e.node
+	}
+	return n
+}
+
 // eachNode walks a native list. Its keys tell the items apart for the way back.
 type eachNode struct {
 	loop

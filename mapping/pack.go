@@ -72,21 +72,56 @@ type Pack struct {
 	maps      []*recordMap
 
 	// used while loading
+	facts      []fact
+	compilers  []*compiler // one for each mapping, with the places its nodes were written at
 	uses       map[int]bool
 	usedTables map[string]bool
+	lookups    map[string][]lookup // uses of each table
+	undecided  []undecided
 	slotRefs   []slotRef
+
+	recordsLine int // where pack.yaml lists its records
 }
 
 // Load reads and checks a pack of fsys, a folder of packs. All faults come back at once as a *LoadError.
 func Load(fsys fs.FS, name string) (*Pack, error) {
 	f := &faults{}
+	p, err := compilePack(fsys, name, f)
+	if err != nil {
+		return nil, err
+	}
+	p.checkAll(f)
+	if err := f.err(name); err != nil {
+		return nil, err
+	}
+	p.forget()
+	return p, nil
+}
+
+// checkAll holds what was compiled against R4, the profiles it claims and its own schema.
+func (p *Pack) checkAll(f *faults) {
+	for _, c := range p.compilers {
+		c.checkShapes()
+	}
+	p.checkRows(f)
+}
+
+// forget lets go of what only loading needs.
+func (p *Pack) forget() {
+	p.uses, p.usedTables, p.slotRefs, p.facts, p.compilers, p.lookups, p.undecided = nil, nil, nil, nil, nil, nil, nil
+}
+
+// compilePack reads a pack and compiles its mappings, as far as its faults allow. The error is for what leaves nothing
+// to look at; it and every fault so far are in f too.
+func compilePack(fsys fs.FS, name string, f *faults) (*Pack, error) {
 	if !fs.ValidPath(name) || strings.Contains(name, "/") || name == "." {
 		f.add(name, 0, "is not the name of a pack")
 		return nil, f.err(name)
 	}
 	p := &Pack{
 		Name: name, fsys: fsys, tables: map[string]*table{}, ignored: map[int]string{},
-		consulted: map[int]string{}, joined: map[int]bool{}, uses: map[int]bool{}, usedTables: map[string]bool{},
+		consulted: map[int]string{}, joined: map[int]bool{}, uses: map[int]bool{}, usedTables: map[string]bool{}, lookups: map[string][]lookup{},
+		facts: readFacts(),
 	}
 	file := name + "/" + packFile
 	root := readYAML(fsys, file, f)
@@ -102,10 +137,6 @@ func Load(fsys fs.FS, name string) (*Pack, error) {
 	p.cel = env
 	p.read(root, file, f)
 	p.checkFields(f)
-	if err := f.err(name); err != nil {
-		return nil, err
-	}
-	p.uses, p.usedTables, p.slotRefs = nil, nil, nil
 	return p, nil
 }
 
@@ -128,6 +159,7 @@ func (p *Pack) read(root *yamlNode, file string, f *faults) {
 		f.add(file, root.line, "format must be json or csv")
 	}
 	records := s.list("records")
+	p.recordsLine = s.line("records")
 	if len(records) == 0 {
 		f.add(file, root.line, "records is missing: the mapping files of the pack")
 	}
@@ -158,6 +190,7 @@ func (p *Pack) readRecord(n *yamlNode, file string, f *faults) {
 	}
 	c := &compiler{p: p, m: m, file: m.file, f: f, envs: map[string]*cel.Env{}}
 	c.compileMap(root)
+	p.compilers = append(p.compilers, c)
 	p.maps = append(p.maps, m)
 }
 
@@ -183,7 +216,8 @@ func (p *Pack) checkFields(f *faults) {
 	for i, name := range p.fields.names {
 		p.order[i] = i
 		if !p.uses[i] && p.ignored[i] == "" {
-			f.add(p.Name+"/"+packFile, 0, "native field %q is neither mapped nor ignored with a reason", name)
+			f.hint(p.Name+"/"+packFile, p.recordsLine, `map it, or add to ignore: {field: "`+name+`", reason: …}`,
+				"native field %q is neither mapped nor ignored with a reason", name)
 		}
 	}
 	sort.Slice(p.order, func(i, j int) bool { return p.fields.names[p.order[i]] < p.fields.names[p.order[j]] })

@@ -29,6 +29,7 @@ type predicate struct {
 	fields  []int // native leaves it reads, for coverage
 	// what it says of fields by its outcome, for the way back
 	whenTrue, whenFalse []implication
+	always              *bool // its value when it is the same for every record
 }
 
 // newCEL makes the environment of a pack: its variables are dynamic, because native records are.
@@ -221,7 +222,7 @@ func (c *compiler) predicate(text string, line int, wantBool bool) *predicate {
 	}
 	tree, iss := env.Compile(text)
 	if iss.Err() != nil {
-		c.f.add(c.file, line, "CEL: %s", strings.ReplaceAll(iss.Err().Error(), "\n", " "))
+		c.celFaults(iss, line)
 		return nil
 	}
 	if t := tree.OutputType(); wantBool && !t.IsExactType(cel.BoolType) && !t.IsExactType(cel.DynType) {
@@ -241,7 +242,7 @@ func (c *compiler) predicate(text string, line int, wantBool bool) *predicate {
 	expr := tree.NativeRep().Expr()
 	return &predicate{
 		rule: c.file + ":" + itoa(line), text: text, program: prog, fields: reader.fields,
-		whenTrue: c.implications(expr, true), whenFalse: c.implications(expr, false),
+		whenTrue: c.implications(expr, true), whenFalse: c.implications(expr, false), always: c.reachable(expr, line),
 	}
 }
 
@@ -282,7 +283,7 @@ func (r *celReader) selection(s celast.SelectExpr) *fieldTree {
 	}
 	kid := t.props[s.FieldName()]
 	if kid == nil {
-		r.c.f.add(r.c.file, r.line, "CEL: the schema has no field %q below %q", s.FieldName(), t.name)
+		r.c.hint(r.line, didYouMean(s.FieldName(), keysOf(t.props)), "CEL: the schema has no field %q below %q", s.FieldName(), t.name)
 		return nil
 	}
 	if kid.id >= 0 {
@@ -323,11 +324,11 @@ func (r *celReader) checkTable(args []celast.Expr) {
 	}
 	t := r.c.p.tables[name]
 	if t == nil {
-		r.c.f.add(r.c.file, r.line, "CEL: there is no table %q", name)
+		r.c.hint(r.line, didYouMean(name, keysOf(r.c.p.tables)), "CEL: there is no table %q", name)
 		return
 	}
 	if _, ok := t.columns[column]; !ok {
-		r.c.f.add(r.c.file, r.line, "CEL: table %q has no column %q", name, column)
+		r.c.hint(r.line, didYouMean(column, keysOf(t.columns)), "CEL: table %q has no column %q", name, column)
 	}
 }
 

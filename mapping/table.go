@@ -3,6 +3,7 @@ package mapping
 import (
 	"bytes"
 	"encoding/csv"
+	"fmt"
 	"io"
 	"io/fs"
 	"strings"
@@ -13,16 +14,19 @@ import (
 // short label for CodeableConcept.text. Further columns are free and reached from CEL with table(name, native, column).
 //
 // Direction "both" is a pair that runs either way and must be unique on both sides; "in" is a further native spelling
-// of a code; "out" is a code that is only ever turned back into the native value.
+// of a code; "out" is a code that is only ever turned back into the native value. "todo" is a native value for which
+// nobody has chosen a code yet: it counts as unmapped, and lint reports it.
 type table struct {
 	name    string
+	file    string
 	columns map[string]int
 	rows    map[string]*tableRow // by native value, directions both and in
-	all     []*tableRow          // every row, in order
+	list    []*tableRow          // every row as it stands in the file
 }
 
 type tableRow struct {
-	native                string
+	native, direction     string
+	line                  int
 	system, code, display string
 	text                  string // optional column: our own short label for CodeableConcept.text
 	in                    bool   // a further spelling: the code stands for another native value unless something tells
@@ -30,12 +34,25 @@ type tableRow struct {
 	cells                 []string
 }
 
+// directionTodo marks a row that waits for its code.
+const directionTodo = "todo"
+
+// todo tells whether the table knows the native value and has no code for it yet.
+func (t *table) todo(native string) bool {
+	for _, row := range t.list {
+		if row.native == native && row.direction == directionTodo {
+			return true
+		}
+	}
+	return false
+}
+
 // localPrefix marks a code system that this project publishes, e.g. "local:peer-activity".
 const localPrefix = "local:"
 
 // readTable parses a table and records every fault in it.
 func readTable(fsys fs.FS, file, name string, f *faults) *table {
-	t := &table{name: name, columns: map[string]int{}, rows: map[string]*tableRow{}}
+	t := &table{name: name, file: file, columns: map[string]int{}, rows: map[string]*tableRow{}}
 	data, err := fs.ReadFile(fsys, file)
 	if err != nil {
 		f.add(file, 0, "cannot be read")
@@ -52,7 +69,7 @@ func readTable(fsys fs.FS, file, name string, f *faults) *table {
 	}
 	for _, want := range []string{"native", "system", "code", "display", "direction"} {
 		if _, ok := t.columns[want]; !ok {
-			f.add(file, 1, "column %q is missing", want)
+			f.hint(file, 1, didYouMean(want, head), "column %q is missing", want)
 		}
 	}
 	if len(t.columns) < 5 {
@@ -82,19 +99,21 @@ func (t *table) addRow(rec []string, file string, line int, back map[string]int,
 	}
 	row.local = strings.HasPrefix(row.system, localPrefix)
 	native, direction := rec[t.columns["native"]], rec[t.columns["direction"]]
-	row.native, row.in = native, direction == "in"
-	t.all = append(t.all, row)
-	if row.code == "" {
-		f.add(file, line, "code is empty")
-	}
+	row.native, row.direction, row.line, row.in = native, direction, line, direction == "in"
+	t.list = append(t.list, row)
 	switch direction {
 	case "both", "in", "out":
+	case directionTodo:
+		return
 	default:
-		f.add(file, line, "direction must be both, in or out")
+		f.hint(file, line, didYouMean(direction, []string{"both", "in", "out"}), "direction must be both, in or out")
+	}
+	if row.code == "" {
+		f.hint(file, line, `write todo as the direction until there is one`, "code is empty")
 	}
 	if direction != "out" {
-		if _, dup := t.rows[native]; dup {
-			f.add(file, line, "native value %q stands twice", native)
+		if dup := t.rows[native]; dup != nil {
+			f.hint(file, line, fmt.Sprintf("line %d has it already", dup.line), "native value %q stands twice", native)
 		}
 		t.rows[native] = row
 	}
@@ -102,7 +121,7 @@ func (t *table) addRow(rec []string, file string, line int, back map[string]int,
 		// An answer code is unique for its question only, so the leading parts of a composite value count too.
 		key := native[:strings.LastIndexByte(native, '|')+1] + row.system + "|" + row.code
 		if first, dup := back[key]; dup {
-			f.add(file, line, "code %s is already given back as another native value in line %d; use direction in", row.code, first)
+			f.hint(file, line, "use direction in for one of the two", "code %s is already given back as another native value in line %d", row.code, first)
 		}
 		back[key] = line
 	}

@@ -237,7 +237,7 @@ func (s *section) done() {
 	}
 	for _, k := range s.node.keys {
 		if !s.seen[k.name] {
-			s.f.add(s.file, k.line, "unknown key %q", k.name)
+			s.f.hint(s.file, k.line, didYouMean(k.name, keysOf(s.seen)), "unknown key %q", k.name)
 		}
 	}
 }

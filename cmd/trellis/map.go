@@ -1,296 +1,116 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
-	"strings"
+	"path/filepath"
 	"text/tabwriter"
-	"time"
 
-	"github.com/google/uuid"
-
-	"trellis/fhir"
 	"trellis/mapping"
 )
 
-// mapNamespace is the namespace of ids made by `trellis map` when none is given. It is public, so ids made in it can
-// be guessed from a record's number: a deployment's own namespace is secret.
-const mapNamespace = "5f3c2a8e-6d1b-5c47-9e0a-2b7d4f618c35"
-
-// mapUsage is what --help prints.
-const mapUsage = `trellis map: turn native records into FHIR, without a server
-
-Usage:
-  trellis map packs
-  trellis map run --pack PACK [flags] FILE...
-
-  packs   list the packs that come with the program
-  run     map files; the transaction Bundle goes to standard output, the report to standard error
-
-Give one or several JSON files to a JSON pack (one record, an array, or one record per line), and all CSV files of one
-delivery to a CSV pack: they are recognised by their columns. FILE - is standard input.
-
-Flags of run:
-%s
-Exit status: 0 everything was mapped (the report may still have lines), 1 a record could not be mapped (the others
-are in the Bundle), 2 wrong use.
-
-Examples:
-  trellis map packs
-  trellis map run --pack recovery-plan plan.json > bundle.json
-  trellis map run --pack ny-1115-ahc-hrsn --org-name "Upstate Network" SCREENING.csv DEMOGRAPHIC.csv QE_ADMIN.csv
-  cat sessions.ndjson | trellis map run --pack peer-encounter --part2 --report json - > bundle.json
-`
-
-// mapFlags are the flags of `trellis map run`.
-type mapFlags struct {
-	pack, orgName, orgSystem, orgID, base, namespace, report string
-	part2                                                    bool
-}
-
-func newMapFlags(out io.Writer) (*flag.FlagSet, *mapFlags) {
-	f := &mapFlags{}
-	fs := flag.NewFlagSet("map run", flag.ContinueOnError)
-	fs.SetOutput(out)
-	fs.StringVar(&f.pack, "pack", "", "`PACK` to map with; `trellis map packs` lists them")
-	fs.StringVar(&f.orgName, "org-name", "Sending organisation", "`NAME` of the organisation that sends the records")
-	fs.StringVar(&f.orgSystem, "org-system", "https://example.org/ids", "`URI` of the organisation's id space")
-	fs.StringVar(&f.orgID, "org-id", "sender", "logical `ID` of its Organization resource")
-	fs.BoolVar(&f.part2, "part2", false, "the records are those of a 42 CFR Part 2 program")
-	fs.StringVar(&f.base, "base", "https://trellis.example/fhir", "canonical base `URI` of local code systems")
-	fs.StringVar(&f.namespace, "namespace", mapNamespace, "`UUID` under which ids are made; the same records and namespace give the same ids")
-	fs.StringVar(&f.report, "report", "text", "form of the report: `json or text`")
-	return fs, f
+// mapCommands are the subcommands of `trellis map`, in the order in which the author of a pack meets them.
+func mapCommands() []command {
+	return []command{
+		{"packs", "list the packs there are", mapPacks},
+		{"run", "turn native records into FHIR", mapRun},
+		{"new", "begin a pack from a sample of the source's records", mapNew},
+		{"lint", "check a pack and tell everything about it at once", mapLint},
+		{"schema", "print the JSON Schema of the language for editors", mapSchema},
+		{"export", "write a pack as ConceptMaps, StructureMaps or a Questionnaire", mapExport},
+	}
 }
 
 // runMap is the command `trellis map`.
 func runMap(args []string, stdout, stderr io.Writer) int {
 	if len(args) == 0 {
-		printMapUsage(stderr)
+		mapUsage(stderr)
 		return 2
 	}
-	switch args[0] {
-	case "packs":
-		return listPacks(stdout, stderr)
-	case "run":
-		return mapRun(args[1:], stdout, stderr)
-	case "help", "-h", "--help":
-		printMapUsage(stdout)
+	if args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
+		mapUsage(stdout)
 		return 0
 	}
-	fmt.Fprintf(stderr, "trellis map: no command %q; there are packs and run\n", args[0])
+	for _, c := range mapCommands() {
+		if c.name == args[0] {
+			return c.run(args[1:], stdout, stderr)
+		}
+	}
+	fmt.Fprintf(stderr, "trellis map: no command %q; `trellis map --help` lists them\n", args[0])
 	return 2
 }
 
-func printMapUsage(w io.Writer) {
-	var flags bytes.Buffer
-	fs, _ := newMapFlags(&flags)
-	fs.PrintDefaults()
-	fmt.Fprintf(w, mapUsage, flags.String())
-}
-
-func listPacks(stdout, stderr io.Writer) int {
-	names, err := mapping.Names(mapping.Packs())
-	if err != nil {
-		fmt.Fprintln(stderr, "trellis map:", err)
-		return 1
-	}
-	tw := tabwriter.NewWriter(stdout, 0, 4, 2, ' ', 0)
-	for _, name := range names {
-		p, err := mapping.Load(mapping.Packs(), name)
-		if err != nil {
-			fmt.Fprintln(stderr, "trellis map:", err)
-			return 1
-		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", p.Name, p.Version, p.Format, p.Title)
+func mapUsage(w io.Writer) {
+	fmt.Fprint(w, "trellis map: native records and FHIR, without a server\n\nUsage: trellis map COMMAND [flags]\n\nCommands:\n")
+	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	for _, c := range mapCommands() {
+		fmt.Fprintf(tw, "  %s\t%s\n", c.name, c.summary)
 	}
 	if err := tw.Flush(); err != nil {
-		fmt.Fprintln(stderr, "trellis map: the list could not be written")
-		return 1
+		return
 	}
-	return 0
+	fmt.Fprint(w, `
+Packs are folders of YAML, JSON Schemas and CSV tables. Some come with the program; --packs DIR puts a folder of your own
+beside them, whose packs may include the files of the program's shared folder.
+
+`+"`trellis map COMMAND --help`"+` shows a command's flags.
+
+Examples:
+  trellis map packs
+  trellis map run --pack recovery-plan plan.json > bundle.json
+  trellis map new --name house-stays stays.csv
+  trellis map lint house-stays
+  trellis map run --packs . --pack house-stays stays.csv > bundle.json
+  trellis map export --pack house-stays --packs . --conceptmap --out fhir
+`)
 }
 
-func mapRun(args []string, stdout, stderr io.Writer) int {
-	for _, a := range args {
-		if a == "-h" || a == "--help" || a == "-help" {
-			printMapUsage(stdout)
-			return 0
-		}
-	}
-	fs, f := newMapFlags(stderr)
-	if err := fs.Parse(args); err != nil {
-		return 2
-	}
-	ns, err := uuid.Parse(f.namespace)
-	switch {
-	case err != nil:
-		fmt.Fprintln(stderr, "trellis map: --namespace must be a UUID")
-		return 2
-	case f.pack == "" || fs.NArg() == 0:
-		fmt.Fprintln(stderr, "trellis map: give --pack and at least one file; `trellis map --help` has examples")
-		return 2
-	case f.report != "json" && f.report != "text":
-		fmt.Fprintln(stderr, "trellis map: --report must be json or text")
-		return 2
-	}
-	pack, err := mapping.Load(mapping.Packs(), f.pack)
-	if err != nil {
-		fmt.Fprintln(stderr, "trellis map:", err)
-		return 2
-	}
-	files, err := readMapFiles(fs.Args())
-	if err != nil {
-		fmt.Fprintln(stderr, "trellis map:", err)
-		return 2
-	}
-	env := mapping.Env{
-		Namespace: ns, Base: strings.TrimSuffix(f.base, "/"), Now: time.Now(),
-		Organization: mapping.Organization{ID: f.orgID, Name: f.orgName, System: f.orgSystem, Part2: f.part2},
-	}
-	res, err := mapAll(pack, env, files)
-	if err != nil {
-		fmt.Fprintln(stderr, "trellis map:", err)
-		return 1
-	}
-	return writeMapped(res, f.report, stdout, stderr)
+// packsFolder is the flag --packs: where packs are looked for.
+type packsFolder struct{ dir string }
+
+func (p *packsFolder) flag(fs *flag.FlagSet) {
+	fs.StringVar(&p.dir, "packs", "", "`DIR` with packs of your own, beside those that come with the program")
 }
 
-// readMapFiles reads the files named on the command line, - being standard input.
-func readMapFiles(names []string) ([]mapping.File, error) {
-	var out []mapping.File
-	for _, name := range names {
-		var data []byte
-		var err error
-		if name == "-" {
-			data, err = io.ReadAll(os.Stdin)
-		} else {
-			data, err = os.ReadFile(name)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("cannot read %s", name)
-		}
-		out = append(out, mapping.File{Name: name, Data: data})
+func (p *packsFolder) open() (fs.FS, error) {
+	if p.dir == "" {
+		return mapping.Packs(), nil
 	}
-	return out, nil
+	info, err := os.Stat(p.dir)
+	if err != nil || !info.IsDir() {
+		return nil, fmt.Errorf("--packs: %s is not a folder", p.dir)
+	}
+	return mapping.Beside(os.DirFS(p.dir)), nil
 }
 
-// mapAll maps the files and checks every resource against R4; one that fails is taken out and reported.
-func mapAll(pack *mapping.Pack, env mapping.Env, files []mapping.File) (*mapping.Result, error) {
-	var res *mapping.Result
-	if pack.Format == "csv" {
-		got, err := pack.MapFiles(env, files)
-		var invalid *mapping.InvalidError
-		if errors.As(err, &invalid) {
-			got, err = pack.Rejected(invalid.Problems), nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		res = got
-	} else {
-		got, err := mapJSONFiles(pack, env, files)
-		if err != nil {
-			return nil, err
-		}
-		res = got
+// at is where a file of a pack lies, for people: the own folder's path where the file is there.
+func (p *packsFolder) at(file string) string {
+	if p.dir == "" {
+		return file
 	}
-	parser, err := fhir.NewParser()
+	path := filepath.Join(p.dir, filepath.FromSlash(file))
+	if _, err := os.Stat(path); err != nil {
+		return file
+	}
+	return path
+}
+
+// load finds a pack by its name.
+func (p *packsFolder) load(name string) (*mapping.Pack, error) {
+	folder, err := p.open()
 	if err != nil {
 		return nil, err
 	}
-	res.Check(func(r mapping.Resource) bool {
-		_, err := parser.Parse(r.Labelled())
-		return err == nil
-	})
-	return res, nil
-}
-
-func mapJSONFiles(pack *mapping.Pack, env mapping.Env, files []mapping.File) (*mapping.Result, error) {
-	res := pack.Rejected(nil)
-	for _, file := range files {
-		records, ok := splitRecords(file.Data)
-		for i, record := range records {
-			got, err := pack.MapJSON(env, record)
-			var invalid *mapping.InvalidError
-			switch {
-			case errors.As(err, &invalid):
-				got = pack.Rejected(invalid.Problems)
-			case err != nil:
-				return nil, err
-			}
-			row := i + 1
-			if len(records) == 1 {
-				row = 0
-			}
-			res.Add(got, file.Name, row)
-		}
-		if !ok {
-			res.Add(pack.Rejected([]mapping.Problem{{
-				Code: "not-json", Text: "is not JSON from here on; it was not read", Dropped: true,
-			}}), file.Name, len(records)+1)
+	pack, err := mapping.Load(folder, name)
+	var faults *mapping.LoadError
+	if errors.As(err, &faults) {
+		for i := range faults.Faults {
+			faults.Faults[i].File = p.at(faults.Faults[i].File)
 		}
 	}
-	return res, nil
-}
-
-// splitRecords takes a file of one record, an array of records or one record after the other apart; false when the
-// rest of the file is not JSON.
-func splitRecords(data []byte) ([]json.RawMessage, bool) {
-	data = bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")))
-	dec := json.NewDecoder(bytes.NewReader(data))
-	if len(data) > 0 && data[0] == '[' {
-		var list []json.RawMessage
-		if err := dec.Decode(&list); err != nil {
-			return nil, false
-		}
-		return list, dec.Decode(new(json.RawMessage)) == io.EOF
-	}
-	var out []json.RawMessage
-	for {
-		var one json.RawMessage
-		err := dec.Decode(&one)
-		if err == io.EOF {
-			return out, len(out) > 0
-		}
-		if err != nil {
-			return out, false
-		}
-		out = append(out, one)
-	}
-}
-
-func writeMapped(res *mapping.Result, form string, stdout, stderr io.Writer) int {
-	bundle, err := res.Bundle()
-	if err != nil {
-		fmt.Fprintln(stderr, "trellis map:", err)
-		return 1
-	}
-	var indented bytes.Buffer
-	if err := json.Indent(&indented, bundle, "", "  "); err != nil {
-		fmt.Fprintln(stderr, "trellis map: the bundle is not JSON")
-		return 1
-	}
-	indented.WriteByte('\n')
-	if _, err := stdout.Write(indented.Bytes()); err != nil {
-		fmt.Fprintln(stderr, "trellis map: the bundle could not be written")
-		return 1
-	}
-	if form == "json" {
-		enc := json.NewEncoder(stderr)
-		enc.SetEscapeHTML(false)
-		enc.SetIndent("", "  ")
-		err = enc.Encode(res.Report)
-	} else {
-		err = res.Report.WriteText(stderr)
-	}
-	if err != nil || res.Report.Counts.Rejected > 0 {
-		return 1
-	}
-	return 0
+	return pack, err
 }

@@ -1,0 +1,242 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"trellis/fhir"
+	"trellis/mapping"
+)
+
+// mapNamespace is the namespace of ids made by `trellis map` when none is given. It is public, so ids made in it can
+// be guessed from a record's number: a deployment's own namespace is secret.
+const mapNamespace = "5f3c2a8e-6d1b-5c47-9e0a-2b7d4f618c35"
+
+// mapRunHelp is what --help prints; the flags go into it.
+const mapRunHelp = `trellis map run: turn native records into FHIR
+
+Usage:
+  trellis map run --pack PACK [flags] FILE...
+
+The transaction Bundle goes to standard output, the report to standard error. Give one or several JSON files to a JSON
+pack (one record, an array, or one record per line), and all CSV files of one delivery to a CSV pack: they are
+recognised by their columns. FILE - is standard input.
+
+Flags:
+%s
+Exit status: 0 everything was mapped (the report may still have lines), 1 a record could not be mapped (the others
+are in the Bundle), 2 wrong use.
+
+Examples:
+  trellis map run --pack recovery-plan plan.json > bundle.json
+  trellis map run --pack ny-1115-ahc-hrsn --org-name "Upstate Network" SCREENING.csv DEMOGRAPHIC.csv QE_ADMIN.csv
+  trellis map run --packs . --pack house-stays stays.csv > bundle.json
+  cat sessions.ndjson | trellis map run --pack peer-encounter --part2 --report json - > bundle.json
+`
+
+// mapFlags are the flags of `trellis map run`.
+type mapFlags struct {
+	pack, orgName, orgSystem, orgID, base, namespace, report string
+	part2                                                    bool
+	packs                                                    packsFolder
+}
+
+func newMapFlags(out io.Writer) (*flag.FlagSet, *mapFlags) {
+	f := &mapFlags{}
+	fs := flag.NewFlagSet("map run", flag.ContinueOnError)
+	fs.SetOutput(out)
+	fs.StringVar(&f.pack, "pack", "", "`PACK` to map with; `trellis map packs` lists them")
+	f.packs.flag(fs)
+	fs.StringVar(&f.orgName, "org-name", "Sending organisation", "`NAME` of the organisation that sends the records")
+	fs.StringVar(&f.orgSystem, "org-system", "https://example.org/ids", "`URI` of the organisation's id space")
+	fs.StringVar(&f.orgID, "org-id", "sender", "logical `ID` of its Organization resource")
+	fs.BoolVar(&f.part2, "part2", false, "the records are those of a 42 CFR Part 2 program")
+	fs.StringVar(&f.base, "base", "https://trellis.example/fhir", "canonical base `URI` of local code systems")
+	fs.StringVar(&f.namespace, "namespace", mapNamespace, "`UUID` under which ids are made; the same records and namespace give the same ids")
+	fs.StringVar(&f.report, "report", "text", "form of the report: `json or text`")
+	return fs, f
+}
+
+func mapRun(args []string, stdout, stderr io.Writer) int {
+	var defaults bytes.Buffer
+	fs, f := newMapFlags(&defaults)
+	fs.PrintDefaults()
+	help := fmt.Sprintf(mapRunHelp, defaults.String())
+	fs.SetOutput(stderr)
+	fs.Usage = func() { fmt.Fprint(stderr, help) }
+	if code, done := parseFlags(fs, args, stdout, help); done {
+		return code
+	}
+	ns, err := uuid.Parse(f.namespace)
+	switch {
+	case err != nil:
+		fmt.Fprintln(stderr, "trellis map: --namespace must be a UUID")
+		return 2
+	case f.pack == "" || fs.NArg() == 0:
+		fmt.Fprintln(stderr, "trellis map: give --pack and at least one file; `trellis map run --help` has examples")
+		return 2
+	case f.report != "json" && f.report != "text":
+		fmt.Fprintln(stderr, "trellis map: --report must be json or text")
+		return 2
+	}
+	pack, err := f.packs.load(f.pack)
+	if err != nil {
+		fmt.Fprintln(stderr, "trellis map:", err)
+		return 2
+	}
+	files, err := readMapFiles(fs.Args())
+	if err != nil {
+		fmt.Fprintln(stderr, "trellis map:", err)
+		return 2
+	}
+	env := mapping.Env{
+		Namespace: ns, Base: strings.TrimSuffix(f.base, "/"), Now: time.Now(),
+		Organization: mapping.Organization{ID: f.orgID, Name: f.orgName, System: f.orgSystem, Part2: f.part2},
+	}
+	res, err := mapAll(pack, env, files)
+	if err != nil {
+		fmt.Fprintln(stderr, "trellis map:", err)
+		return 1
+	}
+	return writeMapped(res, f.report, stdout, stderr)
+}
+
+// readMapFiles reads the files named on the command line, - being standard input.
+func readMapFiles(names []string) ([]mapping.File, error) {
+	var out []mapping.File
+	for _, name := range names {
+		var data []byte
+		var err error
+		if name == "-" {
+			data, err = io.ReadAll(os.Stdin)
+		} else {
+			data, err = os.ReadFile(name)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("cannot read %s", name)
+		}
+		out = append(out, mapping.File{Name: name, Data: data})
+	}
+	return out, nil
+}
+
+// mapAll maps the files and checks every resource against R4; one that fails is taken out and reported.
+func mapAll(pack *mapping.Pack, env mapping.Env, files []mapping.File) (*mapping.Result, error) {
+	var res *mapping.Result
+	if pack.Format == "csv" {
+		got, err := pack.MapFiles(env, files)
+		var invalid *mapping.InvalidError
+		if errors.As(err, &invalid) {
+			got, err = pack.Rejected(invalid.Problems), nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		res = got
+	} else {
+		got, err := mapJSONFiles(pack, env, files)
+		if err != nil {
+			return nil, err
+		}
+		res = got
+	}
+	parser, err := fhir.NewParser()
+	if err != nil {
+		return nil, err
+	}
+	res.Check(func(r mapping.Resource) bool {
+		_, err := parser.Parse(r.Labelled())
+		return err == nil
+	})
+	return res, nil
+}
+
+func mapJSONFiles(pack *mapping.Pack, env mapping.Env, files []mapping.File) (*mapping.Result, error) {
+	res := pack.Rejected(nil)
+	for _, file := range files {
+		records, ok := splitRecords(file.Data)
+		for i, record := range records {
+			got, err := pack.MapJSON(env, record)
+			var invalid *mapping.InvalidError
+			switch {
+			case errors.As(err, &invalid):
+				got = pack.Rejected(invalid.Problems)
+			case err != nil:
+				return nil, err
+			}
+			row := i + 1
+			if len(records) == 1 {
+				row = 0
+			}
+			res.Add(got, file.Name, row)
+		}
+		if !ok {
+			res.Add(pack.Rejected([]mapping.Problem{{
+				Code: "not-json", Text: "is not JSON from here on; it was not read", Dropped: true,
+			}}), file.Name, len(records)+1)
+		}
+	}
+	return res, nil
+}
+
+// splitRecords takes a file of one record, an array of records or one record after the other apart; false when the
+// rest of the file is not JSON.
+func splitRecords(data []byte) ([]json.RawMessage, bool) {
+	data = bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")))
+	dec := json.NewDecoder(bytes.NewReader(data))
+	if len(data) > 0 && data[0] == '[' {
+		var list []json.RawMessage
+		if err := dec.Decode(&list); err != nil {
+			return nil, false
+		}
+		return list, dec.Decode(new(json.RawMessage)) == io.EOF
+	}
+	var out []json.RawMessage
+	for {
+		var one json.RawMessage
+		err := dec.Decode(&one)
+		if err == io.EOF {
+			return out, len(out) > 0
+		}
+		if err != nil {
+			return out, false
+		}
+		out = append(out, one)
+	}
+}
+
+func writeMapped(res *mapping.Result, form string, stdout, stderr io.Writer) int {
+	bundle, err := res.Bundle()
+	if err != nil {
+		fmt.Fprintln(stderr, "trellis map:", err)
+		return 1
+	}
+	var indented bytes.Buffer
+	if err := json.Indent(&indented, bundle, "", "  "); err != nil {
+		fmt.Fprintln(stderr, "trellis map: the bundle is not JSON")
+		return 1
+	}
+	indented.WriteByte('\n')
+	if _, err := stdout.Write(indented.Bytes()); err != nil {
+		fmt.Fprintln(stderr, "trellis map: the bundle could not be written")
+		return 1
+	}
+	if form == "json" {
+		err = writeIndented(stderr, res.Report)
+	} else {
+		err = res.Report.WriteText(stderr)
+	}
+	if err != nil || res.Report.Counts.Rejected > 0 {
+		return 1
+	}
+	return 0
+}
