@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"io/fs"
+	"slices"
 	"strings"
 
 	"cel.dev/cel-go/cel"
@@ -43,6 +44,8 @@ type compiler struct {
 	scope []scopeVar
 	elem  []string
 	envs  map[string]*cel.Env
+	// conditions are the predicates around what is being compiled, in words.
+	conditions []string
 	// derived tells that the resource being compiled is never read back.
 	derived bool
 	// places says where each node and emission was written, for the checks that look at the finished tree.
@@ -149,13 +152,63 @@ func (c *compiler) leaf(op string, line int, from ...*path) leaf {
 		c.p.uses[f] = true
 	}
 	l.oneWay = c.derived
+	l.how, l.because = howOf(op, from), slices.Clone(c.conditions)
 	return l
+}
+
+// howOf says what a primitive does with its fields. Rules that do something of their own say it themselves.
+func howOf(op string, from []*path) string {
+	var names []string
+	for _, p := range from {
+		if p != nil {
+			names = append(names, p.text)
+		}
+	}
+	fields := strings.Join(names, ", ")
+	switch op {
+	case "$copy":
+		return "is " + fields + " as it stands in the record"
+	case "$date":
+		return "is the date or time in " + fields
+	case "$join":
+		return "is " + fields + " joined"
+	case "$split":
+		return "is made of the parts of " + fields
+	case "$ref":
+		if fields == "" {
+			return ""
+		}
+		return "points at the resource that " + fields + " names"
+	case "key":
+		return "is made of the key, " + fields
+	case "$text":
+		if fields == "" {
+			return ""
+		}
+		return "shows " + fields + " to people"
+	}
+	return ""
+}
+
+// under compiles what only applies when a predicate came out so.
+func (c *compiler) under(p *predicate, holds bool, f func()) {
+	if p == nil {
+		f()
+		return
+	}
+	text := p.text
+	if !holds {
+		text = "not (" + text + ")"
+	}
+	c.conditions = append(c.conditions, text)
+	f()
+	c.conditions = c.conditions[:len(c.conditions)-1]
 }
 
 // saidLeaf is the leaf of what a predicate says of fields, which can be read back.
 func (c *compiler) saidLeaf(line int, said []implication) leaf {
 	l := c.leaf("$when", line)
-	l.fields = append(l.fields, fieldsOf(said)...)
+	l.fields, l.how = append(l.fields, fieldsOf(said)...), ""
 	return l
 }
 
@@ -169,12 +222,29 @@ func (c *compiler) within(elem string, f func()) {
 func (c *compiler) celLeaf(op string, line int, p *predicate) leaf {
 	l := c.leaf(op, line)
 	if p != nil {
+		l.how = howCEL(op, p.text)
 		l.fields = append(l.fields, p.fields...)
 		for _, f := range p.fields {
 			c.p.uses[f] = true
 		}
 	}
 	return l
+}
+
+func howCEL(op, text string) string {
+	switch {
+	case op == "$derive":
+		return "is computed as " + text
+	case op == "$when":
+		return "is chosen by " + text
+	case op == "emit":
+		return "is made when " + text
+	case strings.HasPrefix(op, "label"):
+		return "gets a label when " + text
+	case strings.HasPrefix(op, "check"):
+		return "is reported when " + text
+	}
+	return ""
 }
 
 // consult remembers which fields decide something without standing in the output.

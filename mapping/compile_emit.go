@@ -53,7 +53,7 @@ func (c *compiler) emission(n *yamlNode) emission {
 		em.keyPaths = append(em.keyPaths[:len(em.keyPaths):len(em.keyPaths)], em.loops[i].key...)
 	}
 	c.within("identifier", func() { em.keyLeaf = c.leaf("key", n.line, em.keyPaths...) })
-	c.emissionSet(s, &em, n.line)
+	c.under(em.test, true, func() { c.emissionSet(s, &em, n.line) })
 	c.place(em.set, n.line)
 	for _, rule := range s.list("label") {
 		em.labels = append(em.labels, c.labelRule(rule))

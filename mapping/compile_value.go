@@ -1,5 +1,7 @@
 package mapping
 
+import "strings"
+
 func (c *compiler) date(s *section, line int) node {
 	p := c.path(s.str("$date", true), line)
 	as := s.str("as", false)
@@ -25,7 +27,9 @@ func (c *compiler) unit(s *section, line int) node {
 	tail := appendString([]byte(`,"unit":`), unit)
 	tail = append(tail, `,"system":"`+ucum+`","code":`...)
 	tail = append(appendString(tail, code), '}')
-	return &unitNode{leaf: c.leaf("$unit", line, p), from: p, code: code, tail: tail}
+	l := c.leaf("$unit", line, p)
+	l.how = "is " + p.text + " as a quantity in " + unit
+	return &unitNode{leaf: l, from: p, code: code, tail: tail}
 }
 
 func (c *compiler) code(s *section, line int) node {
@@ -70,6 +74,7 @@ func (c *compiler) code(s *section, line int) node {
 		from = append(from[:len(from):len(from)], out.text)
 	}
 	out.leaf = c.leaf("$code", line, from...)
+	out.how = "is looked up from " + strings.Join(textsOf(ps), ", ") + " in the table " + via
 	if els := s.child("else"); els != nil {
 		out.els = c.node(els)
 	}
@@ -139,15 +144,23 @@ func (c *compiler) whenNode(s *section, line int) node {
 		c.fault(line, "$when needs a predicate")
 	}
 	if then := s.child("then"); then != nil {
-		out.then = c.node(then)
+		c.under(test, true, func() { out.then = c.node(then) })
 	} else {
 		c.fault(line, "$when needs then")
 	}
 	if els := s.child("else"); els != nil {
-		out.els = c.node(els)
+		c.under(test, false, func() { out.els = c.node(els) })
 		if test != nil && test.always != nil && *test.always {
 			c.hint(els.line, "take it out", "$when is always true: else never applies")
 		}
+	}
+	return out
+}
+
+func textsOf(ps []*path) []string {
+	out := make([]string, len(ps))
+	for i, p := range ps {
+		out[i] = p.text
 	}
 	return out
 }

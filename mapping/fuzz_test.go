@@ -78,5 +78,5 @@ func caseFiles(t testing.TB, name string) []File {
 		t.Fatal(err)
 	}
 	input, _, _ := strings.Cut(string(data), caseRule)
-	return splitFiles(input)
+	return CaseFiles(input)
 }

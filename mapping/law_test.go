@@ -21,7 +21,7 @@ func TestGetPut(t *testing.T) {
 		rapid.Check(t, func(t *rapid.T) {
 			rec, res := drawRecord(t, p, "record")
 			back := backOf(t, p, testEnv(false), res)
-			if diff := cmp.Diff(p.comparable(rec, res), p.comparable(back.Record, res)); diff != "" {
+			if diff := cmp.Diff(p.Comparable(rec, res.Report.Losses), p.Comparable(back.Record, res.Report.Losses)); diff != "" {
 				t.Fatalf("%s (-sent +given back)\n%s\n%s", p.Name, diff, mustJSON(t, rec))
 			}
 			if len(back.Unknown) > 0 || len(back.Problems) > 0 {
@@ -61,7 +61,7 @@ func TestGetPutOfCases(t *testing.T) {
 					t.Fatal(err)
 				}
 				back := backOf(t, p, testEnv(false), res)
-				if diff := cmp.Diff(p.comparable(rec, res), p.comparable(back.Record, res)); diff != "" {
+				if diff := cmp.Diff(p.Comparable(rec, res.Report.Losses), p.Comparable(back.Record, res.Report.Losses)); diff != "" {
 					t.Errorf("(-sent +given back)\n%s", diff)
 				}
 			})
@@ -103,82 +103,6 @@ func backOf(t rapid.TB, p *Pack, env Env, res *Result) Native {
 		t.Fatalf("%d records came back, and %v are not known", len(got), foreign)
 	}
 	return got[0]
-}
-
-// comparable is a record without what the report calls lost, without empty parts, and with keyed lists in the order of
-// their keys.
-func (p *Pack) comparable(rec map[string]any, res *Result) any {
-	lost := map[string]bool{}
-	for _, l := range res.Report.Losses {
-		lost[l.Field] = true
-	}
-	return p.canon(rec, "", lost)
-}
-
-func (p *Pack) canon(v any, at string, lost map[string]bool) any {
-	switch x := v.(type) {
-	case map[string]any:
-		out := map[string]any{}
-		for k, kid := range x {
-			if c := p.canon(kid, below(at, k), lost); c != nil {
-				out[k] = c
-			}
-		}
-		if len(out) == 0 {
-			return nil
-		}
-		return out
-	case []any:
-		var out []any
-		for _, kid := range x {
-			if c := p.canon(kid, at+"[]", lost); c != nil {
-				out = append(out, c)
-			}
-		}
-		if keys := p.maps[0].listKeys[at]; len(keys) == 0 && len(out) > 0 {
-			if _, objects := out[0].(map[string]any); objects { // what groups items may bring them closer together
-				sort.SliceStable(out, func(i, j int) bool { return fmt.Sprint(out[i]) < fmt.Sprint(out[j]) })
-			}
-		} else if len(keys) > 0 {
-			sort.SliceStable(out, func(i, j int) bool { return keyText(out[i], keys) < keyText(out[j], keys) })
-		}
-		if len(out) == 0 {
-			return nil
-		}
-		return out
-	}
-	text, ok := scalar(v)
-	if f, is := v.(float64); is {
-		text, ok = fmt.Sprint(f), true
-	}
-	if !ok || lost[at] || text == p.defaults()[at] {
-		return nil
-	}
-	return text
-}
-
-// defaults are what fields mean that are left out.
-func (p *Pack) defaults() map[string]string {
-	out := map[string]string{}
-	p.maps[0].tree.walk(func(t *fieldTree) {
-		if t.def != "" {
-			out[t.name] = t.def
-		}
-	})
-	return out
-}
-
-func keyText(v any, keys [][]string) string {
-	out := ""
-	for _, segs := range keys {
-		var at any = v
-		for _, s := range segs {
-			m, _ := at.(map[string]any)
-			at = m[s]
-		}
-		out += fmt.Sprint(at) + "\x00"
-	}
-	return out
 }
 
 // drawRecord draws a record that maps without anything being dropped: where a check or a reference drops something, the

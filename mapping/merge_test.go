@@ -29,7 +29,7 @@ func TestPutGet(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(p.comparable(x, resX), p.comparable(self.Record, resX)); diff != "" || len(self.Taken)+len(self.Conflicts)+len(self.NotTaken)+len(self.Unknown) > 0 {
+			if diff := cmp.Diff(p.Comparable(x, resX.Report.Losses), p.Comparable(self.Record, resX.Report.Losses)); diff != "" || len(self.Taken)+len(self.Conflicts)+len(self.NotTaken)+len(self.Unknown) > 0 {
 				t.Fatalf("merged with itself it differs: %s %+v", diff, self)
 			}
 			resY, err := p.MapJSON(env, mustJSON(t, y))

@@ -33,6 +33,8 @@ type leaf struct {
 	element string // FHIR element without indices
 	fields  []int  // native leaves it reads
 	oneWay  bool
+	how     string   // what the rule does, in words
+	because []string // predicates that must hold for it to be asked
 }
 
 // constNode is a literal. The placeholders {base} and {org.system} stand for the deployment's canonical base and

@@ -250,6 +250,9 @@ func (r *run) lineage() []Lineage {
 	}
 	out := make([]Lineage, 0, len(r.trace))
 	for _, t := range r.trace {
+		if t.leaf.how == "" {
+			continue // only counts for coverage
+		}
 		out = append(out, Lineage{Element: t.element, Source: t.source, Rule: t.leaf.rule})
 	}
 	return out

@@ -20,6 +20,13 @@ func mapCommands() []command {
 		{"run", "turn native records into FHIR", mapRun},
 		{"new", "begin a pack from a sample of the source's records", mapNew},
 		{"lint", "check a pack and tell everything about it at once", mapLint},
+		{"golden", "run the golden cases of a pack", mapGolden},
+		{"coverage", "tell what a pack does with every native field", mapCoverage},
+		{"explain", "tell why an element is what it is", mapExplain},
+		{"back", "turn FHIR resources back into native records", mapBack},
+		{"roundtrip", "show that records come back from FHIR as they were", mapRoundtrip},
+		{"diff", "tell what a change of records, or of a pack, changes in FHIR", mapDiff},
+		{"merge", "bring a partner's changes back into a native record", mapMerge},
 		{"schema", "print the JSON Schema of the language for editors", mapSchema},
 		{"export", "write a pack as ConceptMaps, StructureMaps or a Questionnaire", mapExport},
 	}

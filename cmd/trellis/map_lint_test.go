@@ -60,7 +60,7 @@ func TestMapLint(t *testing.T) {
 		{"folder with a slash", []string{filepath.Join(good, "ours") + "/"}, 0, "pack ours is sound", ""},
 		{"--packs", []string{"--packs", good, "--pack", "ours"}, 0, "pack ours is sound", ""},
 		{"fault", []string{filepath.Join(bad, "ours")}, 1,
-			filepath.Join(bad, "ours", "peer-encounter.map.yaml") + `:86: Encounter has no element "perod"; did you mean "period"?`, ""},
+			filepath.Join(bad, "ours", "peer-encounter.map.yaml") + `:104: Encounter has no element "perod"; did you mean "period"?`, ""},
 		{"todo", []string{filepath.Join(bad, "ours")}, 1, "1 to decide", ""},
 		{"no such pack", []string{"--pack", "nope"}, 1, "nope/pack.yaml: cannot be read", ""},
 		{"no such folder", []string{"--packs", filepath.Join(good, "none"), "--pack", "ours"}, 2, "", "is not a folder"},

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -43,17 +44,17 @@ Examples:
   cat sessions.ndjson | trellis map run --pack peer-encounter --part2 --report json - > bundle.json
 `
 
-// mapFlags are the flags of `trellis map run`.
-type mapFlags struct {
+// mapSetting are the flags that say with which pack, and for which organisation, records are mapped.
+type mapSetting struct {
 	pack, orgName, orgSystem, orgID, base, namespace, report string
-	part2                                                    bool
+	part2, propose                                           bool
 	packs                                                    packsFolder
 }
 
-func newMapFlags(out io.Writer) (*flag.FlagSet, *mapFlags) {
-	f := &mapFlags{}
-	fs := flag.NewFlagSet("map run", flag.ContinueOnError)
-	fs.SetOutput(out)
+// newMapSetting makes the flags of a subcommand with its help; %s in the help stands for them.
+func newMapSetting(name, help string) (*flag.FlagSet, *mapSetting, func() string) {
+	f := &mapSetting{}
+	fs := flag.NewFlagSet("map "+name, flag.ContinueOnError)
 	fs.StringVar(&f.pack, "pack", "", "`PACK` to map with; `trellis map packs` lists them")
 	f.packs.flag(fs)
 	fs.StringVar(&f.orgName, "org-name", "Sending organisation", "`NAME` of the organisation that sends the records")
@@ -62,52 +63,91 @@ func newMapFlags(out io.Writer) (*flag.FlagSet, *mapFlags) {
 	fs.BoolVar(&f.part2, "part2", false, "the records are those of a 42 CFR Part 2 program")
 	fs.StringVar(&f.base, "base", "https://trellis.example/fhir", "canonical base `URI` of local code systems")
 	fs.StringVar(&f.namespace, "namespace", mapNamespace, "`UUID` under which ids are made; the same records and namespace give the same ids")
+	fs.BoolVar(&f.propose, "propose-concerns", false, "let screenings propose unconfirmed health concerns for a person to review")
 	fs.StringVar(&f.report, "report", "text", "form of the report: `json or text`")
-	return fs, f
+	return fs, f, func() string {
+		var defaults bytes.Buffer
+		fs.SetOutput(&defaults)
+		fs.PrintDefaults()
+		return fmt.Sprintf(help, defaults.String())
+	}
 }
 
-func mapRun(args []string, stdout, stderr io.Writer) int {
-	var defaults bytes.Buffer
-	fs, f := newMapFlags(&defaults)
-	fs.PrintDefaults()
-	help := fmt.Sprintf(mapRunHelp, defaults.String())
+// parse reads the arguments of a subcommand that takes at least this many; done means that there is nothing left to do.
+func (f *mapSetting) parse(fs *flag.FlagSet, usage func() string, args []string, least int, stdout, stderr io.Writer) (code int, done bool) {
+	help := usage()
 	fs.SetOutput(stderr)
 	fs.Usage = func() { fmt.Fprint(stderr, help) }
 	if code, done := parseFlags(fs, args, stdout, help); done {
-		return code
+		return code, true
 	}
-	ns, err := uuid.Parse(f.namespace)
 	switch {
-	case err != nil:
-		fmt.Fprintln(stderr, "trellis map: --namespace must be a UUID")
-		return 2
-	case f.pack == "" || fs.NArg() == 0:
-		fmt.Fprintln(stderr, "trellis map: give --pack and at least one file; `trellis map run --help` has examples")
-		return 2
+	case f.pack == "":
+		fmt.Fprintf(stderr, "trellis %s: give --pack; `trellis map packs` lists them\n", fs.Name())
+	case fs.NArg() < least:
+		fmt.Fprintf(stderr, "trellis %s: something is missing; `trellis %s --help` has examples\n", fs.Name(), fs.Name())
 	case f.report != "json" && f.report != "text":
-		fmt.Fprintln(stderr, "trellis map: --report must be json or text")
-		return 2
+		fmt.Fprintf(stderr, "trellis %s: --report must be json or text\n", fs.Name())
+	default:
+		return 0, false
+	}
+	return 2, true
+}
+
+// load loads the pack and makes the environment.
+func (f *mapSetting) load() (*mapping.Pack, mapping.Env, error) {
+	ns, err := uuid.Parse(f.namespace)
+	if err != nil {
+		return nil, mapping.Env{}, errors.New("--namespace must be a UUID")
 	}
 	pack, err := f.packs.load(f.pack)
-	if err != nil {
-		fmt.Fprintln(stderr, "trellis map:", err)
-		return 2
-	}
-	files, err := readMapFiles(fs.Args())
-	if err != nil {
-		fmt.Fprintln(stderr, "trellis map:", err)
-		return 2
-	}
-	env := mapping.Env{
-		Namespace: ns, Base: strings.TrimSuffix(f.base, "/"), Now: time.Now(),
+	return pack, mapping.Env{
+		Namespace: ns, Base: strings.TrimSuffix(f.base, "/"), Now: time.Now(), ProposeConcerns: f.propose,
 		Organization: mapping.Organization{ID: f.orgID, Name: f.orgName, System: f.orgSystem, Part2: f.part2},
+	}, err
+}
+
+func mapRun(args []string, stdout, stderr io.Writer) int {
+	fs, f, usage := newMapSetting("run", mapRunHelp)
+	lineage := fs.Bool("lineage", false, "write the origin of every element into the record's Provenance")
+	if code, done := f.parse(fs, usage, args, 1, stdout, stderr); done {
+		return code
 	}
+	pack, env, err := f.load()
+	if err != nil {
+		fmt.Fprintln(stderr, "trellis map:", err)
+		return 2
+	}
+	files, err := readDelivery(fs.Args())
+	if err != nil {
+		fmt.Fprintln(stderr, "trellis map:", err)
+		return 2
+	}
+	env.Lineage = *lineage
 	res, err := mapAll(pack, env, files)
 	if err != nil {
 		fmt.Fprintln(stderr, "trellis map:", err)
 		return 1
 	}
 	return writeMapped(res, f.report, stdout, stderr)
+}
+
+// readDelivery reads files, and the files in folders.
+func readDelivery(names []string) ([]mapping.File, error) {
+	var all []string
+	for _, name := range names {
+		entries, err := os.ReadDir(name)
+		if err != nil {
+			all = append(all, name)
+			continue
+		}
+		for _, e := range entries {
+			if !e.IsDir() {
+				all = append(all, filepath.Join(name, e.Name()))
+			}
+		}
+	}
+	return readMapFiles(all)
 }
 
 // readMapFiles reads the files named on the command line, - being standard input.
