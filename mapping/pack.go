@@ -70,6 +70,7 @@ type Pack struct {
 	files     []*fileKind
 	comma     rune
 	maps      []*recordMap
+	responses *responses // nil unless the pack takes QuestionnaireResponses too
 
 	// used while loading
 	facts      []fact
@@ -157,6 +158,13 @@ func (p *Pack) read(root *yamlNode, file string, f *faults) {
 		p.readFileKinds(s, file, f)
 	default:
 		f.add(file, root.line, "format must be json or csv")
+	}
+	switch accepts := s.str("accepts", false); accepts {
+	case "":
+	case "questionnaire-response":
+		p.readResponses(file, s.line("accepts"), f)
+	default:
+		f.hint(file, s.line("accepts"), didYouMean(accepts, []string{"questionnaire-response"}), "there is no other form of records called %q", accepts)
 	}
 	records := s.list("records")
 	p.recordsLine = s.line("records")

@@ -3,6 +3,7 @@ package mapping
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 )
 
@@ -117,7 +118,31 @@ func (p *Pack) MapJSON(env Env, record []byte) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := p.maps[0]
+	m, es := p.maps[0], p.prepare(env)
+	if body, ok := v.(map[string]any); ok && p.responses != nil && isResponse(body) {
+		adapted, origin, err := p.adapt(es, body)
+		if err != nil {
+			return nil, err
+		}
+		res, err := p.mapRecord(m, es, adapted)
+		var invalid *InvalidError
+		if errors.As(err, &invalid) {
+			invalid.Problems = inResponse(invalid.Problems, origin)
+		}
+		if res != nil {
+			inResponse(res.Report.Problems, origin)
+		}
+		return res, err
+	}
+	return p.mapRecord(m, es, v)
+}
+
+func isResponse(v map[string]any) bool {
+	return v["resourceType"] == "QuestionnaireResponse" || v["resourceType"] == "Bundle"
+}
+
+// mapRecord checks a decoded record against the schema and maps it.
+func (p *Pack) mapRecord(m *recordMap, es *envState, v any) (*Result, error) {
 	if problems := m.schema.check(v); len(problems) > 0 {
 		return nil, &InvalidError{Problems: problems}
 	}
@@ -125,14 +150,13 @@ func (p *Pack) MapJSON(env Env, record []byte) (*Result, error) {
 	if !ok {
 		return nil, &InvalidError{Problems: []Problem{{Code: "schema", Keyword: "type", Text: "the record must be a JSON object"}}}
 	}
-	es := p.prepare(env)
 	m.tree.present(rec, es.tally.present)
 	r := m.start(es, rec, nil)
 	out, ok := r.execute()
 	if !ok {
 		return nil, &InvalidError{Problems: r.problems}
 	}
-	res := &Result{Records: []Record{out}, base: env.Base}
+	res := &Result{Records: []Record{out}, base: es.Base}
 	es.finish(res, r.problems, 0)
 	return res, nil
 }
