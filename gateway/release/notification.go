@@ -92,6 +92,28 @@ func (b *assembly) requested(content, method, url string) {
 	b.out = append(append(b.out, fhir.Quote(url)...), `},"response":{"status":"200"}}`...)
 }
 
+// withoutSecrets leaves the channel's headers out of a Subscription: they are between its endpoint and the client that acts
+// for itself, and not for apps that people of its organisation use.
+func withoutSecrets(s fhir.Sealed) (fhir.Sealed, error) {
+	root, err := fhir.ParseJSON(s.Doc)
+	if err != nil {
+		return s, err
+	}
+	channel := root.Get("channel")
+	out := append(append([]byte{}, s.Doc[:channel.Start]...), '{') // meta stands before it, and where it stood
+	for _, m := range channel.Members {
+		if m.Name == "header" || m.Name == "_header" {
+			continue
+		}
+		if out[len(out)-1] != '{' {
+			out = append(out, ',')
+		}
+		out = append(append(append(out, fhir.Quote(m.Name)...), ':'), m.Value.Raw()...)
+	}
+	s.Doc = append(append(out, '}'), s.Doc[channel.End:]...)
+	return s, nil
+}
+
 // tells decides whether a subscriber may be told that there is a record.
 func (g *Gate) tells(ctx context.Context, req Request, row *store.Row, now time.Time) (store.Subject, *decided, error) {
 	subject, err := g.Records.Subject(ctx, row)

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"errors"
 	"math"
 	"net/http"
 	"slices"
@@ -95,18 +96,27 @@ func (k *call) subscriptions(written []store.Written) ([]store.Subscription, err
 	return out, nil
 }
 
-// subscription is one of the caller's organisation, as it is served. Another's answers as an unknown one, and is logged
-// like it.
-func (k *call) subscription(id string) (store.Subscription, error) {
+// subscription is one of the caller's organisation, as it is served; store.ErrNotFound when there is none.
+func (k *call) subscription(id string) (store.Subscription, store.Target, error) {
 	target, err := k.s.Store.Lookup(k.ctx, k.caller.reading, "Subscription", id, 0)
 	if err != nil {
-		return store.Subscription{}, err
+		return store.Subscription{}, target, err
 	}
 	if !target.Visible || target.Row.Deleted {
-		_, err := k.s.Gate.Resource(k.ctx, k.req, target)
-		return store.Subscription{}, err
+		return store.Subscription{}, target, store.ErrNotFound
 	}
-	return k.s.Store.Subscription(k.ctx, id)
+	sub, err := k.s.Store.Subscription(k.ctx, id)
+	return sub, target, err
+}
+
+// theSubscription is the one an operation is called on. Another organisation's answers as an unknown one, and is logged like
+// it.
+func (k *call) theSubscription() (store.Subscription, error) {
+	sub, target, err := k.subscription(k.c.Param("id"))
+	if errors.Is(err, store.ErrNotFound) && !(target.Visible && !target.Row.Deleted) {
+		_, err = k.s.Gate.Resource(k.ctx, k.req, target)
+	}
+	return sub, err
 }
 
 // subscriptionStatus serves [base]/Subscription/[id]/$status.
@@ -114,7 +124,11 @@ func (k *call) subscriptionStatus() error {
 	if err := k.knownParameters("_format", "_pretty"); err != nil {
 		return err
 	}
-	return k.respondStatuses([]string{k.c.Param("id")}, nil, true)
+	sub, err := k.theSubscription()
+	if err != nil {
+		return err
+	}
+	return k.respondStatuses([]store.Subscription{sub})
 }
 
 // subscriptionStatuses serves [base]/Subscription/$status?id=...&status=...: of those that are there and the caller's.
@@ -127,33 +141,33 @@ func (k *call) subscriptionStatuses() error {
 	if len(ids) == 0 || len(ids) > subscription.PerClient {
 		return fhir.NewProblem(fhir.Invalid, "required", "id names the Subscriptions asked about, "+strconv.Itoa(subscription.PerClient)+" at most")
 	}
-	return k.respondStatuses(ids, states, false)
+	var list []store.Subscription
+	for _, id := range ids {
+		sub, _, err := k.subscription(id)
+		switch {
+		case errors.Is(err, store.ErrNotFound): // a set lacks it
+		case err != nil:
+			return err
+		case len(states) == 0 || slices.Contains(states, sub.State):
+			list = append(list, sub)
+		}
+	}
+	return k.respondStatuses(list)
 }
 
 // respondStatuses answers with a searchset of statuses. They say how many events there were in the caller's view, and
 // nothing of any record.
-func (k *call) respondStatuses(ids, states []string, one bool) error {
-	out := []byte(`{"resourceType":"Bundle","type":"searchset","entry":[`)
-	n := 0
-	for _, id := range ids {
-		sub, err := k.subscription(id)
-		if err != nil && (one || problem(err).Category != fhir.NotFound && problem(err).Category != fhir.Gone) {
-			return err
-		}
-		if err != nil || len(states) > 0 && !slices.Contains(states, sub.State) {
-			continue
-		}
-		if n++; n > 1 {
-			out = append(out, ',')
-		}
+func (k *call) respondStatuses(list []store.Subscription) error {
+	out := []byte(`{"resourceType":"Bundle","type":"searchset"`)
+	for i, sub := range list {
 		status := subscription.Status{Base: k.s.Base, Sub: sub, Kind: subscription.QueryStatus}
-		out = append(append(append(out, `{"resource":`...), status.Parameters()...), `,"search":{"mode":"match"}}`...)
+		out = append(append(out, []string{`,"entry":[`, `,`}[min(i, 1)]...), `{"resource":`...)
+		out = append(append(out, status.Parameters()...), `,"search":{"mode":"match"}}`...)
 	}
-	out = append(out, ']', '}')
-	if n == 0 {
-		out = []byte(`{"resourceType":"Bundle","type":"searchset"}`)
+	if len(list) > 0 {
+		out = append(out, ']')
 	}
-	released, err := k.s.Gate.Answer(k.ctx, k.req, out)
+	released, err := k.s.Gate.Answer(k.ctx, k.req, append(out, '}'))
 	if err != nil {
 		return err
 	}
@@ -183,7 +197,7 @@ func (k *call) subscriptionEvents() error {
 	if err != nil {
 		return err
 	}
-	sub, err := k.subscription(k.c.Param("id"))
+	sub, err := k.theSubscription()
 	if err != nil {
 		return err
 	}
