@@ -311,32 +311,43 @@ func TestSubscriptionLife(t *testing.T) {
 		in.given("C2-again")
 		step("an event", wait(0), "active 2", "event 2 Condition/C2")
 
-		r.answers = slices.Repeat([]int{503}, 12)
+		r.answers = []int{503, 503, 503, 503}
 		in.given("C2-edited")
+		for range 4 {
+			wait(time.Minute)
+		}
+		again(nil) // at another endpoint perhaps: nothing waits for the next attempt at the old one
+		step("the client mends it", wait(0), "active 3", "handshake 2", "event 3 Condition/C2")
+
+		r.answers = slices.Repeat([]int{503}, 12)
+		in.given("C2-again")
 		for range 11 {
 			wait(24 * time.Hour)
 		}
-		in.given("C2-again")
-		if got := in.status("S1"); got != "active 2" {
+		in.given("C2-edited")
+		if got := in.status("S1"); got != "active 3" {
 			t.Errorf("before it is given up: %s", got)
 		}
-		step("given up, and counted on", wait(24*time.Hour), "error 4", "event 3 Condition/C2")
+		step("given up, and counted on", wait(24*time.Hour), "error 5", "event 4 Condition/C2")
 		again(func(sub, _ map[string]any) { sub["status"] = "active" })
-		step("the client comes back again", wait(0), "active 4", "handshake 4")
-		a := in.as("hospital", "").get("Subscription/S1/$events?eventsSinceNumber=3&eventsUntilNumber=3")
-		if got := notificationText(a.body); !strings.HasPrefix(got, "an event with another number") || !strings.Contains(got, `"event-number","valueString":"3"`) || strings.Contains(got, `"valueString":"2"`) {
+		step("the client comes back again", wait(0), "active 5", "handshake 5")
+		a := in.as("hospital", "").get("Subscription/S1/$events?eventsSinceNumber=4&eventsUntilNumber=4")
+		if got := notificationText(a.body); !strings.HasPrefix(got, "an event with another number") || !strings.Contains(got, `"event-number","valueString":"4"`) || strings.Contains(got, `"valueString":"3"`) {
 			t.Errorf("the events missed: %s", got)
 		}
 		again(func(sub, _ map[string]any) { sub["status"] = "off" })
-		in.given("C2-edited")
-		step("off", wait(0), "off 4")
-		again(func(sub, _ map[string]any) { sub["end"] = in.clock.now().Add(time.Hour).Format(time.RFC3339) })
-		step("with an end", wait(0), "active 4", "handshake 4")
 		in.given("C2-again")
-		step("which is reached", wait(2*time.Hour), "off 4")
+		step("off", wait(0), "off 5")
+		again(func(sub, _ map[string]any) { sub["end"] = in.clock.now().Add(time.Hour).Format(time.RFC3339) })
+		step("with an end", wait(0), "active 5", "handshake 5")
+		in.given("C2-edited")
+		step("which is reached", wait(2*time.Hour), "off 5")
+		again(func(sub, _ map[string]any) { sub["end"] = in.clock.now().Add(time.Hour).Format(time.RFC3339) })
+		step("another end", wait(0), "active 5", "handshake 5")
+		step("which is reached without an event", wait(2*time.Hour), "off 5")
 		r.answers = []int{410}
 		again(nil)
-		step("an endpoint that is gone", wait(0), "error 4", "handshake 4")
+		step("an endpoint that is gone", wait(0), "error 5", "handshake 5")
 	})
 }
 
@@ -345,33 +356,28 @@ func TestSubscriptionLife(t *testing.T) {
 func TestNumbersOfFailedNotifications(t *testing.T) {
 	onEachStore(t, func(t *testing.T, where location) {
 		for name, c := range map[string]struct {
-			arrived bool
-			after   []string
+			fails func(in *installation, r *receiver) (back func())
+			told  []string
+			after []string
 		}{
-			"answered 503":  {true, []string{"event 2 Condition/C2"}},
-			"never reached": {false, []string{"event 1 Condition/C2"}},
+			"answered 503":    {func(_ *installation, r *receiver) func() { r.answers = []int{503}; return func() {} }, []string{"event 1 Condition/C9"}, []string{"event 2 Condition/C2"}},
+			"never reached":   {func(_ *installation, r *receiver) func() { return r.away() }, []string{}, []string{"event 1 Condition/C2"}},
+			"the worker died": {func(in *installation, _ *receiver) func() { in.claimAndDie(); return func() {} }, []string{}, []string{"event 2 Condition/C2"}},
 		} {
 			t.Run(name, func(t *testing.T) {
 				in := newInstallation(t, where.fresh(t), "")
 				in.load("K1")
 				r := in.newReceiver()
 				in.subscribe(r, "S1", nil)
-				var back func()
-				if c.arrived {
-					r.answers = []int{503}
-				} else {
-					back = r.away()
-				}
 				in.given("C9")
+				back := c.fails(in, r)
 				in.deliver()
-				if got := r.texts(); c.arrived != slices.Equal(got, []string{"event 1 Condition/C9"}) {
-					t.Fatalf("told %q", got)
+				if got := r.texts(); !slices.Equal(got, c.told) {
+					t.Fatalf("told %q, want %q", got, c.told)
 				}
 				in.clock.set(time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC))
 				in.given("K4")
-				if back != nil {
-					back()
-				}
+				back()
 				in.given("C2-edited")
 				in.clock.advance(time.Hour)
 				in.deliver()
@@ -519,6 +525,14 @@ func (in *installation) owed() (n int64) {
 		return -1
 	}
 	return states[store.DeliveryWaiting] + states[store.DeliverySending]
+}
+
+// claimAndDie takes the next row as a worker that is never heard of again.
+func (in *installation) claimAndDie() {
+	in.t.Helper()
+	if _, found, err := in.gateway.store.ClaimDelivery(in.t.Context(), time.Minute); err != nil || !found {
+		in.t.Fatalf("nothing to take: %v", err)
+	}
 }
 
 // away lets nothing through to the receiver until back is called: its port is closed.

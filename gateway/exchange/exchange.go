@@ -92,12 +92,12 @@ func (w *Worker) Step(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	if !found {
+		return w.Notifier.beat(ctx)
+	}
 	now, err := w.Outbox.Now(ctx)
 	if err != nil {
-		return found, err
-	}
-	if !found {
-		return w.Notifier.beat(ctx, now)
+		return true, err
 	}
 	if d.State == store.DeliverySending { // an earlier worker did not finish: its outcome is unknown
 		d.Unknown = true

@@ -64,7 +64,7 @@ func (n *Notifier) notify(ctx context.Context, d store.Delivery, now time.Time) 
 	out := store.Notified{Row: d, Sub: sub}
 	out.Row.State = ""
 	n.attempt(ctx, &out, now)
-	n.Logger.InfoContext(ctx, "notification", "subscription", sub.ID, "state", out.Sub.State, "attempt", d.Attempts, "code", out.Row.Reason)
+	n.Logger.InfoContext(ctx, "notification", "client", sub.Client, "state", out.Sub.State, "attempt", d.Attempts, "code", out.Row.Reason)
 	return n.finish(ctx, out, now)
 }
 
@@ -167,7 +167,7 @@ func (n *Notifier) again(ctx context.Context, out *store.Notified, now time.Time
 	case errors.As(cause, &refused):
 		fault = fmt.Sprintf("HTTP_%d", refused.Status)
 	case !errors.Is(cause, errNotSent) && !errors.Is(cause, errSent):
-		n.Logger.ErrorContext(ctx, "notification could not be prepared", "subscription", out.Sub.ID, "error_type", cause)
+		n.Logger.ErrorContext(ctx, "notification could not be prepared", "client", out.Sub.Client, "error_type", cause)
 		fault, out.Row.Attempts = "NOT_PREPARED", min(out.Row.Attempts, most-1)
 	}
 	out.Row.Reason = fault
@@ -292,9 +292,9 @@ func (n *Notifier) post(ctx context.Context, sub store.Subscription, r *release.
 }
 
 // beat sends one heartbeat that is due. It says what the subscriber knows already, so one that is lost is not sent again.
-func (n *Notifier) beat(ctx context.Context, now time.Time) (bool, error) {
+func (n *Notifier) beat(ctx context.Context) (bool, error) {
 	sub, found, err := n.Subscriptions.ClaimHeartbeat(ctx)
-	if err != nil || !found || !sub.End.IsZero() && !now.Before(sub.End) {
+	if err != nil || !found || sub.State != store.SubscriptionActive {
 		return found, err
 	}
 	req, _, err := n.request(ctx, sub, "")
@@ -309,7 +309,7 @@ func (n *Notifier) beat(ctx context.Context, now time.Time) (bool, error) {
 		return true, err
 	}
 	if err := n.post(ctx, sub, released); err != nil {
-		n.Logger.InfoContext(ctx, "heartbeat not taken", "subscription", sub.ID, "error_type", err)
+		n.Logger.InfoContext(ctx, "heartbeat not taken", "client", sub.Client, "error_type", err)
 	}
 	return true, nil
 }

@@ -126,6 +126,10 @@ func (w *writer) subscribe(list []Subscription) error {
 		if err := w.owe(Delivery{Subscription: sub.ID}); err != nil {
 			return err
 		}
+		// What failed before is tried again at once: the endpoint may be another one now.
+		if err := w.tx.Queue(w.ctx, "UPDATE delivery SET next_at=? WHERE part=0 AND partner=? AND pat=0 AND state='waiting'", w.now, lane(sub.ID)); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -271,7 +275,11 @@ func (w *writer) endRow(d Delivery) error {
 	if err == nil && n != 1 {
 		err = errDelivery
 	}
-	return err
+	if err != nil || d.State != DeliveryWaiting {
+		return err
+	}
+	// What waits behind it is not due before it, so that claims need not look at it.
+	return w.tx.Queue(w.ctx, "UPDATE delivery SET next_at=? WHERE part=0 AND partner=? AND pat=0 AND state='waiting' AND next_at<?", d.NextAt.UnixMicro(), lane(d.Subscription), d.NextAt.UnixMicro())
 }
 
 // restate makes a version of a Subscription with another status. Its labels stand.
@@ -312,8 +320,8 @@ func (w *writer) count(sub Subscription, n Notified) error {
 		}
 	}
 	beat := int64(forever)
-	if sub.State == SubscriptionActive && sub.Heartbeat > 0 {
-		beat = w.now + sub.Heartbeat.Microseconds()
+	if sub.State == SubscriptionActive {
+		beat = nextBeat(sub, w.now)
 	}
 	if !n.Sent && sub.State == SubscriptionActive { // as it was
 		if _, err := one(w.ctx, w.tx, "SELECT beat FROM subscription WHERE part=0 AND id=?", []any{sub.ID}, &beat); err != nil {
@@ -323,7 +331,20 @@ func (w *writer) count(sub Subscription, n Notified) error {
 	return w.saveSubscription(sub, beat)
 }
 
-// ClaimHeartbeat takes an active Subscription whose heartbeat is due, and puts the next one a period away.
+// nextBeat is when a Subscription's heartbeat is due, or its end when that comes first.
+func nextBeat(sub Subscription, now int64) int64 {
+	beat := int64(forever)
+	if sub.Heartbeat > 0 {
+		beat = now + sub.Heartbeat.Microseconds()
+	}
+	if !sub.End.IsZero() {
+		beat = min(beat, max(sub.End.UnixMicro(), now+1))
+	}
+	return beat
+}
+
+// ClaimHeartbeat takes an active Subscription whose heartbeat is due, and puts the next one a period away. One whose end is
+// reached comes back off, and has a row in its lane that makes it so.
 func (s *Store) ClaimHeartbeat(ctx context.Context) (sub Subscription, found bool, err error) {
 	now, err := s.now(ctx)
 	if err != nil {
@@ -338,17 +359,24 @@ func (s *Store) ClaimHeartbeat(ctx context.Context) (sub Subscription, found boo
 	if err != nil || !found {
 		return sub, false, err
 	}
-	err = s.engine.Write(ctx, func(tx Tx) error {
+	err = s.write(ctx, func(w *writer) error {
 		found = false
-		sub, err = subscription(ctx, tx, due+" ORDER BY beat,id LIMIT 1", now)
+		sub, err = subscription(ctx, w.tx, due+" ORDER BY beat,id LIMIT 1", now)
 		if errors.Is(err, ErrNotFound) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		n, err := tx.Exec(ctx, "UPDATE subscription SET beat=? WHERE part=0 AND id=? AND "+due, now+sub.Heartbeat.Microseconds(), sub.ID, now)
+		beat := nextBeat(sub, now)
+		if !sub.End.IsZero() && now >= sub.End.UnixMicro() {
+			sub.State, beat = SubscriptionOff, forever
+		}
+		n, err := w.tx.Exec(ctx, "UPDATE subscription SET beat=? WHERE part=0 AND id=? AND "+due, beat, sub.ID, now)
 		found = n == 1
+		if err == nil && found && sub.State == SubscriptionOff {
+			err = w.owe(Delivery{Subscription: sub.ID})
+		}
 		return err
 	})
 	return sub, found, err

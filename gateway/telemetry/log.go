@@ -16,7 +16,7 @@ func allowed() []string {
 	return []string{
 		slog.TimeKey, slog.LevelKey, slog.MessageKey,
 		"request", "client", "organization", "interaction", "status", "code", "error_type", "ms", "bytes",
-		"address", "url", "count", "size", "pack", "state", "partner", "subscription", "version", "attempt",
+		"address", "url", "count", "size", "pack", "state", "partner", "version", "attempt",
 		"remote", "type", "fence", "leaves", "duration", "kind",
 	}
 }
