@@ -46,6 +46,8 @@ type story struct {
 	job  string // where the last export is asked about
 
 	exported []string // resources of its files
+
+	receiver *receiver // of notifications
 }
 
 func (s *story) errorf(format string, args ...any) {
@@ -104,6 +106,10 @@ func (s *story) ask(step decisions.Step) {
 		r.body = s.last.body
 	case step.Body != nil:
 		r.body = step.Body
+		if bytes.Contains(r.body, []byte(theReceiver)) {
+			s.subscribed()
+			r.body = bytes.ReplaceAll(r.body, []byte(theReceiver), []byte(`"`+s.receiver.url()+`"`))
+		}
 	}
 	r.header = map[string]string{}
 	for name, value := range step.Headers {
@@ -229,6 +235,33 @@ func (s *story) expect(step decisions.Step) {
 	}
 	if e.Event != nil {
 		s.event(*e.Event)
+	}
+	if e.Notified != nil {
+		s.notified(*e.Notified)
+	}
+}
+
+// theReceiver stands in a case for the URL of the receiver.
+const theReceiver = `"the receiver"`
+
+// subscribed starts the receiver.
+func (s *story) subscribed() {
+	if s.receiver == nil {
+		s.receiver = s.in.newReceiver()
+	}
+}
+
+// notified sends what is owed by now and demands that it is what is wanted.
+func (s *story) notified(want []string) {
+	s.t.Helper()
+	s.subscribed()
+	s.in.deliver()
+	got := []string{}
+	for _, n := range s.receiver.take() {
+		got = append(got, n.text)
+	}
+	if !slices.Equal(got, want) {
+		s.errorf("subscribers are told %q, want %q", got, want)
 	}
 }
 

@@ -34,6 +34,7 @@ import (
 	"trellis/gateway/release"
 	"trellis/gateway/rest"
 	"trellis/gateway/store"
+	"trellis/gateway/subscription"
 	"trellis/gateway/telemetry"
 	"trellis/gateway/terminology"
 	"trellis/mapping"
@@ -265,7 +266,13 @@ func (g *gateway) wire(ctx context.Context, d deployment) error {
 	if client == nil {
 		client = exchange.NewClient(d.AllowPrivate)
 	}
-	g.worker = &exchange.Worker{Outbox: g.store, Records: g.store, Gate: gate, Registry: g.registry, Base: g.base, Partners: exchangePartners(d.Partners, client), Logger: d.logger}
+	terms, err := terminology.New(g.store)
+	if err != nil {
+		return err
+	}
+	g.worker = &exchange.Worker{Outbox: g.store, Records: g.store, Gate: gate, Registry: g.registry, Base: g.base, Partners: exchangePartners(d.Partners, client), Logger: d.logger,
+		Notifier: &exchange.Notifier{Subscriptions: g.store, Records: g.store, Gate: gate, HTTP: client, Logger: d.logger,
+			Rules: subscription.Rules{Registry: g.registry, Terminology: terms, Base: g.base, AllowPrivate: d.AllowPrivate}}}
 
 	// Bulk jobs.
 	g.bulk = &bulk.Worker{MassExport: d.MassExportRecords, Jobs: g.store, Records: g.store, Actors: g.store, Gate: gate, Registry: g.registry, Base: g.base, Holder: uuid.NewString(), Logger: d.logger}
@@ -281,13 +288,9 @@ func (g *gateway) wire(ctx context.Context, d deployment) error {
 	if err != nil {
 		return err
 	}
-	terms, err := terminology.New(g.store)
-	if err != nil {
-		return err
-	}
 	server := &rest.Server{
-		Terminology: terms,
-		Base:        g.base, Authorization: g.endpoints(registry != nil), TrustedProxies: d.TrustedProxies, Store: g.store, Gate: gate, OAuth: authorization, Intake: desk,
+		Terminology: terms, AllowPrivate: d.AllowPrivate,
+		Base: g.base, Authorization: g.endpoints(registry != nil), TrustedProxies: d.TrustedProxies, Store: g.store, Gate: gate, OAuth: authorization, Intake: desk,
 		Parser: g.parser, Registry: g.registry, Labels: g.labels, Cursors: cursors, Logger: d.logger,
 	}
 	if g.handler, err = server.Handler(); err != nil {

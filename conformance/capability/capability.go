@@ -25,6 +25,7 @@ type Operation struct {
 // Resource is one resource type as served.
 type Resource struct {
 	Type         string
+	Profiles     []string // canonical URLs of those it is held to
 	Interactions []string
 	Parameters   []Parameter
 	RevIncludes  []string
@@ -64,6 +65,7 @@ func Statement(s Server) ([]byte, error) {
 	}
 	type resource struct {
 		Type             string      `json:"type"`
+		Profiles         []string    `json:"supportedProfile,omitempty"`
 		Interaction      []code      `json:"interaction"`
 		Versioning       string      `json:"versioning"`
 		ReadHistory      bool        `json:"readHistory"`
@@ -88,7 +90,7 @@ func Statement(s Server) ([]byte, error) {
 		if slices.Contains(r.Conditional, "read") {
 			readIf = "full-support"
 		}
-		resources = append(resources, resource{Type: r.Type, Interaction: codes(r.Interactions), Versioning: "versioned-update", ReadHistory: true,
+		resources = append(resources, resource{Type: r.Type, Profiles: r.Profiles, Interaction: codes(r.Interactions), Versioning: "versioned-update", ReadHistory: true,
 			CreateIf: slices.Contains(r.Conditional, "create"), UpdateIf: slices.Contains(r.Conditional, "update"), DeleteIf: deleteIf, ReadIf: readIf,
 			ReferencePolicy: []string{"literal", "local"}, UpdateCreate: r.UpdateCreate, SearchInclude: r.Includes, SearchRevInclude: r.RevIncludes, SearchParam: r.Parameters, Operation: r.Operations})
 	}

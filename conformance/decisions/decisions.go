@@ -59,7 +59,7 @@ type Step struct {
 	Purpose string            `json:"purpose,omitempty"` // of use
 	Request string            `json:"request,omitempty"` // "GET Condition/C1", or "follow next" of the answer before, or "follow job"
 	Form    string            `json:"form,omitempty"`    // body of a POST _search
-	Body    json.RawMessage   `json:"body,omitempty"`    // body of any other; "the answer before" sends that back
+	Body    json.RawMessage   `json:"body,omitempty"`    // body of any other; "the answer before" sends that back, and in it "the receiver" is where notifications are received
 	Export  string            `json:"export,omitempty"`  // a bulk export, from kick-off to files: "Patient/$export?_type=Condition"
 	Headers map[string]string `json:"headers,omitempty"` // the value "earlier ETag" stands for the last one seen
 	Expect  Expect            `json:"expect"`
@@ -79,7 +79,11 @@ type Expect struct {
 	Missing string            `json:"missing,omitempty"` // what the recorder of a consent is told it lacks
 	Part2   *Part2            `json:"part2,omitempty"`   // what must travel with a Part 2 record; null: no notice at all
 	Drafted *int              `json:"drafted,omitempty"` // incidents that wait for a person
-	Event   *Event            `json:"event,omitempty"`   // the audit event of the request
+
+	// Notified is what subscribers are sent now, all of it in this order, as "event 1 Condition/C2", "heartbeat 1" or
+	// "handshake 0", the number being how many events they were told of. Nothing is sent before a step that says.
+	Notified *[]string `json:"notified,omitempty"`
+	Event    *Event    `json:"event,omitempty"` // the audit event of the request
 }
 
 // Part2 is what a consented disclosure carries besides the notice.

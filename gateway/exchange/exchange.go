@@ -8,6 +8,9 @@
 //	                   -> waiting, unknown (may have arrived: searched for before it is sent again)
 //	                   -> dead       (refused, or tried too often; an operator decides)
 //
+// What is owed to the subscriber of a Subscription stands in the same outbox, in a lane of its own, and goes another way
+// (notify.go): decided by the search its client would make at that moment, numbered when it is sent, and told by id alone.
+//
 // It is entered through Worker.Run.
 package exchange
 
@@ -51,6 +54,7 @@ type Worker struct {
 	Registry *search.Registry
 	Base     string
 	Partners map[string]*Partner // by Organization id
+	Notifier *Notifier           // of what is owed to Subscriptions
 	Logger   *slog.Logger
 }
 
@@ -82,11 +86,14 @@ func (w *Worker) Run(ctx context.Context) {
 	}
 }
 
-// Step takes one due delivery to its next state. It reports whether there was one.
+// Step takes one due delivery, or else one due heartbeat, to its next state. It reports whether there was one.
 func (w *Worker) Step(ctx context.Context) (bool, error) {
 	d, found, err := w.Outbox.ClaimDelivery(ctx, lease)
-	if err != nil || !found {
+	if err != nil {
 		return false, err
+	}
+	if !found {
+		return w.Notifier.beat(ctx)
 	}
 	now, err := w.Outbox.Now(ctx)
 	if err != nil {
@@ -94,6 +101,9 @@ func (w *Worker) Step(ctx context.Context) (bool, error) {
 	}
 	if d.State == store.DeliverySending { // an earlier worker did not finish: its outcome is unknown
 		d.Unknown = true
+	}
+	if d.Subscription != "" {
+		return true, w.Notifier.notify(ctx, d, now)
 	}
 	w.attempt(ctx, &d, now)
 	w.Logger.InfoContext(ctx, "delivery", "partner", d.Partner, "state", d.State, "attempt", d.Attempts, "code", d.Reason)
@@ -165,8 +175,11 @@ func (w *Worker) later(d *store.Delivery, now time.Time, reason string) {
 		d.State = store.DeliveryDead
 		return
 	}
-	d.State, d.NextAt = store.DeliveryWaiting, now.Add(min(time.Second<<d.Attempts, maxBackoff))
+	d.State, d.NextAt = store.DeliveryWaiting, now.Add(backoff(d.Attempts))
 }
+
+// backoff is how long to wait after so many attempts.
+func backoff(attempts int) time.Duration { return min(time.Second<<attempts, maxBackoff) }
 
 // released reads the record and what belongs to it as the partner would, for treatment, at this moment.
 func (w *Worker) released(ctx context.Context, d *store.Delivery, partner *Partner) (*release.Released, error) {

@@ -23,6 +23,7 @@ import (
 	"trellis/gateway/release"
 	"trellis/gateway/store"
 	"trellis/gateway/store/sqlite"
+	"trellis/gateway/subscription"
 )
 
 // ehr is a partner that can misbehave: answer is what the next posts get, in order; 0 takes the
@@ -115,6 +116,7 @@ func newLine(t *testing.T, consented bool, answers ...int) *line {
 		Gate: &release.Gate{Records: l.s, Log: l.s.Audit(), Base: l.s.Base(), Logger: logger},
 		Partners: map[string]*Partner{"hosp": {FHIRBase: server.URL, Purpose: "TREAT", HTTP: client,
 			Tokens: &oauth.TokenSource{HTTP: client, TokenURL: server.URL + "/token", ClientID: "gateway", Key: key, Now: time.Now}}}}
+	l.worker.Notifier = &Notifier{Subscriptions: l.s, Records: l.s, Gate: l.worker.Gate, HTTP: client, Logger: logger, Rules: subscription.Rules{Registry: l.worker.Registry, Base: l.s.Base()}}
 	if l.labels, err = label.New(); err != nil {
 		t.Fatal(err)
 	}

@@ -315,6 +315,12 @@ func (g *Gate) render(out []byte, row *store.Row, d *decided, cut cutting, req R
 		labels = d.labels[1]
 	}
 	sealed := row.Sealed()
+	if row.Type == "Subscription" && (req.Principal.User != "" || req.Principal.Capacity != "") {
+		var err error
+		if sealed, err = withoutSecrets(sealed); err != nil {
+			return nil, err
+		}
+	}
 	if !whole(d.decision, req.Filter) {
 		var err error
 		if cut.any(sealed.Refs) {

@@ -29,6 +29,8 @@ func problem(err error) *fhir.Problem {
 		return fhir.NewProblem(fhir.Conflict, "conflict", "the resource changed meanwhile; try again").Because(err)
 	case errors.Is(err, store.ErrReused):
 		return fhir.NewProblem(fhir.Unprocessable, "duplicate", "the Idempotency-Key was used for another request").Because(err)
+	case errors.Is(err, store.ErrSubscriptions):
+		return fhir.NewProblem(fhir.Unprocessable, "too-costly", "this client has as many Subscriptions as it may; delete one first").Because(err)
 	case errors.Is(err, store.ErrTooMany):
 		return fhir.NewProblem(fhir.TooLarge, "too-costly", "the request stores more than one transaction may; send it in parts").Because(err)
 	case errors.Is(err, release.ErrLog), errors.Is(err, release.ErrUndecided), errors.Is(err, store.ErrLog):

@@ -11,6 +11,7 @@ import (
 	"trellis/conformance/capability"
 	"trellis/fhir"
 	"trellis/fhir/search"
+	"trellis/gateway/subscription"
 )
 
 // Version is the software version the CapabilityStatement names.
@@ -121,6 +122,9 @@ func commonParameters() []capability.Parameter {
 func (s *Server) capability(typ string, interactions, conditional []string) capability.Resource {
 	// updateCreate: a client registered for it may choose ids.
 	r := capability.Resource{Type: typ, Interactions: interactions, Conditional: conditional, UpdateCreate: true, Parameters: commonParameters(), Includes: []string{typ + ":*"}}
+	if typ == "Subscription" {
+		r.Profiles = []string{subscription.Profile}
+	}
 	for _, p := range s.Registry.Parameters(typ) {
 		if !p.Ready() { // its rows are still being made: it would be refused
 			continue

@@ -38,6 +38,9 @@ func (k *call) transact(ops []operation) ([]store.Written, error) {
 	if err := keepsConsents(ops); err != nil {
 		return nil, err
 	}
+	if err := k.maySubscribe(ops); err != nil {
+		return nil, err
+	}
 	once, err := k.once()
 	if err != nil {
 		return nil, err
@@ -65,7 +68,11 @@ func (k *call) transact(ops []operation) ([]store.Written, error) {
 				}
 			}
 			leaf, err := audit.NewLeaf(events...)
-			return store.Commit{Leaves: []audit.Leaf{leaf}}, err
+			if err != nil {
+				return store.Commit{}, err
+			}
+			subscriptions, err := k.subscriptions(w)
+			return store.Commit{Leaves: []audit.Leaf{leaf}, Subscriptions: subscriptions}, err
 		},
 	})
 	var failed *store.ChangeError
@@ -230,6 +237,9 @@ func (k *call) settle(v *store.View, op *operation, method store.Method, resolve
 		return store.Change{}, err
 	}
 	if err := k.defines(res); err != nil {
+		return store.Change{}, err
+	}
+	if res, err = k.subscribes(res); err != nil {
 		return store.Change{}, err
 	}
 	verdict := k.s.Labels.Examine(res, org.Source(), nil)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -78,9 +79,14 @@ func (s *Server) frame(c *gin.Context) {
 	c.Next()
 }
 
-// handle runs one route: G1 (token, scope) first, and only then the handler, which may touch data.
-func (s *Server) handle(r route) gin.HandlerFunc {
+// handle runs one route, the row that is on the type asked about: G1 (token, scope) first, and only then the handler, which
+// may touch data.
+func (s *Server) handle(rows []route) gin.HandlerFunc {
 	return func(c *gin.Context) {
+		r := rows[0]
+		if i := slices.IndexFunc(rows, func(r route) bool { return slices.Contains(r.on, c.Param("type")) }); i > 0 {
+			r = rows[i]
+		}
 		if r.public != nil {
 			r.public(c)
 			return

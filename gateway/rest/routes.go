@@ -10,7 +10,8 @@ import (
 )
 
 // route is one row of the table: what it is called in FHIR, which scope verb it needs on its type (G1),
-// and what serves it. A route without a serve function is public and carries no patient data.
+// and what serves it. A route without a serve function is public and carries no patient data. Several rows may have one
+// method and path, each on other types.
 type route struct {
 	method, path string
 	interaction  string
@@ -59,6 +60,7 @@ func (s *Server) routes() []route {
 	table = append(table, s.authorizationRoutes()...)
 	table = append(table, operationRoutes()...)
 	table = append(table, bulkRoutes()...)
+	table = append(table, subscriptionRoutes()...)
 	table = append(table, s.decideRoutes()...)
 	return append(table, s.preflights(table)...)
 }
@@ -71,6 +73,20 @@ func (s *Server) preflights(table []route) []route {
 		if (strings.HasPrefix(r.path, "/fhir") || crossOriginEndpoint(r.path)) && !slices.ContainsFunc(out, same) {
 			out = append(out, route{method: "OPTIONS", path: r.path, interaction: "preflight", public: s.preflight})
 		}
+	}
+	return out
+}
+
+// byPath puts rows of one method and path together, in the order of the table.
+func byPath(table []route) [][]route {
+	var out [][]route
+	for _, r := range table {
+		i := slices.IndexFunc(out, func(rows []route) bool { return rows[0].method == r.method && rows[0].path == r.path })
+		if i < 0 {
+			out = append(out, []route{r})
+			continue
+		}
+		out[i] = append(out[i], r)
 	}
 	return out
 }

@@ -42,6 +42,9 @@ type Server struct {
 	// Terminology answers terminology operations, and token modifiers that need code systems.
 	Terminology Terminology
 
+	// AllowPrivate lets notifications go to private addresses.
+	AllowPrivate bool
+
 	// TrustedProxies are in front of us: their X-Forwarded-For says where a request comes from.
 	TrustedProxies []string
 
@@ -71,8 +74,8 @@ func (s *Server) Handler() (http.Handler, error) {
 		return nil, err
 	}
 	engine.Use(s.frame)
-	for _, r := range s.routes() {
-		engine.Handle(r.method, r.path, s.handle(r))
+	for _, rows := range byPath(s.routes()) {
+		engine.Handle(rows[0].method, rows[0].path, s.handle(rows))
 	}
 	engine.NoRoute(func(c *gin.Context) {
 		s.fail(c, fhir.NewProblem(fhir.NotFound, "not-found", "no such resource type or operation"))

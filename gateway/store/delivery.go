@@ -17,40 +17,54 @@ const (
 	DeliveryDead      = "dead"     // blocks its lane until an operator decides
 )
 
-// Delivery is one thing owed to a partner. It is written in the transaction of what caused it.
+// Delivery is one thing owed to a partner, or to the subscriber of a Subscription. It is written in the transaction of what
+// caused it.
 type Delivery struct {
 	ID       int64     `json:"-"`
-	Partner  string    `json:"partner"` // Organization id
-	Patient  string    `json:"patient"`
-	Type     string    `json:"type"`
-	Resource string    `json:"resource"` // resource id
+	Partner  string    `json:"partner,omitempty"` // Organization id
+	Patient  string    `json:"patient,omitempty"`
+	Type     string    `json:"type,omitempty"`
+	Resource string    `json:"resource,omitempty"` // resource id
 	State    string    `json:"-"`
 	NextAt   time.Time `json:"-"`
 	Attempts int       `json:"attempts"`
 	Location string    `json:"location,omitempty"` // where the partner put it
 	Reason   string    `json:"reason,omitempty"`   // why it ended, as a code
 	Unknown  bool      `json:"unknown,omitempty"`  // an attempt may have arrived
+
+	// Subscription is the id of one whose subscriber is owed a notification, of a record or, without any, the handshake. Such
+	// a row has neither partner nor patient: a Subscription is a lane.
+	Subscription string `json:"subscription,omitempty"`
 }
 
 func (w *writer) insertDeliveries(list []Delivery) error {
 	for _, d := range list {
-		pat, err := w.key(fhir.Reference{Type: "Patient", ID: d.Patient})
-		if err != nil {
-			return err
-		}
-		body, err := json.Marshal(d)
-		if err != nil {
-			return err
-		}
-		if _, err := w.tx.Exec(w.ctx, "INSERT INTO delivery (part,did,partner,pat,state,next_at,body) VALUES (0,?,?,?,?,?,?)",
-			w.s.ids.next(), d.Partner, pat, DeliveryWaiting, w.now, string(body)); err != nil {
+		if err := w.owe(d); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// ClaimDelivery takes the oldest due row whose lane (partner, patient) has nothing unfinished before
+func (w *writer) owe(d Delivery) error {
+	line, pat := d.Partner, int64(0)
+	if d.Subscription != "" {
+		line = lane(d.Subscription)
+	} else {
+		var err error
+		if pat, err = w.key(fhir.Reference{Type: "Patient", ID: d.Patient}); err != nil {
+			return err
+		}
+	}
+	body, err := json.Marshal(d)
+	if err != nil {
+		return err
+	}
+	return w.tx.Queue(w.ctx, "INSERT INTO delivery (part,did,partner,pat,state,next_at,body) VALUES (0,?,?,?,?,?,?)",
+		w.s.ids.next(), line, pat, DeliveryWaiting, w.now, string(body))
+}
+
+// ClaimDelivery takes the oldest due row whose lane (partner and patient, or Subscription) has nothing unfinished before
 // it. The row is the caller's until lease; a row whose lease ran out is claimed again with its state
 // still "sending", which tells the caller that an earlier outcome is unknown.
 func (s *Store) ClaimDelivery(ctx context.Context, lease time.Duration) (d Delivery, found bool, err error) {

@@ -33,6 +33,9 @@ func (w *writer) noteLabels(h *head, l labelled) error {
 // person said. It changes c.Segment to what was settled.
 func (w *writer) label(c *Change, h head) (labelled, error) {
 	var out labelled
+	if c.LabelsStand {
+		return labelled{h.pack, h.given}, nil
+	}
 	if c.Verdict != nil {
 		verdict := *c.Verdict
 		if h.found() {

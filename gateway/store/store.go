@@ -1,4 +1,4 @@
-// Package store keeps resources, their index, consent grants, OAuth state, the audit log's rows and
+// Package store keeps resources, their index, consent grants, OAuth state, the audit log's rows, Subscriptions and
 // deliveries in one relational design that two engines run (packages sqlite and postgres).
 //
 // Every query about resources takes an access.Filter and compiles it into its SQL: what a caller may

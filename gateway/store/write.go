@@ -30,16 +30,18 @@ const (
 // Change is one write. Owner must be the custodian of what it changes; to anyone else a resource that
 // exists and one that does not answer alike.
 type Change struct {
-	Method    Method
-	Type, ID  string
-	Resource  *fhir.Resource // nil for Delete
-	Segment   label.Segment  // ignored for Delete
-	Owner     string         // Organization id of the writer
-	Verdict   *label.Verdict // what Segment rests on; nil where nobody will ask. Its Segment is not looked at
-	Mapped    bool           // the labels the verdict was given are all there are: those of an earlier mapping are over
-	IfMatch   int64          // version the writer saw; 0 for none
-	MayCreate bool           // an Update of an unknown id creates it
-	Fresh     bool           // a Create under an id just made at random: nobody can have it yet
+	Method   Method
+	Type, ID string
+	Resource *fhir.Resource // nil for Delete
+	Segment  label.Segment  // ignored for Delete
+	Owner    string         // Organization id of the writer
+	Verdict  *label.Verdict // what Segment rests on; nil where nobody will ask. Its Segment is not looked at
+	Mapped   bool           // the labels the verdict was given are all there are: those of an earlier mapping are over
+	// LabelsStand says that Segment is the stored record's own, and what it rests on is what it was.
+	LabelsStand bool
+	IfMatch     int64 // version the writer saw; 0 for none
+	MayCreate   bool  // an Update of an unknown id creates it
+	Fresh       bool  // a Create under an id just made at random: nobody can have it yet
 	// Only is the id of the one Patient in whose compartment, and in no other, the resource has to be: afterwards, or the
 	// change is ErrOutside, and before, or the resource is as one that does not exist. "" for no such bound.
 	Only string
@@ -80,10 +82,12 @@ func (e *ChangeError) Error() string { return fmt.Sprintf("store: change %d: %v"
 // Unwrap gives the reason.
 func (e *ChangeError) Unwrap() error { return e.Err }
 
-// Commit is what is written together with the changes: audit leaves and deliveries.
+// Commit is what is written together with the changes: audit leaves, deliveries, and Subscriptions as they are served from
+// now on.
 type Commit struct {
-	Leaves     []audit.Leaf
-	Deliveries []Delivery
+	Leaves        []audit.Leaf
+	Deliveries    []Delivery
+	Subscriptions []Subscription
 }
 
 // writer is one write transaction's state.
@@ -200,6 +204,9 @@ func (w *writer) apply(changes []Change, finish func([]Written) (Commit, error))
 	if err := w.settlePatients(); err != nil {
 		return nil, err
 	}
+	if err := w.oweSubscribers(out); err != nil {
+		return nil, err
+	}
 	return out, w.finish(out, finish)
 }
 
@@ -262,6 +269,9 @@ func (w *writer) finish(out []Written, finish func([]Written) (Commit, error)) e
 	}
 	if err := w.insertLeaves(commit.Leaves); err != nil {
 		return errors.Join(ErrLog, err)
+	}
+	if err := w.subscribe(commit.Subscriptions); err != nil {
+		return err
 	}
 	return w.insertDeliveries(commit.Deliveries)
 }
