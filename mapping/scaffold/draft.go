@@ -29,6 +29,7 @@ type drafter struct {
 	key    []*field
 	used   map[*field]bool
 	tables map[string]*field // by table name
+	keyed  bool              // a resource is made under the record's key
 	layout []string          // date layouts to declare
 	zone   bool              // some dates have a time and no zone
 	body   strings.Builder   // emissions

@@ -108,6 +108,9 @@ func fits(alternative, name []string) bool {
 	if len(alternative) > 1 {
 		return within(alternative, name)
 	}
+	if n := len(name) - 1; n > 0 && name[n] == "code" { // STATUS_CODE is the status
+		name = name[:n]
+	}
 	return len(name) > 0 && name[len(name)-1] == alternative[0] && (len(name) == 1 || alternative[0] != "name" && alternative[0] != "first")
 }
 
@@ -115,18 +118,34 @@ func fits(alternative, name []string) bool {
 const (
 	maxChoices    = 12
 	maxChoiceSize = 24
+	minSeen       = 5  // how often a lone value must stand there
+	maxItems      = 40 // of questions and answers that are short names or codes: instruments have more of them
 )
+
+// itemName is a question's or answer's short name or code, and neither a sentence nor a number.
+func itemName(v string) bool {
+	return regexp.MustCompile(`^[A-Za-z0-9]*[A-Za-z_\-][A-Za-z0-9_\-]*$`).MatchString(v)
+}
 
 // closed takes a field's values for a closed list when they are few and short, come again and again, and look like
 // choices. Names of people do too, so a column that is not known to hold choices must have code-like values.
 func (f *field) closed(listed bool, records int) {
-	if f.layout != "" || len(f.values) == 0 || len(f.values) > maxChoices || !f.types["string"] || len(f.types) != 1 {
+	limit := maxChoices
+	if f.kind == "question" || f.kind == "answer" {
+		limit = maxItems
+		for v := range f.values {
+			if !itemName(v) {
+				limit = maxChoices
+			}
+		}
+	}
+	if f.layout != "" || len(f.values) == 0 || len(f.values) > limit || !f.types["string"] || len(f.types) != 1 {
 		return
 	}
 	if f.kind != "" && !listed {
 		return
 	}
-	if f.seen < 2*len(f.values) && (!listed || records > 2*maxChoices) {
+	if f.seen < 2*len(f.values) && (!listed || records > 2*maxChoices) && limit == maxChoices {
 		return
 	}
 	choice := regexp.MustCompile(`^[a-z]+([-_][a-z]+)*$`)
@@ -144,8 +163,8 @@ func (f *field) closed(listed bool, records int) {
 	if !listed && !coded && slices.ContainsFunc(keys(f.values), func(v string) bool { return !slices.Contains(plain, strings.ToLower(v)) }) {
 		return // single words in lower case could be anybody's name
 	}
-	// In a column that is known only by the look of its values, one value alone says nothing.
-	if !listed && len(f.values) < 2 {
+	// One value alone is no list, and in a sample of one person it is that person's.
+	if len(f.values) < 2 && (!listed || f.seen < minSeen) {
 		return
 	}
 	f.enum = keys(f.values)

@@ -57,6 +57,7 @@ func (d *drafter) resources() {
 	if d.body.Len() == 0 {
 		l := lines{&d.body, 1}
 		l.put("# Nothing of the sample was understood: choose a resource. Basic stands here so that the pack runs.")
+		d.keyed = true
 		l.put("- resource: Basic")
 		l.in().put("slot: record")
 		l.in().put("main: true")
@@ -83,6 +84,7 @@ func (d *drafter) patient() bool {
 		l.put("main: true")
 		l.put("shared: true")
 	}
+	d.keyed = d.keyed || id == nil
 	if named {
 		l.put("profile: us-core-patient")
 	}
@@ -162,6 +164,7 @@ func (d *drafter) address(l lines) {
 func (d *drafter) encounter() {
 	d.worker()
 	l := lines{&d.body, 1}
+	d.keyed = true
 	l.put("- resource: Encounter")
 	l = l.in()
 	l.put("slot: encounter")
@@ -192,8 +195,10 @@ func (d *drafter) encounter() {
 		l.in().put("- individual: {display: {$copy: %s}}", d.use(name))
 	}
 	start, end := d.the("start"), d.the("end")
-	if start == nil {
-		start = d.the("date")
+	for _, kind := range []string{"date", "recorded"} {
+		if start == nil {
+			start = d.the(kind)
+		}
 	}
 	if start != nil || end != nil {
 		l.put("period:")
@@ -279,6 +284,7 @@ func (d *drafter) answers(encounter bool) {
 		return quote("answered." + f.name)
 	}
 	l := lines{&d.body, 1}
+	d.keyed = true
 	l.put("- resource: Observation")
 	l = l.in()
 	l.put("slot: answer")

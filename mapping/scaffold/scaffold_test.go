@@ -70,6 +70,10 @@ func TestNew(t *testing.T) {
 			pack:    []string{`separator: "|"`}, notes: []string{"the first field that is unique"},
 		},
 		{
+			name: "people", sample: "x.csv", data: []byte("mpi,client id,last name\ncanary1,canary2,Canarysson\ncanary3,canary4,Canarysson\n"),
+			mapping: []string{"key: sheet.clientid", "family: {$copy: sheet.lastname}", `{field: sheet.mpi, reason: "TODO: decide"}`},
+		},
+		{
 			name: "times", sample: "x.csv", data: []byte("id;client id;when seen;start\n1;a;x;3/4/26 14:05\n2;b;y;5/6/26 9:05\n"),
 			mapping: []string{"start: {$date: sheet.start}"}, pack: []string{`- "1/2/06 15:04"`, "century: 1930", "# zone:"},
 			notes: []string{"no zone", "two digits", "do not tell day and month apart"},

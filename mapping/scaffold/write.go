@@ -99,8 +99,12 @@ func (d *drafter) mapping() []byte {
 	var b strings.Builder
 	b.WriteString("# A draft: what is written here was guessed from the names of the source's fields. Read every rule, fill the code\n# tables, and decide on what is ignored; `trellis map lint` lists what is left.\n")
 	fmt.Fprintf(&b, "map: %s\nversion: 0.1.0\nkey: [%s]\n\nemit:\n%s", d.name, join(d.key, func(f *field) string { return quote(f.path) }), d.body.String())
+	reasons := map[*field]string{}
 	for _, f := range d.key {
-		d.used[f] = true
+		if d.keyed {
+			d.used[f] = true
+		}
+		reasons[f] = "tells records apart"
 	}
 	var ignored []string
 	todo := 0
@@ -108,10 +112,13 @@ func (d *drafter) mapping() []byte {
 		if d.used[f] {
 			continue
 		}
-		reason := quote("TODO: decide")
-		if f.kind == "note" {
+		reason := reasons[f]
+		switch {
+		case reason != "":
+		case f.kind == "note":
 			reason = "narrative-private"
-		} else {
+		default:
+			reason = quote("TODO: decide")
 			todo++
 		}
 		ignored = append(ignored, fmt.Sprintf("  - {field: %s, reason: %s}\n", quote(f.path), reason))
