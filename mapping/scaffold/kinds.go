@@ -79,6 +79,9 @@ func within(want, name []string) bool {
 func (s *sample) name(f *field, table []known) {
 	path := strings.TrimPrefix(strings.ReplaceAll(f.path, "[]", ""), sheet+".")
 	segs := strings.Split(path, ".")
+	if f.title != "" {
+		segs[len(segs)-1] = f.title
+	}
 	listed := false
 	// The last part of a path says what it is; the parts before it help when it alone says little: client.id.
 	for _, name := range []string{strings.Join(segs[max(0, len(segs)-2):], " "), segs[len(segs)-1]} {

@@ -18,6 +18,7 @@ import (
 // A field is one place of the native record, with what its values in the sample have in common.
 type field struct {
 	name, path string // path as mappings write it
+	title      string // its name as the source writes it, with blanks
 	kind       string // of names.csv, "" when the name is not known
 	list       bool   // it, or what it stands in, is a list
 	props      []*field
@@ -89,8 +90,8 @@ func (s *sample) readCSV(data []byte) error {
 	}
 	columns := make([]*field, len(names))
 	have := map[string]bool{}
-	for i, n := range names {
-		n = strings.Join(strings.Fields(n), "")
+	for i, title := range names {
+		n := strings.Join(strings.Fields(title), "")
 		if n == "" {
 			continue
 		}
@@ -99,7 +100,7 @@ func (s *sample) readCSV(data []byte) error {
 			continue
 		}
 		have[n] = true
-		columns[i] = &field{name: n, path: sheet + "." + n, values: map[string]int{}, types: map[string]bool{}}
+		columns[i] = &field{name: n, title: title, path: sheet + "." + n, values: map[string]int{}, types: map[string]bool{}}
 		s.root.props = append(s.root.props, columns[i])
 	}
 	if len(s.root.props) == 0 {
