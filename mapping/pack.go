@@ -106,7 +106,7 @@ func (p *Pack) checkAll(f *faults) {
 
 // forget lets go of what only loading needs.
 func (p *Pack) forget() {
-	p.uses, p.usedTables, p.slotRefs, p.facts, p.compilers, p.lookups, p.undecided = nil, nil, nil, nil, nil, nil, nil
+	p.uses, p.slotRefs, p.facts, p.compilers, p.lookups, p.undecided = nil, nil, nil, nil, nil, nil
 }
 
 // compilePack reads a pack and compiles its mappings, as far as its faults allow. The error is for what leaves nothing
