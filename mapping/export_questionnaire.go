@@ -9,6 +9,7 @@ import (
 // What the Structured Data Capture guide calls template-based extraction.
 // https://build.fhir.org/ig/HL7/sdc/extraction.html#template-extract
 const (
+	sdohCategory    = "http://hl7.org/fhir/us/sdoh-clinicalcare/CodeSystem/SDOHCC-CodeSystemTemporaryCodes"
 	sdcProfile      = "http://hl7.org/fhir/uv/sdc/StructureDefinition/sdc-questionnaire-extr-template"
 	sdcExtract      = "http://hl7.org/fhir/uv/sdc/StructureDefinition/sdc-questionnaire-templateExtract"
 	sdcExtractValue = "http://hl7.org/fhir/uv/sdc/StructureDefinition/sdc-questionnaire-templateExtractValue"
@@ -141,6 +142,16 @@ func (e *exporter) template(id string, q *tableRow, questions *table) doc {
 		return []doc{{{"url", sdcExtractValue}, {"valueString", expression}}}
 	}
 	category := []doc{{{"coding", []doc{{{"system", "http://terminology.hl7.org/CodeSystem/observation-category"}, {"code", "survey"}}}}}}
+	for i, column := range []string{"category1", "category2"} {
+		domain := questions.cell(q.native, column)
+		if domain == "" {
+			break
+		}
+		if i == 0 {
+			category = append(category, doc{{"coding", []doc{{{"system", "http://hl7.org/fhir/us/core/CodeSystem/us-core-category"}, {"code", "sdoh"}}}}})
+		}
+		category = append(category, doc{{"coding", []doc{{{"system", sdohCategory}, {"code", domain}}}}})
+	}
 	out := doc{
 		{"resourceType", "Observation"}, {"id", id}, {"status", "final"}, {"category", category},
 		{"code", doc{{"coding", []doc{e.codingOf(q)}}, {"text", q.text}}},

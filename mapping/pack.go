@@ -142,7 +142,7 @@ func compilePack(fsys fs.FS, name string, f *faults) (*Pack, error) {
 func (p *Pack) read(root *yamlNode, file string, f *faults) {
 	s := newSection(root, file, f)
 	if got := s.str("pack", true); got != p.Name {
-		f.add(file, root.line, "pack is %q, but its folder is %q", got, p.Name)
+		f.add(file, s.line("pack"), "pack is %q, but its folder is %q", got, p.Name)
 	}
 	p.Version, p.Title = s.str("version", true), s.str("title", true)
 	p.source, p.Format = s.str("source", true), s.str("format", true)
@@ -154,7 +154,12 @@ func (p *Pack) read(root *yamlNode, file string, f *faults) {
 	case "csv":
 		p.readFileKinds(s, file, f)
 	default:
-		f.add(file, root.line, "format must be json or csv")
+		f.hint(file, s.line("format"), didYouMean(p.Format, []string{"json", "csv"}), "format must be json or csv")
+		// The rest is read as what it looks like, so that its faults are told too.
+		if p.Format = "json"; s.child("files") != nil {
+			p.Format = "csv"
+			p.readFileKinds(s, file, f)
+		}
 	}
 	records := s.list("records")
 	p.recordsLine = s.line("records")
