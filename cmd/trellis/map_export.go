@@ -64,8 +64,8 @@ func mapExport(args []string, stdout, stderr io.Writer) int {
 	if code, done := parseFlags(fs, args, stdout, mapExportHelp); done {
 		return code
 	}
-	any := *wanted["conceptmap"] || *wanted["structuremap"] || *wanted["sdc"]
-	if *name == "" || !any || fs.NArg() > 0 {
+	some := *wanted["conceptmap"] || *wanted["structuremap"] || *wanted["sdc"]
+	if *name == "" || !some || fs.NArg() > 0 {
 		fmt.Fprintln(stderr, "trellis map: give --pack and --conceptmap, --structuremap or --sdc; `trellis map export --help` has examples")
 		return 2
 	}

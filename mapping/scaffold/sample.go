@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -88,6 +89,10 @@ func (s *sample) readCSV(data []byte) error {
 	if err != nil {
 		return errors.New("the sample has no header row")
 	}
+	if slices.ContainsFunc(names, isValue) {
+		// The names of columns go into the pack, so a first row of values must not be taken for them.
+		return errors.New("the sample's first row looks like values and not like the names of columns; put a header row before it")
+	}
 	columns := make([]*field, len(names))
 	have := map[string]bool{}
 	for i, title := range names {
@@ -122,6 +127,18 @@ func (s *sample) readCSV(data []byte) error {
 		}
 	}
 	return nil
+}
+
+// isValue tells whether a cell is a date, a number or an address, and so no name of a column.
+func isValue(cell string) bool {
+	cell = strings.TrimSpace(cell)
+	if regexp.MustCompile(`^[-+]?[0-9][0-9.,]*$|@|^[0-9]{3}-[0-9]{2}-[0-9]{4}$`).MatchString(cell) {
+		return true
+	}
+	return slices.ContainsFunc(layouts(), func(l string) bool {
+		_, err := time.Parse(l, cell)
+		return err == nil
+	})
 }
 
 func (f *field) add(text, typ string) {

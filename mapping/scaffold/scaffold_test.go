@@ -161,6 +161,8 @@ func TestNewRefuses(t *testing.T) {
 		{"p2", "x.json", `[1]`, "each an object"},
 		{"p2", "x.json", `{}`, "no fields"},
 		{"p2", "x.csv", "a\n\xff\n", "UTF-8"},
+		{"p2", "x.csv", "17,Maria,Lopez,03/04/1987\n18,John,Doe,03/05/1987\n", "header row"},
+		{"p2", "x.csv", "maria@example.org,x\nb,c\n", "header row"},
 	}
 	for _, tt := range tests {
 		_, err := New(tt.name, tt.sample, []byte(tt.data))
