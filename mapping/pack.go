@@ -76,9 +76,10 @@ type Pack struct {
 	usedTables map[string]bool
 	lookups    map[string][]lookup // uses of each table
 	undecided  []undecided
+	doubts     []Fault // legal and suspicious, for lint
 	slotRefs   []slotRef
 
-	recordsLine int // where pack.yaml lists its records
+	recordsLine, datesLine int // where pack.yaml lists its records and says how dates are written
 }
 
 // Load reads and checks a pack of fsys, a folder of packs. All faults come back at once as a *LoadError.
@@ -106,7 +107,7 @@ func (p *Pack) checkAll(f *faults) {
 
 // forget lets go of what only loading needs.
 func (p *Pack) forget() {
-	p.uses, p.slotRefs, p.facts, p.compilers, p.lookups, p.undecided = nil, nil, nil, nil, nil, nil
+	p.uses, p.slotRefs, p.facts, p.compilers, p.lookups, p.undecided, p.doubts = nil, nil, nil, nil, nil, nil, nil
 }
 
 // compilePack reads a pack and compiles its mappings, as far as its faults allow. The error is for what leaves nothing
@@ -147,7 +148,7 @@ func (p *Pack) read(root *yamlNode, file string, f *faults) {
 	p.Version, p.Title = s.str("version", true), s.str("title", true)
 	p.source, p.Format = s.str("source", true), s.str("format", true)
 	if dates := s.child("dates"); dates != nil {
-		p.dates = newDateRules(dates, file, f)
+		p.dates, p.datesLine = newDateRules(dates, file, f), s.line("dates")
 	}
 	switch p.Format {
 	case "json":
