@@ -140,7 +140,7 @@ func (d *drafter) the(kind string) *field {
 	return nil
 }
 
-// zoneLess are layouts that say nothing about the year's century.
+// shortYear tells whether a layout writes years with two digits, which say nothing of their century.
 func shortYear(layouts []string) bool {
 	return slices.ContainsFunc(layouts, func(l string) bool { return strings.Contains(l, "06") && !strings.Contains(l, "2006") })
 }
