@@ -55,6 +55,7 @@ func (c *compiler) emission(n *yamlNode) emission {
 	c.within("identifier", func() { em.keyLeaf = c.leaf("key", n.line, em.keyPaths...) })
 	c.under(em.test, true, func() { c.emissionSet(s, &em, n.line) })
 	c.place(em.set, n.line)
+	c.place(claims{em.set}, s.line("profile"))
 	for _, rule := range s.list("label") {
 		em.labels = append(em.labels, c.labelRule(rule))
 	}

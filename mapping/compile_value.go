@@ -44,12 +44,12 @@ func (c *compiler) code(s *section, line int) node {
 		out.as = "concept"
 	case "concept", "coding", "code", "display":
 	default:
-		c.hint(line, didYouMean(out.as, []string{"concept", "coding", "code", "display"}), "as must be concept, coding, code or display")
+		c.hint(s.line("as"), didYouMean(out.as, []string{"concept", "coding", "code", "display"}), "as must be concept, coding, code or display")
 	}
 	via := s.str("via", true)
 	out.via = c.p.tables[via]
 	if out.via == nil {
-		c.hint(line, didYouMean(via, keysOf(c.p.tables)), "there is no table %q", via)
+		c.hint(s.line("via"), didYouMean(via, keysOf(c.p.tables)), "there is no table %q", via)
 		out.via = &table{name: via}
 	} else if len(ps) == 1 {
 		c.checkEnum(ps[0], out.via, line)

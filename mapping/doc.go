@@ -10,8 +10,10 @@
 //	label, check, ignore                                           sections of the file: see compile.go
 //
 // Paths name native fields, predicates are CEL. Loading checks everything it can and reports all faults at once with
-// file and line: unknown keys, fields the schema does not know, tables and columns that do not exist, slots nobody
-// fills, and native fields that are neither mapped nor ignored.
+// file and line and, where it can be guessed, what would mend them: unknown keys, fields the schema does not know, tables
+// and columns that do not exist, slots nobody fills, native fields that are neither mapped nor ignored (compile*.go);
+// elements, kinds and references that R4 does not have so (shape*.go), what claimed profiles ask for (profile.go), and
+// what can never happen (reach.go). Lint adds what is legal and suspicious; export*.go writes packs for other tools.
 //
 //	record --schema--> checks --> plan (which resources, their ids) --> build (bytes, lineage) --> labels --> Result
 //

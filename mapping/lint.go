@@ -51,7 +51,7 @@ func Lint(fsys fs.FS, name string) (*Findings, error) {
 	}
 	out.Faults = append(out.Faults, inOrder(f.list)...)
 	out.Todos = append(out.Todos, inOrder(w.todos.list)...)
-	out.Warnings = append(out.Warnings, inOrder(w.warnings.list)...)
+	out.Warnings = append(out.Warnings, inOrder(append(w.warnings.list, p.doubts...))...)
 	return out, nil
 }
 
@@ -76,8 +76,14 @@ func (w *warner) decisions() {
 	}
 }
 
-// fields counts what is ignored.
+// fields counts what is ignored, and looks whether dates can be read as they are declared.
 func (w *warner) fields() {
+	for _, l := range w.p.dates.layouts {
+		if w.p.dates.zone == nil && strings.Contains(l, "15") && !strings.Contains(l, "07") { // 07 is how a layout writes a zone
+			w.warnings.hint(w.p.Name+"/"+packFile, w.p.datesLine, "name the source's time zone: zone",
+				"date layout %q has a time and no zone: such dates are left out where a time is asked for", l)
+		}
+	}
 	total, ignored := len(w.p.fields.names), 0
 	for i := range w.p.fields.names {
 		if w.p.ignored[i] != "" && !w.p.uses[i] {

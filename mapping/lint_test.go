@@ -47,6 +47,10 @@ func TestLintFindings(t *testing.T) {
 		{name: "no row", set: "status: final\ncode: {$code: [kind, word], via: pair}\n", change: func(f fstest.MapFS) {
 			f["tiny/codes/pair.csv"] = &fstest.MapFile{Data: []byte("native,system,code,display,direction\na|x,s,c,,both\n")}
 		}, warnings: "tiny/codes/kind.csv:1: no rule uses the table \"kind\"\ntiny/tiny.map.yaml:11: table pair has no row for \"b\""},
+		{name: "copied date", set: sound + "effectiveDateTime: {$copy: when}",
+			warnings: `tiny/tiny.map.yaml:12: $copy takes the text as it is, and Observation.effectiveDateTime is a dateTime; use $date with as: dateTime`},
+		{name: "no zone", set: sound, change: func(f fstest.MapFS) { replace(f, "tiny/pack.yaml", ", zone: America/New_York", "") },
+			warnings: `tiny/pack.yaml:6: date layout "01/02/06 15:04" has a time and no zone: such dates are left out where a time is asked for; name the source's time zone: zone`},
 		{name: "always", head: "when: true", set: sound, warnings: `tiny/tiny.map.yaml:5: when is always true; take it out`},
 		{name: "items alike", set: sound + "note:\n  - {text: {$copy: word}}\n  - {text: {$copy: at}}\n  - {authorString: a, text: {$copy: tags}}",
 			warnings: "tiny/tiny.map.yaml:14: items 1 and 2 of Observation.note cannot be told apart when one of them is absent; give each a constant of its own, such as use or type\n" +

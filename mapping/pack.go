@@ -79,9 +79,10 @@ type Pack struct {
 	usedTables map[string]bool
 	lookups    map[string][]lookup // uses of each table
 	undecided  []undecided
+	doubts     []Fault // legal and suspicious, for lint
 	slotRefs   []slotRef
 
-	recordsLine int // where pack.yaml lists its records
+	recordsLine, datesLine int // where pack.yaml lists its records and says how dates are written
 }
 
 // Load reads and checks a pack of fsys, a folder of packs. All faults come back at once as a *LoadError.
@@ -109,7 +110,7 @@ func (p *Pack) checkAll(f *faults) {
 
 // forget lets go of what only loading needs.
 func (p *Pack) forget() {
-	p.uses, p.usedTables, p.slotRefs, p.facts, p.compilers, p.lookups, p.undecided = nil, nil, nil, nil, nil, nil, nil
+	p.uses, p.slotRefs, p.facts, p.compilers, p.lookups, p.undecided, p.doubts = nil, nil, nil, nil, nil, nil, nil
 }
 
 // compilePack reads a pack and compiles its mappings, as far as its faults allow. The error is for what leaves nothing
@@ -145,19 +146,24 @@ func compilePack(fsys fs.FS, name string, f *faults) (*Pack, error) {
 func (p *Pack) read(root *yamlNode, file string, f *faults) {
 	s := newSection(root, file, f)
 	if got := s.str("pack", true); got != p.Name {
-		f.add(file, root.line, "pack is %q, but its folder is %q", got, p.Name)
+		f.add(file, s.line("pack"), "pack is %q, but its folder is %q", got, p.Name)
 	}
 	p.Version, p.Title = s.str("version", true), s.str("title", true)
 	p.source, p.Format = s.str("source", true), s.str("format", true)
 	if dates := s.child("dates"); dates != nil {
-		p.dates = newDateRules(dates, file, f)
+		p.dates, p.datesLine = newDateRules(dates, file, f), s.line("dates")
 	}
 	switch p.Format {
 	case "json":
 	case "csv":
 		p.readFileKinds(s, file, f)
 	default:
-		f.add(file, root.line, "format must be json or csv")
+		f.hint(file, s.line("format"), didYouMean(p.Format, []string{"json", "csv"}), "format must be json or csv")
+		// The rest is read as what it looks like, so that its faults are told too.
+		if p.Format = "json"; s.child("files") != nil {
+			p.Format = "csv"
+			p.readFileKinds(s, file, f)
+		}
 	}
 	switch accepts := s.str("accepts", false); accepts {
 	case "":

@@ -36,6 +36,9 @@ func readFacts() []fact {
 	return out
 }
 
+// claims stands for the profiles that a resource claims, among the places of a mapping.
+type claims struct{ of *objectNode }
+
 // profiles checks what the profiles that a resource claims ask for. A claim with a condition, and a rule with one, are
 // taken to belong together: what may be made counts as made.
 func (s *shaper) profiles(em *emission, at place) {

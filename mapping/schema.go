@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
 	"io/fs"
@@ -37,10 +38,23 @@ func readSchema(fsys fs.FS, file string, f *faults) *jsonschema.Schema {
 	}
 	schema, err := compiler.Compile(schemaRoot + file)
 	if err != nil {
-		f.add(file, 0, "is not a usable JSON Schema: %s", strings.SplitN(err.Error(), "\n", 2)[0])
+		f.add(file, syntaxLine(fsys, file), "is not a usable JSON Schema: %s", strings.SplitN(err.Error(), "\n", 2)[0])
 		return nil
 	}
 	return schema
+}
+
+// syntaxLine is the line at which a file stops being JSON, 0 when it is JSON.
+func syntaxLine(fsys fs.FS, file string) int {
+	data, err := fs.ReadFile(fsys, file)
+	if err != nil {
+		return 0
+	}
+	var broken *json.SyntaxError
+	if err := json.Unmarshal(data, new(any)); errors.As(err, &broken) {
+		return 1 + bytes.Count(data[:broken.Offset], []byte("\n"))
+	}
+	return 0
 }
 
 // check returns what is wrong with a decoded record: pointers and keywords, never values.

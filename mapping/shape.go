@@ -40,7 +40,7 @@ func (c *compiler) checkShapes() {
 				s.within("identifier", func() { s.value(em.more, list[i], false) })
 			}
 		}
-		s.profiles(em, at)
+		s.profiles(em, c.places[claims{em.set}])
 	}
 	if p := c.m.provenance; p != nil {
 		s := &shaper{c: c, resource: "Provenance", path: []string{"Provenance"}, slots: slots}

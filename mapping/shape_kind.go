@@ -196,6 +196,11 @@ func (s *shaper) copied(n *copyNode, e fhir.Element) {
 	}
 	if s.wants(n, "$copy", e, e.Primitive()) {
 		s.scalarAs(n, "$copy", n.as, n.from.tree.kind(), e)
+		if form := n.from.tree.form; isDate(e.Type) && form != "date" && form != "date-time" {
+			at := s.c.places[n]
+			s.c.p.doubts = append(s.c.p.doubts, Fault{File: at.file, Line: at.line, Hint: "use $date with as: " + e.Type,
+				Text: "$copy takes the text as it is, and " + s.here() + " is " + article(e.Type)})
+		}
 	}
 }
 

@@ -102,17 +102,17 @@ func TestStrictFaults(t *testing.T) {
 		{"table outside the binding", "Observation", "", "status: {$code: kind, via: wrong, as: code}\ncode: {text: x}",
 			`tiny/codes/wrong.csv:2: R4 does not allow the code "finall" in Observation.status; did you mean "final"?`},
 		{"profile of another type", "Observation", "profile: us-core-goal", observation,
-			`tiny/tiny.map.yaml:5: profile us-core-goal is for Goal, and the resource is an Observation`},
+			`tiny/tiny.map.yaml:8: profile us-core-goal is for Goal, and the resource is an Observation`},
 		{"profile that is none", "Observation", "profile: us-core-simple-observatoin", observation,
-			`tiny/tiny.map.yaml:5: no profile us-core-simple-observatoin is known; did you mean "us-core-simple-observation"?`},
+			`tiny/tiny.map.yaml:8: no profile us-core-simple-observatoin is known; did you mean "us-core-simple-observation"?`},
 		{"profile asks for an element", "Encounter", "profile: us-core-encounter", "status: finished\nclass: {code: AMB}\nsubject: {display: x}",
-			`tiny/tiny.map.yaml:5: profile us-core-encounter (6.1.0, 7.0.0, 8.0.0) asks for Encounter.type, and no rule makes it`},
+			`tiny/tiny.map.yaml:8: profile us-core-encounter (6.1.0, 7.0.0, 8.0.0) asks for Encounter.type, and no rule makes it`},
 		{"profile asks below", "CareTeam", "profile: us-core-careteam", "subject: {display: x}\nparticipant:\n  - role: [{text: x}]",
 			`tiny/tiny.map.yaml:12: profile us-core-careteam (6.1.0, 7.0.0, 8.0.0) asks for CareTeam.participant.member, and no rule makes it`},
 		{"profile asks for a category", "CarePlan", "profile: us-core-careplan", "status: active\nintent: plan\nsubject: {display: x}\ncategory: [{text: x}]",
-			`tiny/tiny.map.yaml:5: profile us-core-careplan (6.1.0, 7.0.0) asks for assess-plan in CarePlan.category, and no rule makes it; add the coding http://hl7.org/fhir/us/core/CodeSystem/careplan-category#assess-plan`},
+			`tiny/tiny.map.yaml:8: profile us-core-careplan (6.1.0, 7.0.0) asks for assess-plan in CarePlan.category, and no rule makes it; add the coding http://hl7.org/fhir/us/core/CodeSystem/careplan-category#assess-plan`},
 		{"profile fixes a code", "ServiceRequest", "profile: SDOHCC-ServiceRequest", "status: active\nintent: plan\nsubject: {display: x}\ncode: {text: x}",
-			`tiny/tiny.map.yaml:5: profile SDOHCC-ServiceRequest (3.0.0) asks for order in ServiceRequest.intent, and no rule makes it`},
+			`tiny/tiny.map.yaml:8: profile SDOHCC-ServiceRequest (3.0.0) asks for order in ServiceRequest.intent, and no rule makes it`},
 		{"enum never so", "Observation", "when: record.kind == 'c'", observation,
 			`tiny/tiny.map.yaml:8: CEL: kind is never "c"; did you mean "a"?`},
 		{"enum never in", "Observation", "when: record.kind in ['a', 'kinds']", observation,
@@ -192,6 +192,11 @@ func TestStrictFileFaults(t *testing.T) {
 		{"key of pack.yaml", "tiny/pack.yaml", "title:", "titel:",
 			"tiny/pack.yaml:1: key \"title\" is missing\ntiny/pack.yaml:3: unknown key \"titel\"; did you mean \"title\"?"},
 	}
+	tests = append(tests, []struct{ name, file, old, new, want string }{
+		{"format", "tiny/pack.yaml", "format: json", "format: jsn", `tiny/pack.yaml:5: format must be json or csv; did you mean "json"?`},
+		{"rows of different length", "tiny/codes/kind.csv", ",amended,,both,", ",amended,,both", "tiny/codes/kind.csv:3: is not CSV: wrong number of fields\n" +
+			"tiny/tiny.map.yaml:10: field kind may be \"b\", which table kind does not have; add a row for it"},
+	}...)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			files := strictPack("Observation", "", "status: {$code: kind, via: kind, as: code}\ncode: {text: x}")

@@ -66,7 +66,7 @@ func keysOf[V any](m map[string]V) []string {
 
 // oneOf offers a closed set of words as the hint of a fault: the nearest one, else all of them.
 func oneOf(got string, words []string) string {
-	if hint := didYouMean(got, words); hint != "" {
+	if hint := didYouMean(got, words); hint != "" || len(words) == 0 {
 		return hint
 	}
 	return "there are " + strings.Join(words, ", ")

@@ -3,6 +3,7 @@ package mapping
 import (
 	"bytes"
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -82,7 +83,12 @@ func readTable(fsys fs.FS, file, name string, f *faults) *table {
 			return t
 		}
 		if err != nil {
-			f.add(file, 0, "is not CSV: %v", err)
+			at := 0
+			var broken *csv.ParseError
+			if errors.As(err, &broken) {
+				at, err = broken.Line, broken.Err
+			}
+			f.add(file, at, "is not CSV: %v", err)
 			return t
 		}
 		line, _ := r.FieldPos(0)

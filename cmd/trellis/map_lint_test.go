@@ -118,7 +118,7 @@ func TestMapPacks(t *testing.T) {
 	if got := runMap([]string{"packs", "--packs", broken}, &out, &errs); got != 1 || !strings.Contains(out.String(), "recovery-plan") {
 		t.Errorf("status %d, %s", got, out.String())
 	}
-	if !strings.Contains(errs.String(), filepath.Join(broken, "ours", "pack.yaml")+":1: format must be json or csv") {
+	if !strings.Contains(errs.String(), filepath.Join(broken, "ours", "pack.yaml")+":6: format must be json or csv") {
 		t.Errorf("standard error: %s", errs.String())
 	}
 }

@@ -1,0 +1,140 @@
+package scaffold
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing/fstest"
+	"time"
+
+	"github.com/google/uuid"
+
+	"trellis/mapping"
+)
+
+// caseRule parts the halves of a case, caseFile is how a CSV case names its file.
+const (
+	caseRule = "----------\n"
+	caseFile = "== sheet.csv\n"
+)
+
+// input makes records of made-up values that have every field of the sample.
+func (d *drafter) input() ([]byte, error) {
+	if !d.csv {
+		out := appendMadeUp(nil, d.root, 0)
+		if !json.Valid(out) {
+			return nil, errors.New("the made-up record is not JSON")
+		}
+		return append(out, '\n'), nil
+	}
+	b := bytes.NewBufferString(caseFile)
+	w := csv.NewWriter(b)
+	w.Comma = rune(d.separator[0])
+	rows := [][]string{{}}
+	for _, f := range d.root.props {
+		rows[0] = append(rows[0], f.name)
+	}
+	for n := range 2 {
+		row := []string{}
+		for _, f := range d.root.props {
+			row = append(row, f.madeUp(n))
+		}
+		rows = append(rows, row)
+	}
+	if err := w.WriteAll(rows); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+func appendMadeUp(b []byte, f *field, n int) []byte {
+	switch {
+	case len(f.props) > 0:
+		b = append(b, '{')
+		for i, p := range f.props {
+			if i > 0 {
+				b = append(b, ", "...)
+			}
+			b = fmt.Appendf(b, "%q: ", p.name)
+			b = appendMadeUp(b, p, n)
+		}
+		return append(b, '}')
+	case f.items != nil:
+		b = appendMadeUp(append(b, '['), f.items, n)
+		if len(f.items.props) > 0 {
+			b = appendMadeUp(append(b, ", "...), f.items, n+1)
+		}
+		return append(b, ']')
+	case f.types["object"]:
+		return append(b, "{}"...)
+	case f.types["array"]:
+		return append(b, "[]"...)
+	case f.types["boolean"]:
+		return append(b, "true"...)
+	case f.types["integer"] || f.types["number"]:
+		text := f.madeUp(n)
+		if !json.Valid([]byte(text)) {
+			text = "1"
+		}
+		return append(b, text...)
+	}
+	text, err := json.Marshal(f.madeUp(n))
+	if err != nil {
+		return append(b, `""`...)
+	}
+	return append(b, text...)
+}
+
+// golden loads the draft, maps the made-up input in the deployment that golden cases of packs are mapped in, and writes
+// both down. It is the proof that the draft loads and runs.
+func (d *drafter) golden(files map[string][]byte, input []byte) ([]byte, error) {
+	folder := fstest.MapFS{}
+	for name, data := range files {
+		folder[d.name+"/"+name] = &fstest.MapFile{Data: data}
+	}
+	pack, err := mapping.Load(mapping.Beside(folder), d.name)
+	if err != nil {
+		return nil, fmt.Errorf("the draft does not load; that is a mistake of this program: %w", err)
+	}
+	env := mapping.Env{
+		Namespace: uuid.NameSpaceDNS,
+		Organization: mapping.Organization{
+			ID: "org-1", Name: "Example Recovery", System: "https://recovery.example/ids",
+		},
+		Base: "https://trellis.example/fhir",
+		Now:  time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC),
+	}
+	var res *mapping.Result
+	if d.csv {
+		text := strings.TrimPrefix(string(input), caseFile)
+		res, err = pack.MapFiles(env, []mapping.File{{Name: "sheet.csv", Data: []byte(text)}})
+	} else {
+		res, err = pack.MapJSON(env, input)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the draft does not run; that is a mistake of this program: %w", err)
+	}
+	var want struct {
+		Resources []json.RawMessage `json:"resources,omitempty"`
+		Problems  []mapping.Problem `json:"problems,omitempty"`
+		Losses    []mapping.Loss    `json:"losses,omitempty"`
+	}
+	for _, rec := range res.Records {
+		for _, r := range rec.Resources {
+			want.Resources = append(want.Resources, r.Labelled())
+		}
+	}
+	want.Problems, want.Losses = res.Report.Problems, res.Report.Losses
+	b := bytes.NewBuffer(append(slices.Clone(input), caseRule...))
+	enc := json.NewEncoder(b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(want); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}

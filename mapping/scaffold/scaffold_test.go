@@ -1,0 +1,229 @@
+package scaffold
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"trellis/mapping"
+)
+
+// Values that stand for what must never reach a pack are marked.
+const secret = "canary"
+
+func sessions(n int) []byte {
+	var b strings.Builder
+	b.WriteString("Session ID,Client ID,First Name,Last Name,DOB,Gender,Phone,Street Address,City,State,Zip,Session Date,Minutes,Contact Type,Status,Peer Name,Notes,House,Bus Passes\n")
+	for i := range n {
+		fmt.Fprintf(&b, "S-canary%d,C-canary%d,Canaria%d,Canarysson,0%d/1%d/1987,%s,555canary%d,%d Canary Road,Canaryville,CN,99%d,03/1%d/2026,%d,%s,%s,Coach Canary,\"canary, said in confidence\",Canary House,%d\n",
+			i, i%5, i, 1+i%9, i%9, []string{"F", "M"}[i%2], i, i, i, i%9, 30+i, []string{"phone", "in person"}[i%2],
+			[]string{"Completed", "No show", "Cancelled"}[i%3], i)
+	}
+	return []byte(b.String())
+}
+
+const screeningsJSON = `{"screening_id":"canary1","client":{"id":"canary2","name":{"first":"Canaria","last":"Canarysson"},"date_of_birth":"1987-03-04","sex":"female"},"status":"done","screened_at":"2026-03-02T10:00:00-05:00","answers":[{"question":"food_worry","answer":"often"},{"question":"transport","answer":"no"}],"score":7,"consented":true,"free.dots":"canary","remarks":"canary words"}
+{"screening_id":"canary3","client":{"id":"canary4","name":{"first":"Canarina","last":"Canarysson"},"date_of_birth":"1988-03-04","sex":"male"},"status":"done","screened_at":"2026-03-03T10:00:00-05:00","answers":[{"question":"food_worry","answer":"never"}],"score":8.5,"consented":false,"remarks":"canary words"}
+`
+
+func TestNew(t *testing.T) {
+	tests := []struct {
+		name, sample string
+		data         []byte
+		mapping      []string // lines of the mapping
+		pack, schema []string
+		tables       []string
+		notes        []string
+	}{
+		{
+			name: "sessions", sample: "x.csv", data: sessions(30),
+			mapping: []string{
+				"key: [sheet.SessionID]", "- resource: Patient", "key: sheet.ClientID", "profile: us-core-patient", "family: {$copy: sheet.LastName}",
+				"- {$copy: sheet.FirstName}", "gender: {$code: sheet.Gender, via: sex, as: code, else: unknown}", "birthDate: {$date: sheet.DOB, as: date}",
+				"value: {$copy: sheet.Phone}", "postalCode: {$copy: sheet.Zip}", "- resource: Encounter", "status: {$code: sheet.Status, via: status, as: code, else: unknown}",
+				"start: {$date: sheet.SessionDate}", "length: {$unit: sheet.Minutes, code: min, unit: minutes}", "- individual: {display: {$copy: sheet.PeerName}}",
+				"type: [{$code: sheet.ContactType, via: mode, text: sheet.ContactType}]",
+				"{field: sheet.Notes, reason: narrative-private}", `{field: sheet.House, reason: "TODO: decide"}`, `{field: sheet.BusPasses, reason: "TODO: decide"}`,
+			},
+			pack:   []string{"format: csv", `- "01/02/2006"`, "group: [SessionID]", `separator: ","`},
+			schema: []string{`"SessionID"`, `"Cancelled"`, `"required": [`},
+			tables: []string{"sex F,M", "status Cancelled,Completed,No show", "mode in person,phone"},
+			notes:  []string{"key: SessionID", "Gender (2)", "wait for your decision"},
+		},
+		{
+			name: "screenings", sample: "x.json", data: []byte(screeningsJSON),
+			mapping: []string{
+				"key: [screening_id]", "key: client.id", "family: {$copy: client.name.last}", "- resource: Observation",
+				"each: {from: answers, as: answered, key: answered.question}", "code: {$code: answered.question, via: question, else: {text: Question}}",
+				"valueCodeableConcept: {$code: answered.answer, via: answer}", "effectiveDateTime: {$date: screened_at}",
+				"{field: remarks, reason: narrative-private}", `{field: score, reason: "TODO: decide"}`,
+			},
+			pack:   []string{"format: json", "schema: screenings.schema.json"},
+			schema: []string{`"format": "date-time"`, `"type": "number"`, `"type": "boolean"`, `"often"`},
+			tables: []string{"question food_worry,transport", "answer never,no,often"},
+			notes:  []string{"key: screening_id", "answers mean something only together with their question"},
+		},
+		{
+			name: "unknown", sample: "x.csv", data: []byte("alpha|beta\n1|canary\n2|canary\n"),
+			mapping: []string{"key: [sheet.alpha]", "- resource: Basic", `{field: sheet.beta, reason: "TODO: decide"}`},
+			pack:    []string{`separator: "|"`}, notes: []string{"the first field that is unique"},
+		},
+		{
+			name: "people", sample: "x.csv", data: []byte("mpi,client id,last name\ncanary1,canary2,Canarysson\ncanary3,canary4,Canarysson\n"),
+			mapping: []string{"key: sheet.clientid", "family: {$copy: sheet.lastname}", `{field: sheet.mpi, reason: "TODO: decide"}`},
+		},
+		{
+			name: "times", sample: "x.csv", data: []byte("id;client id;when seen;start\n1;a;x;3/4/26 14:05\n2;b;y;5/6/26 9:05\n"),
+			mapping: []string{"start: {$date: sheet.start}"}, pack: []string{`- "1/2/06 15:04"`, "century: 1930", "# zone:"},
+			notes: []string{"no zone", "two digits", "do not tell day and month apart"},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			d, err := New(tt.name, tt.sample, tt.data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := map[string]string{}
+			for name, data := range d.Files {
+				text[name] = string(data)
+				if strings.Contains(strings.ToLower(string(data)), secret) {
+					t.Errorf("%s betrays the sample:\n%s", name, data)
+				}
+			}
+			notes := strings.Join(d.Notes, "\n")
+			if strings.Contains(strings.ToLower(notes), secret) {
+				t.Errorf("the notes betray the sample:\n%s", notes)
+			}
+			for what, wants := range map[string][]string{
+				tt.name + ".map.yaml": tt.mapping, "pack.yaml": tt.pack, tt.name + ".schema.json": tt.schema,
+			} {
+				for _, want := range wants {
+					if !strings.Contains(text[what], want) {
+						t.Errorf("%s lacks %s", what, want)
+					}
+				}
+			}
+			for _, want := range tt.tables {
+				name, values, _ := strings.Cut(want, " ")
+				for _, v := range strings.Split(values, ",") {
+					if !strings.Contains(text["codes/"+name+".csv"], "\n"+v+",,,,todo\n") {
+						t.Errorf("codes/%s.csv lacks %s", name, v)
+					}
+				}
+			}
+			for _, want := range tt.notes {
+				if !strings.Contains(notes, want) {
+					t.Errorf("notes lack %q", want)
+				}
+			}
+			if t.Failed() {
+				t.Log(text[tt.name+".map.yaml"], text["pack.yaml"], text[tt.name+".schema.json"], notes)
+			}
+			loads(t, tt.name, d)
+		})
+	}
+}
+
+// loads checks that the draft has no faults and that lint names what is left.
+func loads(t *testing.T, name string, d *Draft) {
+	t.Helper()
+	folder := fstest.MapFS{}
+	for file, data := range d.Files {
+		folder[name+"/"+file] = &fstest.MapFile{Data: data}
+	}
+	found, err := mapping.Lint(mapping.Beside(folder), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(found.Faults) > 0 {
+		t.Errorf("faults: %v", found.Faults)
+	}
+	todo := strings.Count(string(d.Files[name+".map.yaml"]), "TODO: decide")
+	for file, data := range d.Files {
+		if strings.HasPrefix(file, "codes/") {
+			todo += strings.Count(string(data), ",todo\n")
+		}
+	}
+	if len(found.Todos) != todo {
+		t.Errorf("lint lists %d to decide, the draft has %d", len(found.Todos), todo)
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	tests := []struct{ name, sample, data, want string }{
+		{"Bad Name", "x.csv", "a\n1\n", "small letters"},
+		{"shared", "x.csv", "a\n1\n", "small letters"},
+		{"p2", "x.csv", "", "empty"},
+		{"p2", "x.csv", "a,b\n", "no records"},
+		{"p2", "x.json", `{"a": `, "not JSON"},
+		{"p2", "x.json", `[1]`, "each an object"},
+		{"p2", "x.json", `{}`, "no fields"},
+		{"p2", "x.csv", "a\n\xff\n", "UTF-8"},
+		{"p2", "x.csv", "17,Maria,Lopez,03/04/1987\n18,John,Doe,03/05/1987\n", "header row"},
+		{"p2", "x.csv", "maria@example.org,x\nb,c\n", "header row"},
+	}
+	for _, tt := range tests {
+		_, err := New(tt.name, tt.sample, []byte(tt.data))
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%q: got %v, want %q", tt.data, err, tt.want)
+		}
+	}
+}
+
+func TestKinds(t *testing.T) {
+	tests := []struct{ name, want string }{
+		{"ClientID", "client-id"}, {"PAT_MRN_ID", "client-id"}, {"client_first_name", "first-name"}, {"DOB", "birth-date"},
+		{"DateOfBirth", "birth-date"}, {"E-mail", "email"}, {"ADDRESS1", "street"}, {"ADDRESS2", "unit"}, {"Session ID", "record-id"},
+		{"SCREENING_STATUS_CODE_DESCRIPTION", ""}, {"QUESTION_CODE", "question"}, {"ANSWER_CODE", "answer"}, {"case notes", "note"},
+		{"counselor", "worker-name"}, {"house name", ""}, {"frobs", ""}, {"LAST_NAME", "last-name"}, {"name", "full-name"},
+	}
+	for _, tt := range tests {
+		s := &sample{records: 1}
+		f := &field{name: tt.name, path: strings.ReplaceAll(tt.name, " ", "_"), values: map[string]int{}, types: map[string]bool{}}
+		if f.name == "DOB" || f.name == "DateOfBirth" {
+			f.add("1980-01-01", "string")
+		}
+		s.name(f, knownNames())
+		if f.kind != tt.want {
+			t.Errorf("%s: %q, want %q (%v)", tt.name, f.kind, tt.want, words(tt.name))
+		}
+	}
+}
+
+// Names of people in columns that nothing is known of are no closed list, however few they are.
+func TestNamesOfPeopleAreNoChoices(t *testing.T) {
+	for _, values := range [][]string{{"Maria", "John"}, {"maria", "john"}, {"MARIA", "JOHN"}, {"Maria Lopez", "John Doe"}} {
+		var b strings.Builder
+		b.WriteString("id,helper\n")
+		for i := range 40 {
+			fmt.Fprintf(&b, "%d,%s\n", i, values[i%2])
+		}
+		d, err := New("people", "x.csv", []byte(b.String()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, data := range d.Files {
+			if strings.Contains(strings.ToLower(string(data)), "maria") {
+				t.Errorf("%v: %s holds a name", values, name)
+			}
+		}
+	}
+}
+
+func FuzzNew(f *testing.F) {
+	f.Add("x.csv", sessions(3))
+	f.Add("x.json", []byte(screeningsJSON))
+	f.Add("x.csv", []byte("a;b\n1;2\n"))
+	f.Fuzz(func(t *testing.T, name string, data []byte) {
+		d, err := New("fuzzed", name, data)
+		if err != nil {
+			if strings.Contains(err.Error(), "mistake of this program") {
+				t.Fatal(err)
+			}
+			return
+		}
+		loads(t, "fuzzed", d)
+	})
+}
