@@ -44,6 +44,7 @@ func TestMapNew(t *testing.T) {
 	if !strings.Contains(bundle, `"Encounter"`) || !strings.Contains(report, "2 record(s) mapped, 0 rejected") {
 		t.Errorf("run: %s", report)
 	}
+	run(0, "golden", "--packs", filepath.Join(dir, "packs"), "--pack", "house-stays")
 	if err := filepath.WalkDir(pack, func(path string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err

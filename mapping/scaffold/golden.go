@@ -6,21 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"testing/fstest"
-	"time"
-
-	"github.com/google/uuid"
 
 	"trellis/mapping"
 )
 
-// caseRule parts the halves of a case, caseFile is how a CSV case names its file.
-const (
-	caseRule = "----------\n"
-	caseFile = "== sheet.csv\n"
-)
+// caseFile is how a case of a CSV pack names its file.
+const caseFile = "== sheet.csv\n"
 
 // input makes records of made-up values that have every field of the sample.
 func (d *drafter) input() ([]byte, error) {
@@ -89,8 +81,7 @@ func appendMadeUp(b []byte, f *field, n int) []byte {
 	return append(b, text...)
 }
 
-// golden loads the draft, maps the made-up input in the deployment that golden cases of packs are mapped in, and writes
-// both down. It is the proof that the draft loads and runs.
+// golden loads the draft and writes down what it makes of the made-up input. It is the proof that the draft loads and runs.
 func (d *drafter) golden(files map[string][]byte, input []byte) ([]byte, error) {
 	folder := fstest.MapFS{}
 	for name, data := range files {
@@ -100,41 +91,10 @@ func (d *drafter) golden(files map[string][]byte, input []byte) ([]byte, error) 
 	if err != nil {
 		return nil, fmt.Errorf("the draft does not load; that is a mistake of this program: %w", err)
 	}
-	env := mapping.Env{
-		Namespace: uuid.NameSpaceDNS,
-		Organization: mapping.Organization{
-			ID: "org-1", Name: "Example Recovery", System: "https://recovery.example/ids",
-		},
-		Base: "https://trellis.example/fhir",
-		Now:  time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC),
-	}
-	var res *mapping.Result
-	if d.csv {
-		text := strings.TrimPrefix(string(input), caseFile)
-		res, err = pack.MapFiles(env, []mapping.File{{Name: "sheet.csv", Data: []byte(text)}})
-	} else {
-		res, err = pack.MapJSON(env, input)
-	}
+	c := mapping.Case{Input: string(input)}
+	got, err := pack.RunCase(c)
 	if err != nil {
 		return nil, fmt.Errorf("the draft does not run; that is a mistake of this program: %w", err)
 	}
-	var want struct {
-		Resources []json.RawMessage `json:"resources,omitempty"`
-		Problems  []mapping.Problem `json:"problems,omitempty"`
-		Losses    []mapping.Loss    `json:"losses,omitempty"`
-	}
-	for _, rec := range res.Records {
-		for _, r := range rec.Resources {
-			want.Resources = append(want.Resources, r.Labelled())
-		}
-	}
-	want.Problems, want.Losses = res.Report.Problems, res.Report.Losses
-	b := bytes.NewBuffer(append(slices.Clone(input), caseRule...))
-	enc := json.NewEncoder(b)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	if err := enc.Encode(want); err != nil {
-		return nil, err
-	}
-	return b.Bytes(), nil
+	return c.Text(got), nil
 }
