@@ -193,6 +193,7 @@ func each(n node, visit func(node)) {
 	if n == nil {
 		return
 	}
+	n = bare(n)
 	visit(n)
 	switch v := n.(type) {
 	case *objectNode:

@@ -1,0 +1,190 @@
+package guide
+
+import (
+	"encoding/json"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"trellis/fhir"
+	"trellis/mapping"
+)
+
+func TestResourcesAreR4(t *testing.T) {
+	list, hash, err := Resources(mapping.Packs())
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, same, err := Resources(mapping.Packs())
+	if err != nil || same != hash || len(again) != len(list) {
+		t.Errorf("made twice, the guide differs: %v", err)
+	}
+	p, err := fhir.NewParser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	count := map[string]int{}
+	for _, r := range list {
+		if _, err := p.Parse(r.JSON); err != nil {
+			t.Errorf("%s/%s is not R4: %v", r.Type, r.ID, err)
+		}
+		if ref := r.Type + "/" + r.ID; seen[ref] || len(r.ID) > 64 {
+			t.Errorf("%s stands twice or is too long", ref)
+		}
+		seen[r.Type+"/"+r.ID] = true
+		count[r.Type]++
+	}
+	if list[len(list)-1].Type != "ImplementationGuide" || count["CodeSystem"] != count["ValueSet"] || count["CodeSystem"] < 5 || count["StructureDefinition"] < 20 {
+		t.Errorf("the guide has %v", count)
+	}
+}
+
+// What the packs write is what the guide publishes: every extension in their golden output is listed, stands where its
+// context says, and has the value it is said to have; every local code is in its code system.
+func TestGoldenOutputKeepsToTheGuide(t *testing.T) {
+	rows, err := extensionRows()
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]extension{}
+	for _, e := range rows {
+		known[fhir.LocalBase+"/StructureDefinition/"+e.name] = e
+	}
+	packs, err := loadAll(mapping.Packs())
+	if err != nil {
+		t.Fatal(err)
+	}
+	codes := Codes(packs)
+	used := map[string]bool{}
+	for _, p := range packs {
+		cases, err := p.Cases()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range cases {
+			var want struct{ Resources []json.RawMessage }
+			if err := json.Unmarshal([]byte(c.Want), &want); err != nil {
+				t.Fatal(err)
+			}
+			for _, data := range want.Resources {
+				var body map[string]any
+				if err := json.Unmarshal(data, &body); err != nil {
+					t.Fatal(err)
+				}
+				typ, _ := body["resourceType"].(string)
+				walk(body, typ, func(path string, m map[string]any) {
+					checkCoding(t, c.File, path, m, codes)
+					list, _ := m["extension"].([]any)
+					for _, e := range list {
+						_, coded := m["code"]
+						checkExtension(t, c.File, path, coded, e.(map[string]any), known, used)
+					}
+				})
+			}
+		}
+	}
+	for _, p := range packs {
+		for _, name := range p.LocalExtensions() {
+			if !used[name] && name != "mapping-rule" && name != "source-path" {
+				t.Errorf("no golden case shows the extension %s of pack %s", name, p.Name)
+			}
+		}
+	}
+}
+
+func checkCoding(t *testing.T, file, path string, m map[string]any, codes map[string][]mapping.LocalCode) {
+	t.Helper()
+	system, _ := m["system"].(string)
+	name, local := strings.CutPrefix(system, fhir.LocalBase+"/CodeSystem/")
+	code, _ := m["code"].(string)
+	if local && !slices.ContainsFunc(codes[name], func(c mapping.LocalCode) bool { return c.Code == code }) {
+		t.Errorf("%s: %s has the code %s, which the code system %s does not publish", file, path, code, name)
+	}
+}
+
+func checkExtension(t *testing.T, file, path string, coded bool, e map[string]any, known map[string]extension, used map[string]bool) {
+	t.Helper()
+	url, _ := e["url"].(string)
+	if !strings.HasPrefix(url, fhir.LocalBase+"/") {
+		return
+	}
+	is, ok := known[url]
+	if !ok {
+		t.Errorf("%s: %s has the extension %s, which the guide does not publish", file, path, url)
+		return
+	}
+	used[is.name] = true
+	member := "value" + strings.ToUpper(is.value[:1]) + is.value[1:]
+	if _, ok := e[member]; !ok && !strings.Contains(is.value, ":") {
+		t.Errorf("%s: %s: extension %s has no %s", file, path, is.name, member)
+	}
+	fits := false
+	for _, c := range strings.Fields(is.contexts) {
+		fits = fits || c == path || (c == "Coding" || c == "CodeableConcept") && coded
+	}
+	if !fits {
+		t.Errorf("%s: extension %s stands at %s, and may stand in %s", file, is.name, path, is.contexts)
+	}
+}
+
+// walk visits every object with its path without indices.
+func walk(v any, path string, f func(string, map[string]any)) {
+	switch x := v.(type) {
+	case map[string]any:
+		f(path, x)
+		for k, kid := range x {
+			walk(kid, path+"."+k, f)
+		}
+	case []any:
+		for _, kid := range x {
+			walk(kid, path, f)
+		}
+	}
+}
+
+// Every extension URL of ours that the product's source names is published.
+func TestSourceNamesPublishedExtensions(t *testing.T) {
+	rows, err := extensionRows()
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := map[string]bool{}
+	for _, e := range rows {
+		listed[e.name] = true
+	}
+	url := regexp.MustCompile(`"/StructureDefinition/([a-z0-9-]+)"`)
+	root := filepath.Join("..", "..")
+	for _, dir := range []string{"auth", "gateway", "mapping", "fhir"} {
+		err := filepath.WalkDir(filepath.Join(root, dir), func(file string, e fs.DirEntry, err error) error {
+			if err != nil || e.IsDir() || !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {
+				return err
+			}
+			data, err := os.ReadFile(file)
+			if err != nil {
+				return err
+			}
+			if _, err := parser.ParseFile(token.NewFileSet(), file, data, parser.ImportsOnly); err != nil {
+				return err
+			}
+			for _, m := range url.FindAllSubmatch(data, -1) {
+				if name := string(m[1]); !listed[name] && !profileOfOurs(name) {
+					t.Errorf("%s names the extension %s, which the guide does not publish", file, name)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// profileOfOurs tells the names of our own that are no extensions.
+func profileOfOurs(name string) bool { return name == "consent" || strings.HasSuffix(name, "-") }
