@@ -2,11 +2,13 @@ package mapping
 
 import (
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	slashpath "path"
 	"sort"
 	"strings"
+	"sync"
 
 	"cel.dev/cel-go/cel"
 )
@@ -83,6 +85,22 @@ type Pack struct {
 	slotRefs   []slotRef
 
 	recordsLine, datesLine int // where pack.yaml lists its records and says how dates are written
+}
+
+// LoadAll loads every pack of a folder, in the order of their names and several at a time: most of loading is parsing
+// expressions.
+func LoadAll(fsys fs.FS) ([]*Pack, error) {
+	names, err := Names(fsys)
+	if err != nil {
+		return nil, err
+	}
+	packs, faults := make([]*Pack, len(names)), make([]error, len(names))
+	var group sync.WaitGroup
+	for i, name := range names {
+		group.Go(func() { packs[i], faults[i] = Load(fsys, name) })
+	}
+	group.Wait()
+	return packs, errors.Join(faults...)
 }
 
 // Load reads and checks a pack of fsys, a folder of packs. All faults come back at once as a *LoadError.

@@ -196,18 +196,16 @@ func (s *site) variants(ctx context.Context) error {
 // withoutAudit is the product's REST edge over a log that keeps nothing.
 func (s *site) withoutAudit(tokens *oauth.Server) (http.Handler, error) {
 	namespace := uuid.NewHash(sha256.New(), uuid.Nil, []byte("bench"), 5)
-	desk, err := intake.New(intake.Config{Packs: mapping.Packs(), Parser: s.parser, Labels: s.labels, Store: s.store, Namespace: namespace})
+	packs, err := mapping.LoadAll(mapping.Packs())
 	if err != nil {
 		return nil, err
 	}
+	desk := intake.New(intake.Config{Packs: packs, Parser: s.parser, Labels: s.labels, Store: s.store, Namespace: namespace})
 	cursors, err := rest.NewCursors(make([]byte, 32), time.Now)
 	if err != nil {
 		return nil, err
 	}
-	terms, err := terminology.New(s.store)
-	if err != nil {
-		return nil, err
-	}
+	terms := terminology.New(s.store, packs)
 	server := &rest.Server{Terminology: terms, Base: s.base, Store: s.store, OAuth: tokens, Intake: desk, Parser: s.parser, Registry: s.registry, Labels: s.labels, Cursors: cursors, Logger: s.logger,
 		Gate: &release.Gate{Records: s.store, Log: discardLog{}, Base: s.base, Logger: s.logger}}
 	return server.Handler()

@@ -126,6 +126,9 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return err
 	}
 	return g.run(ctx, d.addr, func(net.Addr) error {
+		if err := g.publishGuide(ctx, c.Posture.operator()); err != nil {
+			return err
+		}
 		t, err := d.load(ctx, g, clients)
 		if err != nil {
 			return err

@@ -21,6 +21,7 @@ func commands() []command {
 		{"demo", "start with a synthetic community and print a tour", runDemo},
 		{"serve", "run the gateway from a configuration file", runServe},
 		{"map", "turn native records into FHIR, without a server", runMap},
+		{"guide", "list or write the code systems, extensions and profiles of our own", runGuide},
 		{"ingest", "send native records or FHIR resources to a server", runIngest},
 		{"token", "get an access token as one of the clients", runToken},
 		{"explain", "say why a record is released to an organisation, or not", runExplain},

@@ -89,6 +89,9 @@ func runServe(args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	err = g.run(ctx, c.Listen, func(net.Addr) error {
+		if err := g.publishGuide(ctx, c.Posture.operator()); err != nil {
+			return err
+		}
 		_, err := fmt.Fprintf(stdout, "ready %s\n", g.base)
 		return err
 	})
@@ -130,6 +133,7 @@ type gateway struct {
 	registry  *search.Registry
 	labels    *label.Classifier
 	programs  *programs
+	packs     []*mapping.Pack
 	relabeler *bulk.Relabeler
 	handler   http.Handler
 	sequencer *audit.Sequencer
@@ -253,23 +257,20 @@ func (g *gateway) wire(ctx context.Context, d deployment) error {
 	gate := &release.Gate{Records: g.store, Log: g.store.Audit(), Base: g.base, Logger: d.logger}
 
 	// Data in.
-	desk, err := intake.New(intake.Config{
-		Packs: mapping.Packs(), Parser: g.parser, Labels: g.labels, Store: g.store,
-		Namespace: uuid.NewHash(sha256.New(), uuid.Nil, idSecret, 5), Partners: intakePartners(d.Partners),
-	})
-	if err != nil {
+	if g.packs, err = mapping.LoadAll(mapping.Packs()); err != nil {
 		return err
 	}
+	desk := intake.New(intake.Config{
+		Packs: g.packs, Parser: g.parser, Labels: g.labels, Store: g.store,
+		Namespace: uuid.NewHash(sha256.New(), uuid.Nil, idSecret, 5), Partners: intakePartners(d.Partners),
+	})
 
 	// Deliveries out.
 	client := d.client
 	if client == nil {
 		client = exchange.NewClient(d.AllowPrivate)
 	}
-	terms, err := terminology.New(g.store)
-	if err != nil {
-		return err
-	}
+	terms := terminology.New(g.store, g.packs)
 	g.worker = &exchange.Worker{Outbox: g.store, Records: g.store, Gate: gate, Registry: g.registry, Base: g.base, Partners: exchangePartners(d.Partners, client), Logger: d.logger,
 		Notifier: &exchange.Notifier{Subscriptions: g.store, Records: g.store, Gate: gate, HTTP: client, Logger: d.logger,
 			Rules: subscription.Rules{Registry: g.registry, Terminology: terms, Base: g.base, AllowPrivate: d.AllowPrivate}}}

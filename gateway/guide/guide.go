@@ -14,7 +14,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io/fs"
 	"slices"
 	"sort"
 	"strings"
@@ -41,18 +40,14 @@ type Resource struct {
 	JSON     []byte
 }
 
-// Resources are the guide's resources, the ImplementationGuide last, and a hash over all of them.
-func Resources(packs fs.FS) ([]Resource, string, error) {
-	loaded, err := loadAll(packs)
-	if err != nil {
-		return nil, "", err
-	}
+// Resources are the guide's resources for these packs, the ImplementationGuide last, and a hash over all of them.
+func Resources(packs []*mapping.Pack) ([]Resource, string, error) {
 	b := &builder{}
-	b.codes(loaded)
-	if err := b.extensions(loaded); err != nil {
+	b.codes(packs)
+	if err := b.extensions(packs); err != nil {
 		return nil, "", err
 	}
-	b.profiles(loaded)
+	b.profiles(packs)
 	b.guide()
 	if b.err != nil {
 		return nil, "", fmt.Errorf("guide: %w", b.err)
@@ -62,22 +57,6 @@ func Resources(packs fs.FS) ([]Resource, string, error) {
 		sum.Write(r.JSON)
 	}
 	return b.out, hex.EncodeToString(sum.Sum(nil)), nil
-}
-
-func loadAll(packs fs.FS) ([]*mapping.Pack, error) {
-	names, err := mapping.Names(packs)
-	if err != nil {
-		return nil, err
-	}
-	var out []*mapping.Pack
-	for _, name := range names {
-		p, err := mapping.Load(packs, name)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, p)
-	}
-	return out, nil
 }
 
 // builder collects resources.

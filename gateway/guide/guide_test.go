@@ -16,12 +16,22 @@ import (
 	"trellis/mapping"
 )
 
-func TestResourcesAreR4(t *testing.T) {
-	list, hash, err := Resources(mapping.Packs())
+func load(t *testing.T) []*mapping.Pack {
+	t.Helper()
+	packs, err := mapping.LoadAll(mapping.Packs())
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, same, err := Resources(mapping.Packs())
+	return packs
+}
+
+func TestResourcesAreR4(t *testing.T) {
+	packs := load(t)
+	list, hash, err := Resources(packs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, same, err := Resources(packs)
 	if err != nil || same != hash || len(again) != len(list) {
 		t.Errorf("made twice, the guide differs: %v", err)
 	}
@@ -57,10 +67,7 @@ func TestGoldenOutputKeepsToTheGuide(t *testing.T) {
 	for _, e := range rows {
 		known[fhir.LocalBase+"/StructureDefinition/"+e.name] = e
 	}
-	packs, err := loadAll(mapping.Packs())
-	if err != nil {
-		t.Fatal(err)
-	}
+	packs := load(t)
 	codes := Codes(packs)
 	used := map[string]bool{}
 	for _, p := range packs {

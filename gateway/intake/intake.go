@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"time"
 
 	"github.com/google/uuid"
@@ -48,7 +47,7 @@ type Partner struct {
 
 // Config is what New needs. Namespace is the deployment's secret UUID for ids.
 type Config struct {
-	Packs     fs.FS
+	Packs     []*mapping.Pack
 	Parser    *fhir.Parser
 	Labels    *label.Classifier
 	Store     Writer
@@ -56,19 +55,13 @@ type Config struct {
 	Partners  []Partner
 }
 
-// New loads every pack; a pack with a fault is an error.
-func New(cfg Config) (*Desk, error) {
+// New makes a desk that takes the records of these packs.
+func New(cfg Config) *Desk {
 	d := &Desk{packs: map[string]*mapping.Pack{}, parser: cfg.Parser, labels: cfg.Labels, store: cfg.Store, namespace: cfg.Namespace, partners: cfg.Partners}
-	names, err := mapping.Names(cfg.Packs)
-	if err != nil {
-		return nil, fmt.Errorf("intake: listing packs: %w", err)
+	for _, p := range cfg.Packs {
+		d.packs[p.Name] = p
 	}
-	for _, name := range names {
-		if d.packs[name], err = mapping.Load(cfg.Packs, name); err != nil {
-			return nil, fmt.Errorf("intake: pack %s: %w", name, err)
-		}
-	}
-	return d, nil
+	return d
 }
 
 // Submission is one delivery of native records: a JSON record, or the CSV files that belong together.

@@ -48,11 +48,12 @@ func open(t *testing.T) *office {
 	if err != nil {
 		t.Fatal(err)
 	}
-	desk, err := New(Config{Packs: mapping.Packs(), Parser: parser, Labels: labels, Store: s, Namespace: uuid.MustParse("6ba7b810-9dad-11d1-80b4-00c04fd430c8"),
-		Partners: []Partner{{Organization: "hospital", Type: "CarePlan"}}})
+	packs, err := mapping.LoadAll(mapping.Packs())
 	if err != nil {
 		t.Fatal(err)
 	}
+	desk := New(Config{Packs: packs, Parser: parser, Labels: labels, Store: s, Namespace: uuid.MustParse("6ba7b810-9dad-11d1-80b4-00c04fd430c8"),
+		Partners: []Partner{{Organization: "hospital", Type: "CarePlan"}}})
 	return &office{t, desk, s}
 }
 

@@ -7,11 +7,11 @@ package terminology
 
 import (
 	"context"
-	"fmt"
 	"sync"
 
 	"trellis/fhir"
 	"trellis/fhir/terminology"
+	"trellis/mapping"
 )
 
 // Source is the store as this package needs it: see store.Store.Definitions.
@@ -34,13 +34,9 @@ type Service struct {
 	library *terminology.Library
 }
 
-// New reads the built-in systems.
-func New(source Source) (*Service, error) {
-	builtin, err := builtinSystems()
-	if err != nil {
-		return nil, fmt.Errorf("terminology: built-in code systems: %w", err)
-	}
-	return &Service{source: source, builtin: builtin, state: -1, systems: map[fhir.Reference]*terminology.CodeSystem{}, sets: map[fhir.Reference]*terminology.ValueSet{}, maps: map[fhir.Reference]*terminology.ConceptMap{}}, nil
+// New makes a service with the systems that come with the program and those of the packs.
+func New(source Source, packs []*mapping.Pack) *Service {
+	return &Service{source: source, builtin: builtinSystems(packs), state: -1, systems: map[fhir.Reference]*terminology.CodeSystem{}, sets: map[fhir.Reference]*terminology.ValueSet{}, maps: map[fhir.Reference]*terminology.ConceptMap{}}
 }
 
 // types are the types a library is made of.
