@@ -121,7 +121,7 @@ func local(system string) bool { return strings.HasPrefix(system, fhir.LocalBase
 // they are readable by every client.
 func DirectoryTypes() []string {
 	return []string{"Organization", "Location", "HealthcareService", "Practitioner", "PractitionerRole",
-		"CodeSystem", "ValueSet", "ConceptMap", "StructureDefinition", "NamingSystem", "SearchParameter", "Questionnaire"}
+		"CodeSystem", "ValueSet", "ConceptMap", "StructureDefinition", "ImplementationGuide", "NamingSystem", "SearchParameter", "Questionnaire"}
 }
 
 // Directory reports whether a type is one of DirectoryTypes.
