@@ -79,6 +79,7 @@ func mandatory() map[string][]string {
 			"valueCodeableConcept|valueQuantity|dataAbsentReason|hasMember|component"},
 		gravity + "SDOHCC-ObservationScreeningResponse": {
 			"status", "category", "code", "subject", "effectiveDateTime|effectivePeriod"},
+		gravity + "SDOHCC-Location":                           {"address"},
 		gravity + "SDOHCC-ServiceRequest":                     {"status", "intent", "category", "code", "subject"},
 		gravity + "SDOHCC-TaskForReferralManagement":          {"status", "intent", "code", "focus", "for", "authoredOn", "requester"},
 		gravity + "SDOHCC-ObservationProgramEnrollmentStatus": {"status", "category", "code", "subject", "valueCodeableConcept"},

@@ -287,7 +287,7 @@ func TestNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "ny-1115-ahc-hrsn peer-encounter recovery-plan referral sdoh-screening"
+	want := "mutual-aid ny-1115-ahc-hrsn peer-encounter recovery-housing recovery-plan referral sdoh-screening"
 	if strings.Join(got, " ") != want {
 		t.Errorf("got %v", got)
 	}
