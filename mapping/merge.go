@@ -241,10 +241,20 @@ func (m *merger) object(at, ptr string, seen, base, ours, theirs object) map[str
 		}
 		out[name] = v
 	}
-	if len(out) == 0 && ptr != "" {
+	if ptr != "" && allEmpty(out) {
 		return nil
 	}
 	return out
+}
+
+// allEmpty tells whether nothing is left of an object but lists and objects without anything in them.
+func allEmpty(fields map[string]any) bool {
+	for _, v := range fields {
+		if !empty(v) {
+			return false
+		}
+	}
+	return true
 }
 
 func (m *merger) value(at, ptr string, seen, base, ours, theirs any) any {
