@@ -404,6 +404,7 @@ func (b *back) read(next reached) {
 		b.at[i] = nil
 	}
 	if em.derived {
+		b.readDerived(next)
 		return
 	}
 	for i := range em.loops {
@@ -437,6 +438,21 @@ func (b *back) read(next reached) {
 		}
 	}
 	em.set.backFields(b, body)
+}
+
+// readDerived takes nothing over from a computed resource, which is made anew each time, but keeps the elements that a
+// partner added to it.
+func (b *back) readDerived(next reached) {
+	b.elem = append(b.elem[:0], next.f.em.resource...)
+	for _, name := range sortedKeys(next.l.body) {
+		switch name {
+		case "resourceType", "id", "meta", "identifier", "text":
+		default:
+			if !next.f.em.set.has(name) {
+				b.leave(name, next.l.body[name])
+			}
+		}
+	}
 }
 
 // identifiers reads those beside the resource's own.
