@@ -213,3 +213,14 @@ func TestMergeKeepsNoEmptyObject(t *testing.T) {
 	}
 	t.Fatal("nothing says where the person is in recovery")
 }
+
+// A record that is not carried at all has no resources that a partner could have changed.
+func TestMergeOfWhatIsNotCarried(t *testing.T) {
+	p := load(t, "justice-status")
+	base := []byte(`{"status_id": "1", "client": {"id": "c", "name": {"first": "A"}, "sex": "male"}, "sharing": "private", "asked_on": "2026-03-02",
+		"legal_status": "parole", "last_updated": "2026-03-02T16:00:00Z"}`)
+	var invalid *InvalidError
+	if _, err := p.Merge(testEnv(false), base, base, nil, nil); !errors.As(err, &invalid) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -141,3 +141,27 @@ func TestFamilyMemberIsOnePerson(t *testing.T) {
 		t.Error("the family member's file does not point at the client of the referral")
 	}
 }
+
+// Other packs name a referral by its number and mean its ServiceRequest.
+func TestOthersPointAtTheReferral(t *testing.T) {
+	want := "ServiceRequest/" + idOf(mapCase(t, "referral/cases/house-waitlist.case", false), "request")
+	bundle, err := mapCase(t, "case-management/cases/open-case.case", false).Bundle()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(bundle), want) {
+		t.Error("the contact of the case does not point at the referral it was about")
+	}
+	session := `{"session_id": "1", "client": {"id": "c", "name": {"first": "A"}, "sex": "male"}, "peer": {"id": "p", "name": "P"}, "status": "done",
+		"start": "2026-03-02T16:00:00Z", "mode": "phone", "last_updated": "2026-03-02T16:00:00Z", "handoff": {"to": "A house", "met": true, "referral_id": "R-2"}}`
+	res, err := load(t, "peer-encounter").MapJSON(testEnv(false), []byte(session))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bundle, err = res.Bundle(); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(bundle), want) {
+		t.Error("the hand-off does not point at the referral it belongs to")
+	}
+}
