@@ -73,7 +73,7 @@ func eachTableRow(t *testing.T, f func(t *testing.T, table string, row *tableRow
 	for _, name := range names {
 		p := load(t, name)
 		for _, tab := range p.tables {
-			for _, row := range tab.all {
+			for _, row := range tab.list {
 				f(t, name+"/"+tab.name, row)
 			}
 		}
