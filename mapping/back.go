@@ -102,11 +102,35 @@ func (p *Pack) locate(es *envState, body map[string]any) *located {
 				continue
 			}
 			for _, value := range identifierValues(body["identifier"], es.idSystem(em.record)) {
-				l.found = append(l.found, m.findings(es, em, l.id, value)...)
+				l.found = append(l.found, m.findings(em, value)...)
 			}
 		}
 	}
+	l.found = likelyFindings(l.found, func(f *finding) bool {
+		return es.id(f.em.resource, f.em.record, f.key, f.em.idSlot(f.keys)) == l.id
+	})
 	return l
+}
+
+// likelyFindings keeps those that the id, which is made of the parts, proves right. Where a partner gave the resource an
+// id of its own, a value that names a slot is taken to mean it, and every other reading stands.
+func likelyFindings(all []finding, made func(*finding) bool) []finding {
+	var sure, named []finding
+	for i := range all {
+		if made(&all[i]) {
+			sure = append(sure, all[i])
+		}
+		if !all[i].em.main {
+			named = append(named, all[i])
+		}
+	}
+	switch {
+	case len(sure) > 0:
+		return sure
+	case len(named) > 0:
+		return named
+	}
+	return all
 }
 
 func identifierValues(v any, system string) []string {
@@ -125,9 +149,8 @@ func identifierValues(v any, system string) []string {
 }
 
 // findings takes an identifier's value apart. Keys are what organisations choose, so a value can be cut in several
-// places: the id, made of the parts, tells which cut is right. Where a partner gave the resource an id of its own, every
-// cut stands.
-func (m *recordMap) findings(es *envState, em *emission, id, value string) []finding {
+// places.
+func (m *recordMap) findings(em *emission, value string) []finding {
 	var cuts []finding
 	if em.main {
 		cuts = append(cuts, finding{m: m, em: em, key: value})
@@ -140,18 +163,11 @@ func (m *recordMap) findings(es *envState, em *emission, id, value string) []fin
 			}
 		}
 	}
-	var out, sure []finding
+	var out []finding
 	for _, f := range cuts {
-		if !f.complete() {
-			continue
+		if f.complete() {
+			out = append(out, f)
 		}
-		out = append(out, f)
-		if es.id(em.resource, em.record, f.key, em.idSlot(f.keys)) == id {
-			sure = append(sure, f)
-		}
-	}
-	if len(sure) > 0 {
-		return sure
 	}
 	return out
 }
@@ -388,6 +404,7 @@ func (b *back) read(next reached) {
 		b.at[i] = nil
 	}
 	if em.derived {
+		b.readDerived(next)
 		return
 	}
 	for i := range em.loops {
@@ -421,6 +438,21 @@ func (b *back) read(next reached) {
 		}
 	}
 	em.set.backFields(b, body)
+}
+
+// readDerived takes nothing over from a computed resource, which is made anew each time, but keeps the elements that a
+// partner added to it.
+func (b *back) readDerived(next reached) {
+	b.elem = append(b.elem[:0], next.f.em.resource...)
+	for _, name := range sortedKeys(next.l.body) {
+		switch name {
+		case "resourceType", "id", "meta", "identifier", "text":
+		default:
+			if !next.f.em.set.has(name) {
+				b.leave(name, next.l.body[name])
+			}
+		}
+	}
 }
 
 // identifiers reads those beside the resource's own.

@@ -56,7 +56,10 @@ func TestResourcesAreR4(t *testing.T) {
 // mandatory lists, per profile claimed, the elements that US Core 6.1, 7.0 and 8.0 all make mandatory (1..), as paths
 // into the JSON; alternatives are separated by a bar.
 func mandatory() map[string][]string {
-	const us = "http://hl7.org/fhir/us/core/StructureDefinition/"
+	const (
+		us      = "http://hl7.org/fhir/us/core/StructureDefinition/"
+		gravity = "http://hl7.org/fhir/us/sdoh-clinicalcare/StructureDefinition/"
+	)
 	return map[string][]string{
 		us + "us-core-patient":                            {"identifier.system", "identifier.value", "name.family|name.given", "gender"},
 		us + "us-core-organization":                       {"active", "name"},
@@ -70,11 +73,16 @@ func mandatory() map[string][]string {
 		us + "us-core-practitionerrole":                   {"telecom", "practitioner|organization"},
 		us + "us-core-questionnaireresponse":              {"questionnaire", "status|_status", "subject", "authored"},
 		us + "us-core-condition-problems-health-concerns": {"category", "code", "subject"},
+		us + "us-core-servicerequest":                     {"status", "intent", "code", "subject", "category"},
 		us + "us-core-provenance":                         {"target", "recorded", "agent.type", "agent.who", "entity.role", "entity.what"},
 		us + "us-core-observation-screening-assessment": {"status", "category", "code", "subject",
 			"valueCodeableConcept|valueQuantity|dataAbsentReason|hasMember|component"},
-		"http://hl7.org/fhir/us/sdoh-clinicalcare/StructureDefinition/SDOHCC-ObservationScreeningResponse": {
+		gravity + "SDOHCC-ObservationScreeningResponse": {
 			"status", "category", "code", "subject", "effectiveDateTime|effectivePeriod"},
+		gravity + "SDOHCC-Location":                           {"address"},
+		gravity + "SDOHCC-ServiceRequest":                     {"status", "intent", "category", "code", "subject"},
+		gravity + "SDOHCC-TaskForReferralManagement":          {"status", "intent", "code", "focus", "for", "authoredOn", "requester"},
+		gravity + "SDOHCC-ObservationProgramEnrollmentStatus": {"status", "category", "code", "subject", "valueCodeableConcept"},
 	}
 }
 

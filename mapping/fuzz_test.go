@@ -11,8 +11,16 @@ import (
 // FuzzMapJSON feeds bytes to every JSON pack: never a panic, always a Result of JSON or an *InvalidError.
 func FuzzMapJSON(f *testing.F) {
 	var packs []*Pack
-	for _, name := range []string{"peer-encounter", "recovery-plan", "sdoh-screening"} {
-		packs = append(packs, load(f, name))
+	names, err := Names(Packs())
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, name := range names {
+		p := load(f, name)
+		if p.Format != "json" {
+			continue
+		}
+		packs = append(packs, p)
 		files, err := fs.Glob(Packs(), name+"/cases/*.case")
 		if err != nil {
 			f.Fatal(err)

@@ -42,6 +42,30 @@ func TestLabels(t *testing.T) {
 		{"sdoh-screening/cases/sensitive-answers-part2.case", true, map[string]string{
 			"answer:68524-8": "42CFRPart2 SUD ETH", "answer:44250-9": "42CFRPart2 SUD MH", "panel": "42CFRPart2 SUD ETH MH",
 			"answer:89555-7": "42CFRPart2 SUD"}},
+		{"referral/cases/house-waitlist.case", false, map[string]string{
+			"request": "ETH SUD LIVARG", "task": "ETH SUD LIVARG", "enrollment": "ETH SUD LIVARG", "patient": ""}},
+		{"referral/cases/food-pantry-delivered.case", false, map[string]string{
+			"request": "", "task": "", "intake": "", "service-given": "", "provenance": ""}},
+		{"referral/cases/enrolled-part2.case", true, map[string]string{
+			"request": "42CFRPart2 SUD ETH", "task": "42CFRPart2 SUD ETH", "receiver": "", "patient": "42CFRPart2 SUD"}},
+		{"mat-linkage/cases/stopped-medicine-shared.case", false, map[string]string{
+			"request": "ETH OPIOIDUD", "task": "ETH OPIOIDUD", "treatment": "ETH OPIOIDUD", "medicine": "ETH OPIOIDUD",
+			"patient": "", "program": "", "provenance": "ETH OPIOIDUD"}},
+		{"mat-linkage/cases/started-part2.case", true, map[string]string{
+			"request": "42CFRPart2 SUD ETH OPIOIDUD", "treatment": "42CFRPart2 SUD ETH OPIOIDUD"}},
+		{"mutual-aid/cases/all-shared.case", false, map[string]string{"days": "ETH SUD", "home-group": "ETH SUD", "sponsor": "ETH SUD", "patient": ""}},
+		{"recovery-housing/cases/living-there.case", false, map[string]string{
+			"stay": "ETH SUD LIVARG", "waiting": "ETH SUD LIVARG", "living-situation:2026-03-01": "LIVARG", "house": ""}},
+		{"case-management/cases/drug-and-alcohol-case-part2.case", false, map[string]string{
+			"team": "SDV VIO", "contact:c1": "", "activity:c1": "ETH SUD"}},
+		{"family-support/cases/seminar-link-shared.case", false, map[string]string{"session": "ETH SUD", "relative": "ETH SUD", "patient": ""}},
+		{"employment-education/cases/supported-employment-part2.case", true, map[string]string{"job:j1": "42CFRPart2 SUD"}},
+		{"recovery-capital/cases/several-pathways.case", false, map[string]string{"recovery": "ETH SUD OPIOIDUD", "sobriety-date": "ETH SUD"}},
+		{"helpline-contact/cases/number-given.case", false, map[string]string{"contact": "BH SDV VIO", "follow-up": "BH SDV VIO", "line": ""}},
+		{"app-checkin/cases/mood-craving-days.case", false, map[string]string{
+			"check-in": "MH ETH SUD", "mood": "MH", "craving": "ETH SUD", "days": "ETH SUD"}},
+		{"justice-status/cases/shared-drug-court.case", false, map[string]string{
+			"legal-status": "ETH SUD", "arrests": "", "supervision": "ETH SUD", "agency": ""}},
 	}
 	for _, tt := range tests {
 		got := labelsOf(mapCase(t, tt.file, tt.part2), "")

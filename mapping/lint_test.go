@@ -147,8 +147,12 @@ func TestBeside(t *testing.T) {
 	if _, err := Load(both, "peer-encounter"); err == nil {
 		t.Error("the embedded pack shines through the own one")
 	}
+	embedded, err := Names(Packs())
+	if err != nil {
+		t.Fatal(err)
+	}
 	names, err := Names(both)
-	if err != nil || strings.Join(names, " ") != "ny-1115-ahc-hrsn peer-encounter recovery-plan sdoh-screening tiny" {
+	if err != nil || strings.Join(names, " ") != strings.Join(append(embedded, "tiny"), " ") {
 		t.Errorf("%v, %v", names, err)
 	}
 }

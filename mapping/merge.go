@@ -60,6 +60,9 @@ func (p *Pack) Merge(env Env, base, current []byte, incoming [][]byte, deleted [
 	if err != nil {
 		return nil, err
 	}
+	if len(was.Records) == 0 {
+		return nil, &InvalidError{Problems: []Problem{{Code: "not-one-record", Text: "the base record is one that is not carried: there is nothing a partner can have changed"}}}
+	}
 	var bodies [][]byte
 	for _, r := range was.Records[0].Resources {
 		bodies = append(bodies, r.JSON)
@@ -241,10 +244,20 @@ func (m *merger) object(at, ptr string, seen, base, ours, theirs object) map[str
 		}
 		out[name] = v
 	}
-	if len(out) == 0 && ptr != "" {
+	if ptr != "" && allEmpty(out) {
 		return nil
 	}
 	return out
+}
+
+// allEmpty tells whether nothing is left of an object but lists and objects without anything in them.
+func allEmpty(fields map[string]any) bool {
+	for _, v := range fields {
+		if !empty(v) {
+			return false
+		}
+	}
+	return true
 }
 
 func (m *merger) value(at, ptr string, seen, base, ours, theirs any) any {
@@ -436,7 +449,7 @@ func (p *Pack) notTaken(env Env, theirs, incoming [][]byte, told Native, want, b
 		return nil, err
 	}
 	again, err := p.MapJSON(env, data)
-	if err != nil {
+	if err != nil || len(again.Records) == 0 {
 		return out, nil // the partner's record does not follow the schema: its changes are conflicts already
 	}
 	made := map[string]any{}

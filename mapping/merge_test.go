@@ -188,3 +188,39 @@ func TestMerge(t *testing.T) {
 		})
 	}
 }
+
+// Where a partner takes out all that FHIR holds of an object, an empty list that FHIR cannot hold does not keep it.
+func TestMergeKeepsNoEmptyObject(t *testing.T) {
+	p, env := load(t, "recovery-capital"), testEnv(false)
+	base := []byte(`{"measure_id": "1", "client": {"id": "c", "name": {"first": "A"}, "sex": "male"}, "last_updated": "2026-03-02T16:00:00Z",
+		"recovery": {"on": "2026-03-02", "status": "seeking", "pathways": []}}`)
+	res, err := p.MapJSON(env, base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range res.Records[0].Resources {
+		if r.Slot != "recovery" {
+			continue
+		}
+		got, err := p.Merge(env, base, base, nil, []string{r.Type + "/" + r.ID})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Record["recovery"] != nil || len(got.Conflicts) > 0 {
+			t.Errorf("left %v, conflicts %+v", got.Record["recovery"], got.Conflicts)
+		}
+		return
+	}
+	t.Fatal("nothing says where the person is in recovery")
+}
+
+// A record that is not carried at all has no resources that a partner could have changed.
+func TestMergeOfWhatIsNotCarried(t *testing.T) {
+	p := load(t, "justice-status")
+	base := []byte(`{"status_id": "1", "client": {"id": "c", "name": {"first": "A"}, "sex": "male"}, "sharing": "private", "asked_on": "2026-03-02",
+		"legal_status": "parole", "last_updated": "2026-03-02T16:00:00Z"}`)
+	var invalid *InvalidError
+	if _, err := p.Merge(testEnv(false), base, base, nil, nil); !errors.As(err, &invalid) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -17,6 +17,7 @@ const canary = "canary-7f3a"
 func TestReportsHoldNoValues(t *testing.T) {
 	for _, name := range []string{
 		"peer-encounter/cases/session-in-person.case", "recovery-plan/cases/full-plan.case", "sdoh-screening/cases/hunger-refused.case",
+		"referral/cases/family-member.case", "mat-linkage/cases/stopped-medicine-shared.case", "justice-status/cases/shared-drug-court.case",
 	} {
 		p := load(t, strings.Split(name, "/")[0])
 		data, err := fs.ReadFile(Packs(), name)

@@ -44,7 +44,7 @@ Flags:
   --clients FILE    clients file, for instance trellis-data/demo-clients.json
   --as NAME         which of its clients sends
   --fhir            the files hold FHIR resources
-  --pack P          recovery-plan, sdoh-screening, peer-encounter or ny-1115-ahc-hrsn
+  --pack P          one of those that 'trellis map packs' lists
   --receipts FILE   where receipts are kept; "-" keeps none
 
 Exit status: 0 all records are in; 1 some were refused; 2 wrong use or the server cannot be reached.
