@@ -187,6 +187,7 @@ func (p *Pack) MapFiles(env Env, files []File) (*Result, error) {
 		for _, rec := range m.assembly.assemble(sets) {
 			r := m.start(es, rec.record, rec)
 			out, ok := r.execute()
+			r.done()
 			problems = append(problems, r.problems...)
 			if !ok {
 				rejected++

@@ -32,6 +32,7 @@ type recordMap struct {
 	provenance    *provenanceRule
 	assembly      *assembly // how CSV rows become records; nil for JSON packs
 	schema        nativeSchema
+	predicates    int      // how many predicates come out the same wherever they are asked in a record
 	listKeys      listKeys // what tells the items of lists apart, as the emissions and loops say
 }
 

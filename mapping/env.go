@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"crypto/sha1"
 	"net/url"
 	"strings"
 	"time"
@@ -59,12 +60,16 @@ func (p *Pack) prepare(env Env) *envState {
 // id is the logical id of a resource: UUIDv5 of type, record kind, record key and slot, joined by U+001F.
 func (e *envState) id(resource, record, key, slot string) string {
 	const sep = "\x1f"
-	name := make([]byte, 0, len(resource)+len(record)+len(key)+len(slot)+3)
+	var buf [256]byte
+	name := append(buf[:0], e.ns[:]...)
 	name = append(append(name, resource...), sep...)
 	name = append(append(name, record...), sep...)
 	name = append(append(name, key...), sep...)
 	name = append(name, slot...)
-	return uuid.NewSHA1(e.ns, name).String()
+	sum := sha1.Sum(name) // as RFC 4122 makes version 5; uuid.NewSHA1 does the same with four allocations
+	id := uuid.UUID(sum[:16])
+	id[6], id[8] = id[6]&0x0f|0x50, id[8]&0x3f|0x80
+	return id.String()
 }
 
 // idSystem is the identifier system of a kind of record: never one system for two id spaces.

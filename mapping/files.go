@@ -42,7 +42,7 @@ func (p *Pack) readFileKinds(s *section, file string, f *faults) {
 			continue
 		}
 		k := &fileKind{
-			name: name, schema: nativeSchema{schema}, required: schema.Required, tree: p.fields.tree(schema, name, 0),
+			name: name, schema: newNativeSchema(schema), required: schema.Required, tree: p.fields.tree(schema, name, 0),
 		}
 		p.readRestatements(fsec, k, file, f)
 		fsec.done()

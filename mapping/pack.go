@@ -72,6 +72,7 @@ type Pack struct {
 	files     []*fileKind
 	comma     rune
 	maps      []*recordMap
+	buffers   sync.Pool  // of *buffers
 	responses *responses // nil unless the pack takes QuestionnaireResponses too
 
 	// used while loading
@@ -210,7 +211,7 @@ func (p *Pack) readRecord(n *yamlNode, file string, f *faults) {
 		if schema == nil {
 			return
 		}
-		m.schema = nativeSchema{schema}
+		m.schema = newNativeSchema(schema)
 		m.tree = p.fields.tree(schema, "", 0)
 	} else if !p.readAssembly(s, m, file, f) {
 		return

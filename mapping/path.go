@@ -43,37 +43,33 @@ func (r *run) value(p *path) any {
 
 // pointer returns the JSON pointer of p in the record.
 func (r *run) pointer(p *path) string {
-	base, segs := "", p.segs
+	if p.slot >= 0 && (len(p.segs) == 0 || r.vars[p.slot].part) {
+		return r.vars[p.slot].ptr
+	}
+	return string(r.appendPointer(nil, p))
+}
+
+func (r *run) appendPointer(buf []byte, p *path) []byte {
+	segs := p.segs
 	if p.slot >= 0 {
 		b := &r.vars[p.slot]
-		base = b.ptr
+		buf = append(buf, b.ptr...)
 		if b.part {
-			return base
+			return buf
 		}
 		if b.group != "" && len(segs) > 0 {
 			switch segs[0] {
 			case groupKey:
-				return base + "/" + escapePointer(b.group)
+				return append(append(buf, '/'), escapePointer(b.group)...)
 			case groupFirst:
 				segs = segs[1:]
 			}
 		}
 	}
-	if len(segs) == 0 {
-		return base
-	}
-	n := len(base)
 	for _, s := range segs {
-		n += len(s) + 1
+		buf = append(append(buf, '/'), escapePointer(s)...)
 	}
-	var b strings.Builder
-	b.Grow(n)
-	b.WriteString(base)
-	for _, s := range segs {
-		b.WriteByte('/')
-		b.WriteString(escapePointer(s))
-	}
-	return b.String()
+	return buf
 }
 
 func escapePointer(s string) string {

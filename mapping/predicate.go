@@ -30,6 +30,9 @@ type predicate struct {
 	// what it says of fields by its outcome, for the way back
 	whenTrue, whenFalse []implication
 	always              *bool // its value when it is the same for every record
+	// once is the number under which a run keeps its outcome, from 1, when it reads no loop variable; 0 when it may differ
+	// from item to item
+	once int
 }
 
 // newCEL makes the environment of a pack: its variables are dynamic, because native records are.
@@ -168,6 +171,28 @@ func (r *run) test(p *predicate) bool {
 	if p == nil {
 		return true
 	}
+	if p.once == 0 || r.known == nil {
+		return r.eval(p)
+	}
+	if r.known[p.once-1] == unknown {
+		r.known[p.once-1] = no
+		if r.eval(p) {
+			r.known[p.once-1] = yes
+		}
+	}
+	return r.known[p.once-1] == yes
+}
+
+// outcome is what a run knows of a predicate.
+type outcome byte
+
+const (
+	unknown outcome = iota
+	no
+	yes
+)
+
+func (r *run) eval(p *predicate) bool {
 	out, _, err := p.program.Eval(activation{r})
 	if err != nil {
 		r.failed(p, err)
@@ -229,7 +254,11 @@ func (c *compiler) predicate(text string, line int, wantBool bool) *predicate {
 		c.f.add(c.file, line, "CEL: must be true or false, is %s", t)
 		return nil
 	}
-	prog, err := env.Program(tree, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(evalCost))
+	opts := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
+	if loops(tree.NativeRep().Expr()) {
+		opts = append(opts, cel.CostLimit(evalCost)) // without a loop, an expression costs what it is long
+	}
+	prog, err := env.Program(tree, opts...)
 	if err != nil {
 		c.f.add(c.file, line, "CEL: %v", err)
 		return nil
@@ -241,9 +270,30 @@ func (c *compiler) predicate(text string, line int, wantBool bool) *predicate {
 	reader.read(tree.NativeRep().Expr())
 	expr := tree.NativeRep().Expr()
 	return &predicate{
+		once: c.once(expr),
 		rule: c.file + ":" + itoa(line), text: text, program: prog, fields: reader.fields,
 		whenTrue: c.implications(expr, true), whenFalse: c.implications(expr, false), always: c.reachable(expr, line),
 	}
+}
+
+// once numbers an expression that reads no loop variable: it comes out the same wherever it is asked in a record.
+func (c *compiler) once(e celast.Expr) int {
+	varies := false
+	celast.PostOrderVisit(e, celast.NewExprVisitor(func(e celast.Expr) {
+		varies = varies || e.Kind() == celast.IdentKind && c.lookup(e.AsIdent()) != nil
+	}))
+	if varies {
+		return 0
+	}
+	c.m.predicates++
+	return c.m.predicates
+}
+
+// loops tells whether an expression walks a list.
+func loops(e celast.Expr) bool {
+	found := false
+	celast.PostOrderVisit(e, celast.NewExprVisitor(func(e celast.Expr) { found = found || e.Kind() == celast.ComprehensionKind }))
+	return found
 }
 
 // celReader finds the native fields an expression reads, and faults those the schema does not know.

@@ -34,7 +34,7 @@ func (r *run) provenance(key string, res []Resource) (Resource, bool) {
 	r.keys = nil
 	id := r.env.id("Provenance", r.m.name, key, "provenance")
 	out := Resource{Type: "Provenance", ID: id, Slot: "provenance"}
-	r.buf, r.trace = r.buf[:0], r.trace[:0]
+	r.buf, r.trace, r.names = r.buf[:0], r.trace[:0], r.names[:0]
 	r.elem = append(r.elem[:0], "Provenance"...)
 
 	r.raw(`{"resourceType":"Provenance","id":"`, id, `","meta":{"profile":["`, usCoreProvenance, `"],"source":`)

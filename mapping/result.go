@@ -153,6 +153,7 @@ func (p *Pack) mapRecord(m *recordMap, es *envState, v any) (*Result, error) {
 	m.tree.present(rec, es.tally.present)
 	r := m.start(es, rec, nil)
 	out, ok := r.execute()
+	r.done()
 	if !ok {
 		return nil, &InvalidError{Problems: r.problems}
 	}
@@ -161,8 +162,20 @@ func (p *Pack) mapRecord(m *recordMap, es *envState, v any) (*Result, error) {
 	return res, nil
 }
 
+// start prepares the mapping of a record. Its buffers come from earlier ones: give them back with done.
 func (m *recordMap) start(env *envState, rec map[string]any, src source) *run {
-	return &run{m: m, env: env, record: rec, source: src, vars: make([]binding, len(m.varSlot)), buf: make([]byte, 0, 2048)}
+	r := &run{m: m, env: env, record: rec, source: src, vars: make([]binding, len(m.varSlot))}
+	if used, ok := m.pack.buffers.Get().(*buffers); ok {
+		r.buffers = *used
+	} else {
+		r.buf = make([]byte, 0, 4096)
+	}
+	return r
+}
+
+func (r *run) done() {
+	used := r.buffers
+	r.m.pack.buffers.Put(&used)
 }
 
 // decodeJSON keeps numbers as they are written, and refuses trailing text.

@@ -19,19 +19,27 @@ type run struct {
 	moved  map[string][]string // lists that checks took items out of: the pointers of what is left
 	reject bool
 	digest string
+	known  []outcome // of predicates; nil while checks may still take items out of the record
 
-	buf      []byte
-	elem     []byte // FHIR path being built, e.g. Encounter.type[0]
-	trace    []trace
+	buffers
 	problems []Problem
 }
 
-// A trace is lineage before it is put into words.
-type trace struct {
-	leaf    *leaf
-	element string
-	source  string
+// buffers are what a run writes into; what comes out of it is copied.
+type buffers struct {
+	buf   []byte
+	elem  []byte // FHIR path being built, e.g. Encounter.type[0]
+	names []byte // texts of the traces
+	trace []trace
 }
+
+// A trace is lineage before it is put into words: spans of run.names hold the element and the native values.
+type trace struct {
+	leaf            *leaf
+	element, source span
+}
+
+type span struct{ from, to int }
 
 // A source translates JSON pointers of an assembled record back to the rows of the files it came from.
 type source interface {
@@ -65,14 +73,23 @@ func (r *run) made(l *leaf, from ...*path) {
 		r.trace = append(r.trace, trace{leaf: l})
 		return
 	}
-	src := ""
+	t := trace{leaf: l, element: r.named()}
+	t.source.from = len(r.names)
 	for i, p := range from {
 		if i > 0 {
-			src += " "
+			r.names = append(r.names, ' ')
 		}
-		src += r.pointer(p)
+		r.names = r.appendPointer(r.names, p)
 	}
-	r.trace = append(r.trace, trace{leaf: l, element: string(r.elem), source: src})
+	t.source.to = len(r.names)
+	r.trace = append(r.trace, t)
+}
+
+// named keeps the element being built for a trace.
+func (r *run) named() span {
+	from := len(r.names)
+	r.names = append(r.names, r.elem...)
+	return span{from, len(r.names)}
 }
 
 // read records that the leaf's fields shaped the element being built without standing in it.
@@ -82,7 +99,7 @@ func (r *run) read(l *leaf) {
 	}
 	t := trace{leaf: l}
 	if r.env.Lineage {
-		t.element = string(r.elem)
+		t.element = r.named()
 	}
 	r.trace = append(r.trace, t)
 }
@@ -138,6 +155,7 @@ func (r *run) execute() (Record, bool) {
 	if r.reject {
 		return Record{}, false
 	}
+	r.known = make([]outcome, r.m.predicates)
 	r.planAll(key)
 	rec := Record{Key: key}
 	for i := range r.plan {
@@ -164,7 +182,7 @@ func (r *run) build(inst *instance) Resource {
 	em := inst.em
 	copy(r.vars, inst.vars)
 	r.keys = inst.keys
-	r.buf, r.trace = r.buf[:0], r.trace[:0]
+	r.buf, r.trace, r.names = r.buf[:0], r.trace[:0], r.names[:0]
 	r.elem = append(r.elem[:0], em.resource...)
 	if em.test != nil || len(em.loops) > 0 {
 		r.read(&em.leaf)
@@ -249,11 +267,12 @@ func (r *run) lineage() []Lineage {
 		return nil
 	}
 	out := make([]Lineage, 0, len(r.trace))
+	names := string(r.names)
 	for _, t := range r.trace {
 		if t.leaf.how == "" {
 			continue // only counts for coverage
 		}
-		out = append(out, Lineage{Element: t.element, Source: t.source, Rule: t.leaf.rule})
+		out = append(out, Lineage{Element: names[t.element.from:t.element.to], Source: names[t.source.from:t.source.to], Rule: t.leaf.rule})
 	}
 	return out
 }

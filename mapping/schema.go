@@ -14,7 +14,14 @@ import (
 )
 
 // A nativeSchema checks native records. Its messages are never passed on: they quote values.
-type nativeSchema struct{ schema *jsonschema.Schema }
+type nativeSchema struct {
+	schema *jsonschema.Schema
+	quick  *quickCheck // nil when the schema uses keywords that it does not know
+}
+
+func newNativeSchema(sc *jsonschema.Schema) nativeSchema {
+	return nativeSchema{schema: sc, quick: newQuickCheck(sc, 0)}
+}
 
 // schemaRoot is the made-up address below which a pack's schema files live while they are compiled.
 const schemaRoot = "pack:///"
@@ -59,6 +66,9 @@ func syntaxLine(fsys fs.FS, file string) int {
 
 // check returns what is wrong with a decoded record: pointers and keywords, never values.
 func (s nativeSchema) check(v any) []Problem {
+	if s.quick != nil && s.quick.accepts(v) {
+		return nil
+	}
 	err := s.schema.Validate(v)
 	if err == nil {
 		return nil
