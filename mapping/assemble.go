@@ -2,7 +2,6 @@ package mapping
 
 import (
 	"sort"
-	"strconv"
 	"strings"
 )
 
@@ -90,59 +89,6 @@ func (a *assembled) place(ptr string) (string, int, string) {
 	return at.file, at.number, strings.Join(rest, "/")
 }
 
-// assemble makes the records of a mapping, in the order in which their first rows stand.
-func (a *assembly) assemble(sets map[string][]row) []*assembled {
-	index := map[string]*assembled{}
-	var out []*assembled
-	others := a.lookups(sets)
-	for _, rw := range sets[a.from.name] {
-		key, ok := rw.key(a.group)
-		if !ok {
-			continue // the schema requires key columns; a row without them was reported when it was read
-		}
-		rec := index[key]
-		if rec == nil {
-			rec = &assembled{record: map[string]any{a.from.name: rw.cells, rowsField: []any{}}, rows: map[string]row{a.from.name: rw}}
-			a.join(rec, rw, others)
-			index[key] = rec
-			out = append(out, rec)
-		}
-		list := rec.record[rowsField].([]any)
-		rec.rows[rowsField+"/"+strconv.Itoa(len(list))] = rw
-		rec.record[rowsField] = append(list, rw.cells)
-	}
-	return out
-}
-
-// lookups indexes the joined files by the columns they are joined on; the first row of a key counts.
-func (a *assembly) lookups(sets map[string][]row) []map[string]row {
-	out := make([]map[string]row, len(a.joins))
-	for i, j := range a.joins {
-		out[i] = map[string]row{}
-		for _, rw := range sets[j.to.name] {
-			key, ok := rw.key(j.on)
-			if _, dup := out[i][key]; ok && !dup {
-				out[i][key] = rw
-			}
-		}
-	}
-	return out
-}
-
-// join adds the row of each other file that agrees with the record.
-func (a *assembly) join(rec *assembled, first row, others []map[string]row) {
-	for i, j := range a.joins {
-		want, ok := first.key(j.on)
-		if !ok {
-			continue
-		}
-		if rw, ok := others[i][want]; ok {
-			rec.record[j.to.name] = rw.cells
-			rec.rows[j.to.name] = rw
-		}
-	}
-}
-
 // key joins the cells of columns; false when one is empty.
 func (rw row) key(columns []string) (string, bool) {
 	parts := make([]string, len(columns))
@@ -154,50 +100,6 @@ func (rw row) key(columns []string) (string, bool) {
 		parts[i] = s
 	}
 	return strings.Join(parts, "\x1f"), true
-}
-
-// MapFiles maps the files of a CSV pack together: rows are joined across files, so give all files of one delivery in
-// one call. What cannot be used is reported by row and column and the rest is mapped; an *InvalidError comes back
-// only when no file could be recognised.
-func (p *Pack) MapFiles(env Env, files []File) (*Result, error) {
-	if p.Format != "csv" {
-		return nil, &InvalidError{Problems: []Problem{{Code: "wrong-format", Text: "this pack reads JSON records, not CSV files"}}}
-	}
-	var problems []Problem
-	es := p.prepare(env)
-	sets := map[string][]row{}
-	known := 0
-	for _, file := range files {
-		set := p.readCSV(file, &problems)
-		if set == nil {
-			continue
-		}
-		known++
-		for _, rw := range set.rows {
-			set.kind.tree.present(map[string]any(rw.cells), es.tally.present)
-		}
-		sets[set.kind.name] = append(sets[set.kind.name], set.rows...)
-	}
-	if known == 0 {
-		return nil, &InvalidError{Problems: problems}
-	}
-	res := &Result{base: env.Base}
-	rejected := 0
-	for _, m := range p.maps {
-		for _, rec := range m.assembly.assemble(sets) {
-			r := m.start(es, rec.record, rec)
-			out, ok := r.execute()
-			r.done()
-			problems = append(problems, r.problems...)
-			if !ok {
-				rejected++
-				continue
-			}
-			res.Records = append(res.Records, out)
-		}
-	}
-	es.finish(res, tidy(problems), rejected)
-	return res, nil
 }
 
 // tidy puts problems into the order in which a person walks through the files, each place and code once: a row that

@@ -41,6 +41,9 @@ func (n *codeNode) build(r *run) bool {
 			return false
 		}
 		text := n.written(row)
+		if text == "" {
+			return false
+		}
 		if rest, ok := strings.CutPrefix(text, localPrefix); ok {
 			text = r.env.Base + "/" + rest
 		}

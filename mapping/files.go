@@ -1,16 +1,16 @@
 package mapping
 
 import (
-	"bytes"
-	"encoding/csv"
 	"errors"
-	"io"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 )
 
-var errNotJSON = errors.New("mapping: a resource is not JSON")
+var (
+	errNotJSON     = errors.New("mapping: a resource is not JSON")
+	errFileChanged = errors.New("mapping: a file changed while it was read")
+)
 
 // File is one CSV file of the input. Its name serves the report only: files are recognised by their columns.
 type File struct {
@@ -74,50 +74,6 @@ type row struct {
 	number int // line number of the record, the header being row 1
 }
 
-// rowSet are the rows of one kind of file.
-type rowSet struct {
-	kind *fileKind
-	rows []row
-}
-
-// readCSV recognises a file and reads its rows. Problems name rows and columns.
-func (p *Pack) readCSV(file File, problems *[]Problem) *rowSet {
-	data := bytes.TrimPrefix(file.Data, []byte("\xef\xbb\xbf"))
-	r := csv.NewReader(bytes.NewReader(data))
-	r.Comma, r.FieldsPerRecord, r.LazyQuotes = p.comma, -1, true
-	head, err := r.Read()
-	if err != nil {
-		*problems = append(*problems, Problem{Code: "unknown-file", File: file.Name, Text: "has no header row", Dropped: true})
-		return nil
-	}
-	columns := p.header(file.Name, head, problems)
-	kind := p.recognise(columns)
-	if kind == nil {
-		*problems = append(*problems, Problem{
-			Code: "unknown-file", File: file.Name, Text: "has the columns of none of the files this pack reads", Dropped: true})
-		return nil
-	}
-	kind.unknown(file.Name, columns, problems)
-	set := &rowSet{kind: kind}
-	for n := 2; ; n++ {
-		cells, err := r.Read()
-		if err == io.EOF {
-			return set
-		}
-		if err != nil {
-			*problems = append(*problems, Problem{Code: "bad-row", File: file.Name, Row: n, Text: "cannot be read as CSV", Dropped: true})
-			if !errors.As(err, new(*csv.ParseError)) {
-				return set
-			}
-			continue
-		}
-		if got := kind.row(file.Name, n, columns, cells, problems); got != nil {
-			kind.checkRestated(got, problems)
-			set.rows = append(set.rows, *got)
-		}
-	}
-}
-
 // header cleans the column names; a name with blanks inside is taken without them and reported.
 func (p *Pack) header(file string, head []string, problems *[]Problem) []string {
 	out := make([]string, len(head))
@@ -178,8 +134,8 @@ func (k *fileKind) unknown(file string, columns []string, problems *[]Problem) {
 	}
 }
 
-// row reads one line; nil when it cannot be used.
-func (k *fileKind) row(file string, n int, columns, cells []string, problems *[]Problem) *row {
+// cells reads one line; nil when it cannot be read.
+func (k *fileKind) cells(file string, n int, columns, cells []string, problems *[]Problem) *row {
 	bad := func(code, column, text string) *row {
 		*problems = append(*problems, Problem{Code: code, File: file, Row: n, Column: column, Text: text, Dropped: true})
 		return nil
@@ -199,6 +155,15 @@ func (k *fileKind) row(file string, n int, columns, cells []string, problems *[]
 			out.cells[columns[i]] = c
 		}
 	}
+	return out
+}
+
+// row reads one line and checks it; nil when it cannot be used.
+func (k *fileKind) row(file string, n int, columns, cells []string, problems *[]Problem) *row {
+	out := k.cells(file, n, columns, cells, problems)
+	if out == nil {
+		return nil
+	}
 	for _, pr := range k.schema.check(map[string]any(out.cells)) {
 		column, text := strings.TrimPrefix(pr.Pointer, "/"), pr.Text
 		if pr.Keyword == "required" {
@@ -210,7 +175,8 @@ func (k *fileKind) row(file string, n int, columns, cells []string, problems *[]
 			}
 			text = "is empty; the row was not read"
 		}
-		return bad("bad-row", column, text)
+		*problems = append(*problems, Problem{Code: "bad-row", File: file, Row: n, Column: column, Text: text, Dropped: true})
+		return nil
 	}
 	return out
 }

@@ -26,6 +26,8 @@ type predicate struct {
 	rule    string // file:line
 	text    string
 	program cel.Program
+	// bounded is the program with a bound on its cost, for records of many items; nil when the expression cannot loop
+	bounded cel.Program
 	fields  []int // native leaves it reads, for coverage
 	// what it says of fields by its outcome, for the way back
 	whenTrue, whenFalse []implication
@@ -183,6 +185,34 @@ func (r *run) test(p *predicate) bool {
 	return r.known[p.once-1] == yes
 }
 
+// fewItems is how many list items a record may hold for its expressions to run without counting what they cost: three
+// loops within each other come to a few hundred thousand steps.
+const fewItems = 64
+
+func (r *run) programOf(p *predicate) cel.Program {
+	if p.bounded == nil || r.few {
+		return p.program
+	}
+	return p.bounded
+}
+
+// listItems counts the items of all lists of a record.
+func listItems(v any) int {
+	n := 0
+	switch x := v.(type) {
+	case map[string]any:
+		for _, kid := range x {
+			n += listItems(kid)
+		}
+	case []any:
+		n += len(x)
+		for _, kid := range x {
+			n += listItems(kid)
+		}
+	}
+	return n
+}
+
 // outcome is what a run knows of a predicate.
 type outcome byte
 
@@ -193,7 +223,7 @@ const (
 )
 
 func (r *run) eval(p *predicate) bool {
-	out, _, err := p.program.Eval(activation{r})
+	out, _, err := r.programOf(p).Eval(activation{r})
 	if err != nil {
 		r.failed(p, err)
 		return false
@@ -215,7 +245,7 @@ func (r *run) failed(p *predicate, err error) {
 
 // compute evaluates a CEL expression to a scalar; a failing expression yields nothing.
 func (r *run) compute(p *predicate) (any, bool) {
-	out, _, err := p.program.Eval(activation{r})
+	out, _, err := r.programOf(p).Eval(activation{r})
 	if err != nil {
 		r.failed(p, err)
 		return nil, false
@@ -254,11 +284,11 @@ func (c *compiler) predicate(text string, line int, wantBool bool) *predicate {
 		c.f.add(c.file, line, "CEL: must be true or false, is %s", t)
 		return nil
 	}
-	opts := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
-	if loops(tree.NativeRep().Expr()) {
-		opts = append(opts, cel.CostLimit(evalCost)) // without a loop, an expression costs what it is long
+	prog, err := env.Program(tree, cel.EvalOptions(cel.OptOptimize))
+	var bounded cel.Program
+	if err == nil && loops(tree.NativeRep().Expr()) {
+		bounded, err = env.Program(tree, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(evalCost))
 	}
-	prog, err := env.Program(tree, opts...)
 	if err != nil {
 		c.f.add(c.file, line, "CEL: %v", err)
 		return nil
@@ -271,7 +301,7 @@ func (c *compiler) predicate(text string, line int, wantBool bool) *predicate {
 	expr := tree.NativeRep().Expr()
 	return &predicate{
 		once: c.once(expr),
-		rule: c.file + ":" + itoa(line), text: text, program: prog, fields: reader.fields,
+		rule: c.file + ":" + itoa(line), text: text, program: prog, bounded: bounded, fields: reader.fields,
 		whenTrue: c.implications(expr, true), whenFalse: c.implications(expr, false), always: c.reachable(expr, line),
 	}
 }

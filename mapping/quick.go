@@ -26,6 +26,7 @@ type quickCheck struct {
 	oneOf      [][]string // exactly one of these
 	needs      map[string][]string
 	properties map[string]*quickCheck
+	open       bool // other properties may hold anything
 	items      *quickCheck
 	minItems   int
 	unique     bool
@@ -83,9 +84,11 @@ func newQuickCheck(sc *jsonschema.Schema, depth int) *quickCheck {
 		return nil
 	}
 	if len(sc.Properties) > 0 {
-		if closed, ok := sc.AdditionalProperties.(bool); !ok || closed {
-			return nil // an open object could hold anything
+		if _, schema := sc.AdditionalProperties.(*jsonschema.Schema); schema {
+			return nil
 		}
+		others, ok := sc.AdditionalProperties.(bool)
+		q.open = !ok || others
 		q.properties = map[string]*quickCheck{}
 	}
 	for name, p := range sc.Properties {
@@ -171,7 +174,7 @@ func (q *quickCheck) object(m map[string]any) bool {
 	}
 	for name, v := range m {
 		p := q.properties[name]
-		if p == nil || !p.accepts(v) {
+		if p == nil && !q.open || p != nil && !p.accepts(v) {
 			return false
 		}
 		for _, need := range q.needs[name] {

@@ -164,7 +164,7 @@ func (p *Pack) mapRecord(m *recordMap, es *envState, v any) (*Result, error) {
 
 // start prepares the mapping of a record. Its buffers come from earlier ones: give them back with done.
 func (m *recordMap) start(env *envState, rec map[string]any, src source) *run {
-	r := &run{m: m, env: env, record: rec, source: src, vars: make([]binding, len(m.varSlot))}
+	r := &run{m: m, env: env, record: rec, source: src, vars: make([]binding, len(m.varSlot)), few: listItems(rec) <= fewItems}
 	if used, ok := m.pack.buffers.Get().(*buffers); ok {
 		r.buffers = *used
 	} else {

@@ -19,6 +19,7 @@ type run struct {
 	moved  map[string][]string // lists that checks took items out of: the pointers of what is left
 	reject bool
 	digest string
+	few    bool      // the record has few list items
 	known  []outcome // of predicates; nil while checks may still take items out of the record
 
 	buffers

@@ -164,8 +164,8 @@ func (f benchFlags) run(ctx context.Context, b bench) (rows []measurement, err e
 		}
 	}
 	fmt.Fprintln(b.stderr, "mapping engine")
-	row, err := mappingRow(b.seconds)
-	return append(rows, row), err
+	more, err := mappingRows(b.seconds)
+	return append(rows, more...), err
 }
 
 // onPostgres gives the run a database: one of a private cluster, or a schema on the server named. Without

@@ -12,18 +12,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"runtime/pprof"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
-	"github.com/google/uuid"
-
-	"trellis/fhir"
 	"trellis/gateway/store/postgres"
-	"trellis/mapping"
 )
 
 // profiled writes a CPU profile of one side alone, load generator included, before it is compared.
@@ -174,30 +169,4 @@ func resident(pid int) (int64, error) {
 	}
 	kb, err := strconv.ParseInt(string(found[1]), 10, 64)
 	return kb << 10, err
-}
-
-// mappingRow measures the mapping engine alone: one peer encounter after another on one core.
-func mappingRow(d time.Duration) (measurement, error) {
-	row := measurement{Store: "none", Name: "mapping engine alone, peer encounters on one core", Target: ">= 5000 /s"}
-	pack, err := mapping.Load(mapping.Packs(), "peer-encounter")
-	if err != nil {
-		return row, err
-	}
-	now := time.Now().UTC()
-	record, err := json.Marshal((&loader{now: now}).session(community()[0]))
-	if err != nil {
-		return row, err
-	}
-	env := mapping.Env{Namespace: uuid.New(), Base: fhir.LocalBase, Now: now, Organization: mapping.Organization{ID: benchOTP, Name: "Benchmark", System: fhir.LocalBase + "/ids/bench", Part2: true}}
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	n := 0
-	begin := time.Now()
-	for time.Since(begin) < d {
-		if _, err := pack.MapJSON(env, record); err != nil {
-			return row, err
-		}
-		n++
-	}
-	row.Value = count(float64(n)/time.Since(begin).Seconds()) + " /s"
-	return row, nil
 }

@@ -83,6 +83,10 @@ func TestMapBackRows(t *testing.T) {
 		t.Fatal(err)
 	}
 	bundle, _ := mapOut(t, 0, append([]string{"run", "--pack", "ny-1115-ahc-hrsn"}, names...)...)
+	lines, told := mapOut(t, 0, "run", "--pack", "ny-1115-ahc-hrsn", "--ndjson", delivery)
+	if strings.Count(lines, "\n") < 10 || !strings.Contains(told, "record(s) mapped, 0 rejected") {
+		t.Errorf("got %s, told %q", lines, told)
+	}
 	file, dir := filepath.Join(t.TempDir(), "bundle.json"), t.TempDir()
 	writeFile(t, file, []byte(bundle))
 	if _, told := mapOut(t, 2, "back", "--pack", "ny-1115-ahc-hrsn", file); !strings.Contains(told, "--out") {

@@ -66,7 +66,7 @@ func mapCoverage(args []string, stdout, stderr io.Writer) int {
 		c.Input, c.Report, c.Losses = res.Report.Coverage, &res.Report.Counts, res.Report.Losses
 	}
 	if f.report == "json" {
-		err = printJSON(stdout, c)
+		err = writeIndented(stdout, c)
 	} else {
 		err = c.write(stdout)
 	}

@@ -69,7 +69,7 @@ func mapDiff(args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	if f.report == "json" {
-		err = printJSON(stdout, diff)
+		err = writeIndented(stdout, diff)
 	} else {
 		diff.write(stdout, before, pack)
 	}
@@ -163,11 +163,4 @@ func oneLine(v any) string {
 		return string(text[:most]) + "…"
 	}
 	return string(data)
-}
-
-func printJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
 }

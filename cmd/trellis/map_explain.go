@@ -69,7 +69,7 @@ func mapExplain(args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	if f.report == "json" {
-		err = printJSON(stdout, e)
+		err = writeIndented(stdout, e)
 	} else {
 		e.write(stdout)
 	}

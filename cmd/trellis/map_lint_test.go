@@ -110,7 +110,15 @@ func TestMapPacks(t *testing.T) {
 		t.Errorf("status %d: %s", got, errs.String())
 	}
 	var list []struct{ Name, Version, Format, Title string }
-	if err := json.Unmarshal(out.Bytes(), &list); err != nil || len(list) != 5 || list[1].Name != "ours" {
+	own, shipped := false, 0
+	err := json.Unmarshal(out.Bytes(), &list)
+	for _, p := range list {
+		own = own || p.Name == "ours"
+		if p.Name != "ours" {
+			shipped++
+		}
+	}
+	if names, fault := mapping.Names(mapping.Packs()); err != nil || fault != nil || !own || shipped != len(names) {
 		t.Errorf("%v: %+v", err, list)
 	}
 	broken := ownPacks(t, "ours", func(_, text string) string { return strings.Replace(text, "format: json", "format: xml", 1) })

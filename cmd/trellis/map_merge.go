@@ -61,11 +61,11 @@ func mapMerge(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "trellis map merge:", err)
 		return 2
 	}
-	if err := printJSON(stdout, merged.Record); err != nil {
+	if err := writeIndented(stdout, merged.Record); err != nil {
 		return 2
 	}
 	if f.report == "json" {
-		err = printJSON(stderr, merged)
+		err = writeIndented(stderr, merged)
 	} else {
 		tellMerge(stderr, merged)
 	}

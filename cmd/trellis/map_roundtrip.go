@@ -56,7 +56,7 @@ func mapRoundtrip(args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	if f.report == "json" {
-		err = printJSON(stdout, trip)
+		err = writeIndented(stdout, trip)
 	} else {
 		trip.write(stdout)
 	}

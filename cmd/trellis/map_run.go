@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -41,6 +40,7 @@ Examples:
   trellis map run --pack recovery-plan plan.json > bundle.json
   trellis map run --pack ny-1115-ahc-hrsn --org-name "Upstate Network" SCREENING.csv DEMOGRAPHIC.csv QE_ADMIN.csv
   trellis map run --packs . --pack house-stays stays.csv > bundle.json
+  trellis map run --pack ny-1115-ahc-hrsn --ndjson delivery/ > resources.ndjson
   cat sessions.ndjson | trellis map run --pack peer-encounter --part2 --report json - > bundle.json
 `
 
@@ -110,6 +110,7 @@ func (f *mapSetting) load() (*mapping.Pack, mapping.Env, error) {
 func mapRun(args []string, stdout, stderr io.Writer) int {
 	fs, f, usage := newMapSetting("run", mapRunHelp)
 	lineage := fs.Bool("lineage", false, "write the origin of every element into the record's Provenance")
+	lines := fs.Bool("ndjson", false, "write resources one per line as they are made, instead of a Bundle; CSV files of any size take little memory")
 	if code, done := f.parse(fs, usage, args, 1, stdout, stderr); done {
 		return code
 	}
@@ -118,12 +119,15 @@ func mapRun(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "trellis map:", err)
 		return 2
 	}
+	env.Lineage = *lineage
+	if *lines {
+		return mapLines(pack, env, fs.Args(), f.report, stdout, stderr)
+	}
 	files, err := readDelivery(fs.Args())
 	if err != nil {
 		fmt.Fprintln(stderr, "trellis map:", err)
 		return 2
 	}
-	env.Lineage = *lineage
 	res, err := mapAll(pack, env, files)
 	if err != nil {
 		fmt.Fprintln(stderr, "trellis map:", err)
@@ -133,22 +137,7 @@ func mapRun(args []string, stdout, stderr io.Writer) int {
 }
 
 // readDelivery reads files, and the files in folders.
-func readDelivery(names []string) ([]mapping.File, error) {
-	var all []string
-	for _, name := range names {
-		entries, err := os.ReadDir(name)
-		if err != nil {
-			all = append(all, name)
-			continue
-		}
-		for _, e := range entries {
-			if !e.IsDir() {
-				all = append(all, filepath.Join(name, e.Name()))
-			}
-		}
-	}
-	return readMapFiles(all)
-}
+func readDelivery(names []string) ([]mapping.File, error) { return readMapFiles(inFolders(names)) }
 
 // readMapFiles reads the files named on the command line, - being standard input.
 func readMapFiles(names []string) ([]mapping.File, error) {
@@ -270,12 +259,7 @@ func writeMapped(res *mapping.Result, form string, stdout, stderr io.Writer) int
 		fmt.Fprintln(stderr, "trellis map: the bundle could not be written")
 		return 1
 	}
-	if form == "json" {
-		err = writeIndented(stderr, res.Report)
-	} else {
-		err = res.Report.WriteText(stderr)
-	}
-	if err != nil || res.Report.Counts.Rejected > 0 {
+	if err := writeMapReport(&res.Report, form, stderr); err != nil || res.Report.Counts.Rejected > 0 {
 		return 1
 	}
 	return 0
