@@ -34,6 +34,14 @@ func (n *dateNode) back(b *back, v any) {
 		b.say("bad-date", "is not a date that the source can write; it was not taken over")
 		return
 	}
+	if n.time != nil {
+		day, clock, _ := strings.Cut(native, " ")
+		b.put(n.from, day)
+		if clock != "" {
+			b.put(n.time, clock)
+		}
+		return
+	}
 	b.put(n.from, native)
 }
 

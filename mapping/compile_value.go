@@ -3,7 +3,11 @@ package mapping
 import "strings"
 
 func (c *compiler) date(s *section, line int) node {
-	p := c.path(s.str("$date", true), line)
+	ps := c.paths(s.strs("$date"), line)
+	if len(ps) == 0 || len(ps) > 2 {
+		c.fault(line, "$date needs a field, or a date and a time")
+		return &constNode{}
+	}
 	as := s.str("as", false)
 	switch as {
 	case "":
@@ -12,7 +16,11 @@ func (c *compiler) date(s *section, line int) node {
 	default:
 		c.hint(line, didYouMean(as, []string{"date", "dateTime", "instant"}), "as must be date, dateTime or instant")
 	}
-	return &dateNode{leaf: c.leaf("$date", line, p), from: p, as: as}
+	out := &dateNode{leaf: c.leaf("$date", line, ps...), from: ps[0], as: as}
+	if len(ps) == 2 {
+		out.time = ps[1]
+	}
+	return out
 }
 
 // ucum is the system of units, http://unitsofmeasure.org.

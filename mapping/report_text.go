@@ -44,9 +44,48 @@ func (rep *Report) writeProblems(b *bufio.Writer) {
 		return
 	}
 	fmt.Fprintf(b, "\nProblems (%d)\n", len(rep.Problems))
-	for _, p := range rep.Problems {
-		fmt.Fprintf(b, "  %s: %s: %s\n", p.place(), p.Code, p.Text)
+	for _, g := range alike(rep.Problems) {
+		more := ""
+		if g.count > 1 {
+			more = fmt.Sprintf(" (and %d more like it)", g.count-1)
+		}
+		fmt.Fprintf(b, "  %s: %s: %s%s\n", g.first.place(), g.first.Code, g.first.Text, more)
 	}
+}
+
+// problemGroup are the problems that say the same of the same field, of which a large delivery has many.
+type problemGroup struct {
+	first Problem
+	count int
+}
+
+// alike groups problems, in the order of the first of each; the JSON form of a report has every one.
+func alike(list []Problem) []problemGroup {
+	type kind struct{ code, text, file, column, pointer string }
+	at := map[kind]int{}
+	var out []problemGroup
+	for _, p := range list {
+		k := kind{p.Code, p.Text, p.File, p.Column, withoutIndices(p.Pointer)}
+		i, seen := at[k]
+		if !seen {
+			i = len(out)
+			at[k] = i
+			out = append(out, problemGroup{first: p})
+		}
+		out[i].count++
+	}
+	return out
+}
+
+// withoutIndices takes the positions in lists out of a JSON pointer.
+func withoutIndices(ptr string) string {
+	segs := strings.Split(ptr, "/")
+	for i, s := range segs {
+		if digits(s) {
+			segs[i] = ""
+		}
+	}
+	return strings.Join(segs, "/")
 }
 
 func (rep *Report) writeFields(b *bufio.Writer, status, title string, say func(Field) string) {

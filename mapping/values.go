@@ -136,6 +136,7 @@ func isFHIRText(s string) bool {
 type dateNode struct {
 	leaf
 	from *path
+	time *path // of day, where the source keeps it apart; nil when it does not
 	as   string
 }
 
@@ -145,6 +146,11 @@ func (n *dateNode) build(r *run) bool {
 	text, ok := r.scalarAt(n.from)
 	if !ok {
 		return false
+	}
+	if n.time != nil {
+		if clock, ok := r.scalarAt(n.time); ok {
+			text += " " + clock
+		}
 	}
 	out, why := r.m.pack.dates.read(text, n.as)
 	if why != "" {
@@ -163,7 +169,11 @@ func (n *dateNode) build(r *run) bool {
 		return false
 	}
 	r.buf = appendString(r.buf, out)
-	r.made(&n.leaf, n.from)
+	if n.time == nil {
+		r.made(&n.leaf, n.from)
+	} else {
+		r.made(&n.leaf, n.from, n.time)
+	}
 	return true
 }
 
