@@ -59,23 +59,28 @@ func (d *dateRules) write(text, format string) (string, bool) {
 		if strings.Contains(layout, "15") != hasTime {
 			continue
 		}
-		if !hasTime {
-			t, err := time.Parse("2006-01-02", text)
-			if err != nil {
-				return text, true // a month or a year: as FHIR writes it, which every pack reads
-			}
-			return t.Format(layout), d.means(t, layout)
-		}
-		t, err := time.Parse(time.RFC3339Nano, text)
+		t, err := time.Parse(map[bool]string{true: time.RFC3339Nano, false: "2006-01-02"}[hasTime], text)
 		if err != nil {
-			return "", false
+			return text, !hasTime // a month or a year: as FHIR writes it, which every pack reads
 		}
-		if d.zone != nil {
+		if d.zone != nil && hasTime {
 			t = t.In(d.zone)
 		}
-		return t.Format(layout), d.means(t, layout)
+		if out := t.Format(layout); d.means(t, layout) && (!hasTime || sameMoment(d, out, t)) {
+			return out, true
+		}
 	}
-	return text, true
+	return text, !hasTime || d.zone == nil
+}
+
+// sameMoment tells whether a text in one of the layouts means just this moment: a layout without seconds loses some.
+func sameMoment(d *dateRules, text string, t time.Time) bool {
+	again, why := d.read(text, "dateTime")
+	if why != "" {
+		return false
+	}
+	at, err := time.Parse(time.RFC3339Nano, again)
+	return err == nil && at.Equal(t)
 }
 
 // means tells whether a layout can hold the year: two digits stand for a hundred years only.

@@ -84,6 +84,7 @@ func (w *warner) fields() {
 				"date layout %q has a time and no zone: such dates are left out where a time is asked for", l)
 		}
 	}
+	w.required()
 	total, ignored := len(w.p.fields.names), 0
 	for i := range w.p.fields.names {
 		if w.p.ignored[i] != "" && !w.p.uses[i] {
@@ -92,6 +93,25 @@ func (w *warner) fields() {
 	}
 	if total > 0 && 100*ignored > maxIgnored*total {
 		w.warnings.add(w.p.Name+"/"+packFile, w.p.recordsLine, "%d of %d native fields (%d %%) are ignored", ignored, total, 100*ignored/total)
+	}
+}
+
+// required finds fields that a record must have and FHIR does not hold: what comes back is no record then.
+func (w *warner) required() {
+	warn := func(file string, tree *fieldTree, names []string) {
+		for _, name := range names {
+			if t := tree.props[name]; t != nil && t.id >= 0 && w.p.ignored[t.id] != "" && !w.p.uses[t.id] {
+				w.warnings.hint(file, 0, "take it out of required in the schema", "field %s is required and not carried: a record that comes back from FHIR lacks it", t.name)
+			}
+		}
+	}
+	for _, k := range w.p.files {
+		warn(w.p.Name+"/"+packFile, k.tree, k.required)
+	}
+	if w.p.Format == "json" {
+		for _, m := range w.p.maps {
+			warn(m.file, m.tree, m.schema.schema.Required)
+		}
 	}
 }
 

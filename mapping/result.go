@@ -36,7 +36,7 @@ type Resource struct {
 	metaEnd int // offset behind the last member of meta
 }
 
-// Lineage says where an element came from: the native values as JSON pointers (several are separated by blanks, none
+// Lineage says where an element came from: the native values as JSON pointers, or as file:row:column of CSV files (several are separated by blanks, none
 // for a value computed by an expression) and the mapping rule as file:line.
 type Lineage struct {
 	Element string `json:"element"`

@@ -3,6 +3,7 @@ package mapping
 import (
 	"bytes"
 	"strconv"
+	"strings"
 )
 
 // A run is the mapping of one record. It writes each resource straight into one buffer and takes back what turns out
@@ -259,6 +260,21 @@ func (r *run) identifier(inst *instance) {
 	r.buf = append(r.buf, ']')
 }
 
+// located puts pointers into an assembled record as the places of the files it came from.
+func (r *run) located(pointers string) string {
+	if r.source == nil || pointers == "" {
+		return pointers
+	}
+	var out []string
+	for _, ptr := range strings.Fields(pointers) {
+		if file, row, column := r.source.place(ptr); file != "" {
+			ptr = file + ":" + itoa(row) + ":" + column
+		}
+		out = append(out, ptr)
+	}
+	return strings.Join(out, " ")
+}
+
 // lineage counts the traces of the resource just built for coverage and, where it is asked for, puts them into words.
 func (r *run) lineage() []Lineage {
 	for _, t := range r.trace {
@@ -273,7 +289,7 @@ func (r *run) lineage() []Lineage {
 		if t.leaf.how == "" {
 			continue // only counts for coverage
 		}
-		out = append(out, Lineage{Element: names[t.element.from:t.element.to], Source: names[t.source.from:t.source.to], Rule: t.leaf.rule})
+		out = append(out, Lineage{Element: names[t.element.from:t.element.to], Source: r.located(names[t.source.from:t.source.to]), Rule: t.leaf.rule})
 	}
 	return out
 }

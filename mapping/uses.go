@@ -154,7 +154,7 @@ type Reason struct {
 }
 
 // Explain tells which rules make an element (Encounter.status), everything below one (Encounter.period), or use a native
-// field (client.birth_date, goals[].due). Rules come in the order of the mapping; none means that nothing has that name.
+// field (client.birth_date, goals[].due; of a CSV pack the column alone will do). Rules come in the order of the mapping; none means that nothing has that name.
 func (p *Pack) Explain(path string) []Reason {
 	var out []Reason
 	seen := map[string]bool{}
@@ -165,7 +165,7 @@ func (p *Pack) Explain(path string) []Reason {
 			for _, f := range l.fields {
 				name := p.fields.names[f]
 				fields = append(fields, name)
-				named = named || name == path || strings.HasPrefix(name, path+".") || strings.HasPrefix(name, path+"[]")
+				named = named || name == path || strings.HasSuffix(name, "."+path) || strings.HasPrefix(name, path+".") || strings.HasPrefix(name, path+"[]")
 			}
 			id := l.element + " " + l.rule + " " + l.how
 			if !named || seen[id] || l.how == "" {

@@ -33,6 +33,8 @@ type roundtrip struct {
 	Changed   []mapping.Difference   `json:"changed"`
 	Again     []mapping.ResourceDiff `json:"again"`
 	Losses    []mapping.Loss         `json:"losses"`
+	// Refused is why records that came back could not be mapped again.
+	Refused []mapping.Problem `json:"refused,omitempty"`
 }
 
 func mapRoundtrip(args []string, stdout, stderr io.Writer) int {
@@ -102,6 +104,11 @@ func goRound(pack *mapping.Pack, env mapping.Env, files []mapping.File) (*roundt
 	if err != nil {
 		return nil, err
 	}
+	for _, p := range second.Report.Problems {
+		if p.Dropped && len(trip.Refused) < 20 {
+			trip.Refused = append(trip.Refused, p)
+		}
+	}
 	trip.Again, err = mapping.DiffResults(first, second)
 	return trip, err
 }
@@ -144,6 +151,12 @@ func (t *roundtrip) write(w io.Writer) {
 	if len(t.Changed) > 0 {
 		fmt.Fprintln(w, "\nCame back otherwise")
 		writeDifferences(w, t.Changed, "  ")
+	}
+	if len(t.Refused) > 0 {
+		fmt.Fprintln(w, "\nCame back and could not be mapped again")
+	}
+	for _, p := range t.Refused {
+		fmt.Fprintf(w, "  row %d column %s %s: %s\n", p.Row, p.Column, p.Pointer, p.Text)
 	}
 	if len(t.Again) > 0 {
 		fmt.Fprintln(w, "\nMapped again, these resources differ")
