@@ -1,14 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"trellis/mapping"
 )
@@ -127,57 +125,11 @@ func readResources(names []string) ([][]byte, error) {
 	}
 	var out [][]byte
 	for _, file := range files {
-		dec := json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(file.Data, []byte("\xef\xbb\xbf"))))
-		for {
-			var one json.RawMessage
-			err := dec.Decode(&one)
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				return nil, fmt.Errorf("%s is not JSON", file.Name)
-			}
-			more, err := resourcesOf(one)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", file.Name, err)
-			}
-			out = append(out, more...)
+		more, err := mapping.SplitResources(file.Data)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", file.Name, err)
 		}
-	}
-	return out, nil
-}
-
-func resourcesOf(data json.RawMessage) ([][]byte, error) {
-	if trimmed := strings.TrimSpace(string(data)); strings.HasPrefix(trimmed, "[") {
-		var list []json.RawMessage
-		if err := json.Unmarshal(data, &list); err != nil {
-			return nil, err
-		}
-		var out [][]byte
-		for _, r := range list {
-			more, err := resourcesOf(r)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, more...)
-		}
-		return out, nil
-	}
-	var head struct {
-		ResourceType string
-		Entry        []struct{ Resource json.RawMessage }
-	}
-	if err := json.Unmarshal(data, &head); err != nil || head.ResourceType == "" {
-		return nil, errors.New("holds something that is no FHIR resource")
-	}
-	if head.ResourceType != "Bundle" {
-		return [][]byte{data}, nil
-	}
-	var out [][]byte
-	for _, e := range head.Entry {
-		if len(e.Resource) > 0 {
-			out = append(out, e.Resource)
-		}
+		out = append(out, more...)
 	}
 	return out, nil
 }

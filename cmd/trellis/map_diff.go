@@ -95,7 +95,7 @@ func compareRuns(before, after *mapping.Pack, env mapping.Env, groups [][]string
 			continue
 		}
 		for _, file := range files {
-			list, _ := splitRecords(file.Data)
+			list, _ := mapping.SplitRecords(file.Data)
 			for _, data := range list {
 				if rec, key, err := pack.Record(data); err == nil {
 					records[i][key] = rec

@@ -60,7 +60,7 @@ func streamed(pack *mapping.Pack, env mapping.Env, names []string, write func(ma
 		if err != nil {
 			return nil, err
 		}
-		res, err := mapJSONFiles(pack, env, files)
+		res, err := pack.MapDelivery(env, files)
 		if err != nil {
 			return nil, err
 		}

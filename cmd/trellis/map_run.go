@@ -160,23 +160,9 @@ func readMapFiles(names []string) ([]mapping.File, error) {
 
 // mapAll maps the files and checks every resource against R4; one that fails is taken out and reported.
 func mapAll(pack *mapping.Pack, env mapping.Env, files []mapping.File) (*mapping.Result, error) {
-	var res *mapping.Result
-	if pack.Format == "csv" {
-		got, err := pack.MapFiles(env, files)
-		var invalid *mapping.InvalidError
-		if errors.As(err, &invalid) {
-			got, err = pack.Rejected(invalid.Problems), nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		res = got
-	} else {
-		got, err := mapJSONFiles(pack, env, files)
-		if err != nil {
-			return nil, err
-		}
-		res = got
+	res, err := pack.MapDelivery(env, files)
+	if err != nil {
+		return nil, err
 	}
 	parser, err := fhir.NewParser()
 	if err != nil {
@@ -187,60 +173,6 @@ func mapAll(pack *mapping.Pack, env mapping.Env, files []mapping.File) (*mapping
 		return err == nil
 	})
 	return res, nil
-}
-
-func mapJSONFiles(pack *mapping.Pack, env mapping.Env, files []mapping.File) (*mapping.Result, error) {
-	res := pack.Rejected(nil)
-	for _, file := range files {
-		records, ok := splitRecords(file.Data)
-		for i, record := range records {
-			got, err := pack.MapJSON(env, record)
-			var invalid *mapping.InvalidError
-			switch {
-			case errors.As(err, &invalid):
-				got = pack.Rejected(invalid.Problems)
-			case err != nil:
-				return nil, err
-			}
-			row := i + 1
-			if len(records) == 1 {
-				row = 0
-			}
-			res.Add(got, file.Name, row)
-		}
-		if !ok {
-			res.Add(pack.Rejected([]mapping.Problem{{
-				Code: "not-json", Text: "is not JSON from here on; it was not read", Dropped: true,
-			}}), file.Name, len(records)+1)
-		}
-	}
-	return res, nil
-}
-
-// splitRecords takes a file of one record, an array of records or one record after the other apart; false when the
-// rest of the file is not JSON.
-func splitRecords(data []byte) ([]json.RawMessage, bool) {
-	data = bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")))
-	dec := json.NewDecoder(bytes.NewReader(data))
-	if len(data) > 0 && data[0] == '[' {
-		var list []json.RawMessage
-		if err := dec.Decode(&list); err != nil {
-			return nil, false
-		}
-		return list, dec.Decode(new(json.RawMessage)) == io.EOF
-	}
-	var out []json.RawMessage
-	for {
-		var one json.RawMessage
-		err := dec.Decode(&one)
-		if err == io.EOF {
-			return out, len(out) > 0
-		}
-		if err != nil {
-			return out, false
-		}
-		out = append(out, one)
-	}
 }
 
 func writeMapped(res *mapping.Result, form string, stdout, stderr io.Writer) int {
