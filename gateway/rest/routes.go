@@ -62,6 +62,7 @@ func (s *Server) routes() []route {
 	table = append(table, bulkRoutes()...)
 	table = append(table, subscriptionRoutes()...)
 	table = append(table, s.decideRoutes()...)
+	table = append(table, mappingRoutes()...)
 	return append(table, s.preflights(table)...)
 }
 
