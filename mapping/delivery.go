@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"strings"
 )
 
 // MapDelivery maps files whatever the format of the pack: all CSV files of one delivery, or JSON files of one record, an
@@ -136,6 +138,7 @@ type Roundtrip struct {
 	Again     []ResourceDiff `json:"again"`             // resources that what came back maps to otherwise
 	Refused   []Problem      `json:"refused,omitempty"` // why records that came back could not be mapped again
 	Losses    []Loss         `json:"losses"`            // what is not in FHIR, as the pack says
+	LeftOut   []Problem      `json:"leftOut"`           // what checks and tables left out of the first run
 }
 
 // Whole tells that nothing changed on the way but what the pack says is lost.
@@ -160,7 +163,12 @@ func (p *Pack) GoRound(env Env, files []File) (*Roundtrip, error) {
 	if err != nil {
 		return nil, err
 	}
-	trip := &Roundtrip{Records: len(natives), Resources: len(bodies), Changed: []Difference{}, Losses: first.Report.Losses}
+	trip := &Roundtrip{Records: len(natives), Resources: len(bodies), Changed: []Difference{}, Losses: first.Report.Losses, LeftOut: []Problem{}}
+	for _, pr := range first.Report.Problems {
+		if pr.Dropped {
+			trip.LeftOut = append(trip.LeftOut, pr)
+		}
+	}
 	var again []File
 	if p.Format == "csv" {
 		if again, err = p.Rows(natives); err != nil {
@@ -174,7 +182,7 @@ func (p *Pack) GoRound(env Env, files []File) (*Roundtrip, error) {
 			}
 			again = append(again, File{Name: "back", Data: data})
 		}
-		trip.Changed = p.changedFields(files, natives, first.Report.Losses)
+		trip.Changed = p.changedFields(env, files, natives, first.Report.Losses)
 	}
 	second, err := p.MapDelivery(env, again)
 	if err != nil {
@@ -189,8 +197,9 @@ func (p *Pack) GoRound(env Env, files []File) (*Roundtrip, error) {
 	return trip, err
 }
 
-// changedFields compares the records that were mapped with those that came back, but for what is lost.
-func (p *Pack) changedFields(files []File, natives []Native, losses []Loss) []Difference {
+// changedFields compares the records that were mapped with those that came back, but for what is lost and what the report
+// says was left out.
+func (p *Pack) changedFields(env Env, files []File, natives []Native, losses []Loss) []Difference {
 	out := []Difference{}
 	back := map[string]any{}
 	for _, n := range natives {
@@ -203,10 +212,54 @@ func (p *Pack) changedFields(files []File, natives []Native, losses []Loss) []Di
 			if err != nil {
 				continue // the report of the first run says so
 			}
+			if res, err := p.MapJSON(env, data); err == nil {
+				for i := len(res.Report.Problems) - 1; i >= 0; i-- { // the last items of a list first
+					if pr := res.Report.Problems[i]; pr.Dropped {
+						cutOut(rec, pr.Pointer)
+					}
+				}
+			}
 			if got, ok := back[key]; ok {
 				out = append(out, Differences(p.Comparable(rec, losses), got, "")...)
 			}
 		}
 	}
 	return out
+}
+
+// cutOut removes the value at a JSON pointer.
+func cutOut(rec map[string]any, ptr string) bool {
+	if ptr == "" || ptr == "/" {
+		return false
+	}
+	segs := strings.Split(ptr[1:], "/")
+	var at any = rec
+	set := func(any) {}
+	for i, s := range segs {
+		s = strings.NewReplacer("~1", "/", "~0", "~").Replace(s)
+		last := i == len(segs)-1
+		switch x := at.(type) {
+		case map[string]any:
+			if last {
+				delete(x, s)
+				return true
+			}
+			set = func(v any) { x[s] = v }
+			at = x[s]
+		case []any:
+			var n int
+			if _, err := fmt.Sscan(s, &n); err != nil || n >= len(x) {
+				return false
+			}
+			if last {
+				set(append(append([]any{}, x[:n]...), x[n+1:]...))
+				return true
+			}
+			set = func(v any) { x[n] = v }
+			at = x[n]
+		default:
+			return false
+		}
+	}
+	return false
 }

@@ -93,9 +93,9 @@ func labelDiff(before, after []Label) []string {
 }
 
 // Differences compares decoded JSON, place by place below path. Lists of one length are compared item by item, others as a
-// whole.
+// whole; the order of their items does not count.
 func Differences(before, after any, path string) []Difference {
-	if same(before, after) {
+	if same(before, after) || sameItems(before, after) {
 		return nil
 	}
 	if a, ok := before.(map[string]any); ok {

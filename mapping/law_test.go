@@ -177,43 +177,6 @@ func cutField(v any, segs []string) bool {
 	return false
 }
 
-// cutOut removes the value at a JSON pointer.
-func cutOut(rec map[string]any, ptr string) bool {
-	if ptr == "" || ptr == "/" {
-		return false
-	}
-	segs := strings.Split(ptr[1:], "/")
-	var at any = rec
-	set := func(any) {}
-	for i, s := range segs {
-		s = strings.NewReplacer("~1", "/", "~0", "~").Replace(s)
-		last := i == len(segs)-1
-		switch x := at.(type) {
-		case map[string]any:
-			if last {
-				delete(x, s)
-				return true
-			}
-			set = func(v any) { x[s] = v }
-			at = x[s]
-		case []any:
-			var n int
-			if _, err := fmt.Sscan(s, &n); err != nil || n >= len(x) {
-				return false
-			}
-			if last {
-				set(append(append([]any{}, x[:n]...), x[n+1:]...))
-				return true
-			}
-			set = func(v any) { x[n] = v }
-			at = x[n]
-		default:
-			return false
-		}
-	}
-	return false
-}
-
 // A drawer draws instances of JSON Schemas, as far as the schemas of packs go. Keys of lists are unique, and fields whose
 // values only a code table lists are drawn from it.
 type drawer struct {

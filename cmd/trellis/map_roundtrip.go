@@ -56,6 +56,14 @@ func mapRoundtrip(args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
+// cell is the place of a problem in a CSV file, "" in a JSON record.
+func cell(p mapping.Problem) string {
+	if p.Row == 0 {
+		return ""
+	}
+	return fmt.Sprintf("row %d column %s", p.Row, p.Column)
+}
+
 func writeRoundtrip(w io.Writer, t *mapping.Roundtrip) {
 	fmt.Fprintf(w, "%d record(s) went to FHIR (%d resources) and came back\n", t.Records, t.Resources)
 	if len(t.Losses) > 0 {
@@ -64,6 +72,12 @@ func writeRoundtrip(w io.Writer, t *mapping.Roundtrip) {
 		for _, l := range t.Losses {
 			fmt.Fprintf(w, "  %s (%d): %s\n", l.Field, l.Count, l.Reason)
 		}
+	}
+	if len(t.LeftOut) > 0 {
+		fmt.Fprintln(w, "\nLeft out on the way there")
+	}
+	for _, p := range t.LeftOut {
+		fmt.Fprintf(w, "  %s%s: %s\n", p.Pointer, cell(p), p.Text)
 	}
 	if t.Whole() {
 		fmt.Fprintln(w, "\nEverything else came back as it was, and maps to the same resources again.")
@@ -77,7 +91,7 @@ func writeRoundtrip(w io.Writer, t *mapping.Roundtrip) {
 		fmt.Fprintln(w, "\nCame back and could not be mapped again")
 	}
 	for _, p := range t.Refused {
-		fmt.Fprintf(w, "  row %d column %s %s: %s\n", p.Row, p.Column, p.Pointer, p.Text)
+		fmt.Fprintf(w, "  %s%s: %s\n", p.Pointer, cell(p), p.Text)
 	}
 	if len(t.Again) > 0 {
 		fmt.Fprintln(w, "\nMapped again, these resources differ")
