@@ -412,6 +412,30 @@ func empty(v any) bool {
 	return false
 }
 
+// Place turns the pointer of a Change, in which items of lists are named by their keys, into the JSON pointer of that place in
+// a record. False when the record has no such item.
+func (p *Pack) Place(record []byte, pointer string) (string, bool) {
+	v, err := decodeJSON(record)
+	if err != nil {
+		return "", false
+	}
+	m := merger{pack: p, keys: p.maps[0].listKeys}
+	out, at := "", ""
+	for _, seg := range strings.Split(strings.TrimPrefix(pointer, "/"), "/") {
+		if list, ok := v.([]any); ok {
+			i := slices.IndexFunc(list, func(item any) bool { return "["+escapePointer(m.name(at, asObject(item).fields))+"]" == seg })
+			if i < 0 {
+				return "", false
+			}
+			v, at, out = list[i], at+"[]", out+"/"+itoa(i)
+			continue
+		}
+		name := unescapePointer(seg)
+		v, at, out = asObject(v).fields[name], below(at, name), out+"/"+seg
+	}
+	return out, true
+}
+
 // valid keeps the merged record if it follows the schema. Otherwise nothing is taken: a record half changed would be
 // neither side's.
 func (m *merger) valid(now, merged map[string]any) map[string]any {
@@ -581,8 +605,8 @@ func restore(at map[string]any, segs []string, value any) bool {
 	name, index, indexed := cutIndex(segs[0])
 	if len(segs) == 1 {
 		if !indexed {
-			if _, taken := at[name]; taken {
-				return false
+			if have, taken := at[name]; taken {
+				return reflect.DeepEqual(have, value)
 			}
 			at[name] = value
 			return true

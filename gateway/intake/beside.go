@@ -1,0 +1,267 @@
+package intake
+
+import (
+	"encoding/json"
+	"reflect"
+	"slices"
+	"strings"
+
+	"trellis/fhir"
+	"trellis/gateway/store"
+	"trellis/mapping"
+)
+
+// beside stores a resource of the merged record together with what was added to it elsewhere and the mapping does not know,
+// and what was changed elsewhere that no rule carries back, where the record makes that as before.
+func (m *merging) beside(r mapping.Resource, head store.Kept, merged *mapping.Merged) (store.Change, error) {
+	if head.Resource == nil {
+		res, err := m.desk.parser.Parse(r.JSON)
+		if err != nil {
+			return store.Change{}, m.invalid(r.Type, err)
+		}
+		return m.change(r, res, nil), nil
+	}
+	doc, lost, err := m.additions(r, head, merged)
+	if err != nil {
+		return store.Change{}, err
+	}
+	for _, path := range lost {
+		m.out.merge.Conflicts = append(m.out.merge.Conflicts, Conflict{Path: path, Resource: head.Reference().String(), Reason: reasonNoPlace})
+	}
+	same, err := sameContent(doc, head.Resource.JSON)
+	if err != nil {
+		return store.Change{}, err
+	}
+	if same { // in the spelling it is stored in: no new version
+		return m.change(r, head.Resource, head.Brought), nil
+	}
+	res, err := m.desk.parser.Parse(doc)
+	if err != nil {
+		return store.Change{}, m.invalid(r.Type, err)
+	}
+	return m.change(r, res, head.Brought), nil
+}
+
+// additions puts what stands beside the record's own elements into a resource; the second result are the paths of what could
+// not stay.
+func (m *merging) additions(r mapping.Resource, head store.Kept, merged *mapping.Merged) (doc []byte, lost []string, err error) {
+	base, err := content(m.base[referenceOf(r)].JSON)
+	if err != nil {
+		return nil, nil, err
+	}
+	theirs, err := content(head.Resource.JSON)
+	if err != nil {
+		return nil, nil, err
+	}
+	doc, err = keepMeta(r.JSON, base, theirs)
+	if err != nil {
+		return nil, nil, err
+	}
+	// Elements may exclude each other (a date and a period): each has to leave a resource behind that is one.
+	try := func(next []byte, err error) (bool, error) {
+		if err != nil || next == nil {
+			return false, err
+		}
+		if _, invalid := m.desk.parser.Parse(next); invalid != nil {
+			return false, nil
+		}
+		doc = next
+		return true, nil
+	}
+	for _, e := range merged.NotTaken {
+		if e.Type == r.Type && e.ID == r.ID {
+			stays, err := try(keepElement(doc, e.Path, base, theirs))
+			if err != nil {
+				return nil, nil, err
+			}
+			if stays && !holdsUnknown(merged, e) {
+				m.out.merge.Kept++
+			}
+		}
+	}
+	var seen []mapping.Unknown
+	for _, u := range merged.Unknown {
+		if u.Type != r.Type || u.ID != r.ID || slices.ContainsFunc(seen, func(s mapping.Unknown) bool { return reflect.DeepEqual(s, u) }) {
+			continue
+		}
+		seen = append(seen, u)
+		next, left, err := mapping.Restore(doc, []mapping.Unknown{u})
+		if err != nil {
+			return nil, nil, err
+		}
+		if len(left) > 0 {
+			next, err = keepElement(doc, topList(u.Path), base, theirs)
+		}
+		stays, err := try(next, err)
+		if err != nil {
+			return nil, nil, err
+		}
+		if !stays {
+			lost = append(lost, u.Path)
+			continue
+		}
+		m.out.merge.Kept++
+	}
+	return doc, lost, nil
+}
+
+// topList is a path up to its first list.
+func topList(path string) string {
+	at, _, _ := strings.Cut(path, "[")
+	return at
+}
+
+// keepElement puts an element as it was made elsewhere in the place of the record's, where the record makes that as before;
+// nil where it does not.
+func keepElement(doc []byte, path string, base, theirs map[string]any) ([]byte, error) {
+	body, err := decode(doc)
+	if err != nil {
+		return nil, err
+	}
+	names := strings.Split(path, ".")[1:]
+	if len(names) == 0 || !reflect.DeepEqual(unordered(at(base, names)), unordered(at(body, names))) {
+		return nil, nil
+	}
+	parent := body
+	for _, name := range names[:len(names)-1] {
+		next, ok := parent[name].(map[string]any)
+		if !ok {
+			return nil, nil
+		}
+		parent = next
+	}
+	last := names[len(names)-1]
+	if v := at(theirs, names); v != nil {
+		parent[last] = v
+	} else {
+		delete(parent, last)
+	}
+	return json.Marshal(body)
+}
+
+func at(body map[string]any, names []string) any {
+	var v any = body
+	for _, name := range names {
+		m, _ := v.(map[string]any)
+		v = m[name]
+	}
+	return v
+}
+
+// unordered is a value with its lists in one order: what is read back from resources may have another one than the record.
+func unordered(v any) any {
+	switch x := v.(type) {
+	case map[string]any:
+		out := make(map[string]any, len(x))
+		for name, kid := range x {
+			out[name] = unordered(kid)
+		}
+		return out
+	case []any:
+		texts := make([]string, len(x))
+		for i, kid := range x {
+			text, err := json.Marshal(unordered(kid))
+			if err != nil { // decoded JSON has no such value
+				return v
+			}
+			texts[i] = string(text)
+		}
+		slices.Sort(texts)
+		return texts
+	}
+	return v
+}
+
+// keepMeta keeps the tags and extensions of meta that were added elsewhere. What profiles a resource claims is for the mapping
+// to say: it knows what it makes; and labels are the store's.
+func keepMeta(doc []byte, base, theirs map[string]any) ([]byte, error) {
+	var body map[string]any
+	for _, name := range []string{"tag", "extension"} {
+		was, _ := at(base, []string{"meta", name}).([]any)
+		list, _ := at(theirs, []string{"meta", name}).([]any)
+		for _, item := range list {
+			same := func(v any) bool { return reflect.DeepEqual(v, item) }
+			if slices.ContainsFunc(was, same) {
+				continue
+			}
+			if body == nil {
+				var err error
+				if body, err = decode(doc); err != nil {
+					return nil, err
+				}
+			}
+			meta, ok := body["meta"].(map[string]any)
+			if !ok {
+				meta = map[string]any{}
+				body["meta"] = meta
+			}
+			if have, _ := meta[name].([]any); !slices.ContainsFunc(have, same) {
+				meta[name] = append(have, item)
+			}
+		}
+	}
+	if body == nil {
+		return doc, nil
+	}
+	return json.Marshal(body)
+}
+
+// conflict notes a place of the record that cannot be as both sides have it, with the resource it is about: of those that were
+// changed the one the place is made into, or was.
+func (m *merging) conflict(pointer, reason string, native []byte) {
+	m.out.merge.Conflicts = append(m.out.merge.Conflicts, Conflict{Pointer: pointer, Resource: m.resourceOf(pointer, native).String(), Reason: reason})
+}
+
+func (m *merging) resourceOf(pointer string, native []byte) fhir.Reference {
+	var found []fhir.Reference
+	for _, record := range [][]byte{native, m.sent.View} {
+		found = append(found, m.madeOf(record, pointer)...)
+	}
+	for _, ref := range slices.Concat(found, m.baseOrder) {
+		if m.changed(ref) {
+			return ref
+		}
+	}
+	for _, ref := range found {
+		return ref
+	}
+	return referenceOf(m.record.Resources[0])
+}
+
+// madeOf lists the record's own resources into which a place of it goes.
+func (m *merging) madeOf(record []byte, pointer string) (out []fhir.Reference) {
+	place, ok := m.pack.Place(record, pointer)
+	if !ok {
+		return nil
+	}
+	env := m.env
+	env.Lineage = true
+	result, err := m.pack.MapJSON(env, record)
+	if err != nil {
+		return nil // it is not this record that says where the place goes
+	}
+	for _, r := range result.Records[0].Resources {
+		if r.Shared || r.Type == "Provenance" {
+			continue
+		}
+		if slices.ContainsFunc(r.Lineage, func(l mapping.Lineage) bool {
+			return slices.ContainsFunc(strings.Fields(l.Source), func(source string) bool { return source == place || strings.HasPrefix(source, place+"/") })
+		}) {
+			out = append(out, referenceOf(r))
+		}
+	}
+	return out
+}
+
+// changed tells whether a resource was changed elsewhere.
+func (m *merging) changed(ref fhir.Reference) bool {
+	head, there := m.heads[ref]
+	if ref.Type == "Provenance" || !there {
+		return false
+	}
+	if head.Deleted {
+		return true
+	}
+	i := slices.IndexFunc(m.sent.Resources, func(k store.Kept) bool { return k.Reference() == ref })
+	return i < 0 || m.sent.Resources[i].Version != head.Version
+}
