@@ -25,9 +25,7 @@ func (m *merging) beside(r mapping.Resource, head store.Kept, merged *mapping.Me
 	if err != nil {
 		return store.Change{}, err
 	}
-	for _, path := range lost {
-		m.out.merge.Conflicts = append(m.out.merge.Conflicts, Conflict{Path: path, Resource: head.Reference().String(), Reason: reasonNoPlace})
-	}
+	m.out.merge.Conflicts = append(m.out.merge.Conflicts, lost...)
 	same, err := sameContent(doc, head.Resource.JSON)
 	if err != nil {
 		return store.Change{}, err
@@ -42,9 +40,8 @@ func (m *merging) beside(r mapping.Resource, head store.Kept, merged *mapping.Me
 	return m.change(r, res, head.Brought), nil
 }
 
-// additions puts what stands beside the record's own elements into a resource; the second result are the paths of what could
-// not stay.
-func (m *merging) additions(r mapping.Resource, head store.Kept, merged *mapping.Merged) (doc []byte, lost []string, err error) {
+// additions puts what stands beside the record's own elements into a resource; the second result is what could not stay.
+func (m *merging) additions(r mapping.Resource, head store.Kept, merged *mapping.Merged) (doc []byte, lost []Conflict, err error) {
 	base, err := content(m.base[referenceOf(r)].JSON)
 	if err != nil {
 		return nil, nil, err
@@ -68,6 +65,8 @@ func (m *merging) additions(r mapping.Resource, head store.Kept, merged *mapping
 		doc = next
 		return true, nil
 	}
+	kept := map[string]bool{}
+	defer func() { m.out.merge.Kept += len(kept) }()
 	for _, e := range merged.NotTaken {
 		if e.Type == r.Type && e.ID == r.ID {
 			stays, err := try(keepElement(doc, e.Path, base, theirs))
@@ -75,7 +74,7 @@ func (m *merging) additions(r mapping.Resource, head store.Kept, merged *mapping
 				return nil, nil, err
 			}
 			if stays && !holdsUnknown(merged, e) {
-				m.out.merge.Kept++
+				kept[e.Path] = true
 			}
 		}
 	}
@@ -97,10 +96,14 @@ func (m *merging) additions(r mapping.Resource, head store.Kept, merged *mapping
 			return nil, nil, err
 		}
 		if !stays {
-			lost = append(lost, u.Path)
+			c := Conflict{Path: u.Path, Resource: head.Reference().String(), Reason: reasonNoPlace}
+			if at(base, strings.Split(u.Path, ".")[1:]) != nil {
+				c.Reason = reasonBoth
+			}
+			lost = append(lost, c)
 			continue
 		}
-		m.out.merge.Kept++
+		kept[u.Path] = true
 	}
 	return doc, lost, nil
 }
@@ -253,15 +256,17 @@ func (m *merging) madeOf(record []byte, pointer string) (out []fhir.Reference) {
 	return out
 }
 
-// changed tells whether a resource was changed elsewhere.
+// changed tells whether a resource is otherwise than it would be had nobody changed it.
 func (m *merging) changed(ref fhir.Reference) bool {
 	head, there := m.heads[ref]
 	if ref.Type == "Provenance" || !there {
 		return false
 	}
-	if head.Deleted {
+	base, known := m.base[ref]
+	if head.Deleted || !known {
 		return true
 	}
-	i := slices.IndexFunc(m.sent.Resources, func(k store.Kept) bool { return k.Reference() == ref })
-	return i < 0 || m.sent.Resources[i].Version != head.Version
+	was, err1 := content(base.JSON)
+	is, err2 := content(head.Resource.JSON)
+	return err1 != nil || err2 != nil || !reflect.DeepEqual(unordered(was), unordered(is))
 }

@@ -40,6 +40,7 @@ type Conflict struct {
 // Reasons beside those of the mapping.
 const (
 	reasonUnreadable = "what was changed elsewhere cannot be read as a record of this kind"
+	reasonBoth       = "both sides changed it"
 	reasonNoPlace    = "an element that was added elsewhere no longer has a place in the resource"
 )
 
@@ -324,10 +325,11 @@ func (m *merging) staysDeleted(r mapping.Resource) bool {
 	return err == nil && same
 }
 
-// notTaken reports the elements that no rule carries back, but for lists in which only what the mapping does not know differs.
+// notTaken reports the elements of changed resources that no rule carries back, but for lists in which only what the mapping
+// does not know differs.
 func (m *merging) notTaken(merged *mapping.Merged) {
 	for _, e := range merged.NotTaken {
-		if !holdsUnknown(merged, e) {
+		if m.changed(fhir.Reference{Type: e.Type, ID: e.ID}) && !holdsUnknown(merged, e) {
 			m.out.merge.NotTaken = append(m.out.merge.NotTaken, e)
 		}
 	}
