@@ -93,7 +93,8 @@ func (p *Pack) Merge(env Env, base, current []byte, incoming [][]byte, deleted [
 	}
 	result := m.object("", "", spot{seen.Record, old, now, want, shown}, true)
 	m.out.Record = m.valid(now, result)
-	m.out.NotTaken, err = p.notTaken(env, theirs, incoming, told, want, old)
+	m.out.NotTaken, err = p.notTaken(env, bodies, incoming, &told, want, old)
+	m.out.Unknown = told.Unknown
 	m.out.NotTaken = append(m.out.NotTaken, displaced...)
 	return m.out, err
 }
@@ -106,14 +107,9 @@ func (p *Pack) legible(env Env, theirs, base [][]byte) (Native, []Element, error
 	if err != nil || len(told.Unknown) == 0 {
 		return told, nil, err
 	}
-	ours := map[string]map[string]any{}
-	for _, b := range base {
-		v, err := decodeJSON(b)
-		if err != nil {
-			return Native{}, nil, err
-		}
-		body := asObject(v).fields
-		ours[fmt.Sprint(body["resourceType"], "/", body["id"])] = body
+	ours, err := byRef(base)
+	if err != nil {
+		return Native{}, nil, err
 	}
 	var displaced []Element
 	asBefore := slices.Clone(theirs)
@@ -129,7 +125,7 @@ func (p *Pack) legible(env Env, theirs, base [][]byte) (Native, []Element, error
 			if u.Type != body["resourceType"] || u.ID != body["id"] || strings.Contains(u.Path, "[") || len(segs) == 0 {
 				continue
 			}
-			from, to := ours[u.Type+"/"+u.ID], body
+			from, to := asObject(ours[u.Type+"/"+u.ID]).fields, body
 			for _, name := range segs[:len(segs)-1] {
 				from, to = asObject(from[name]).fields, asObject(to[name]).fields
 			}
@@ -575,24 +571,29 @@ func (m *merger) valid(now, merged map[string]any) map[string]any {
 }
 
 // notTaken lists the elements that the partner changed and that the record, as the partner's resources tell it, would not
-// make so: what is computed, or shows something else's value.
-func (p *Pack) notTaken(env Env, theirs, incoming [][]byte, told Native, want, base map[string]any) ([]Element, error) {
+// make so: what is computed, or shows something else's value. Where the partner's resources tell of no record of the schema,
+// its changes are conflicts already; then these are the elements to which the partner has only added. An element that neither
+// side's record makes is one more that the mapping does not know.
+func (p *Pack) notTaken(env Env, was, incoming [][]byte, told *Native, want, base map[string]any) ([]Element, error) {
 	out := []Element{}
 	data, err := json.Marshal(p.filled(want, base))
 	if err != nil {
 		return nil, err
 	}
-	again, err := p.MapJSON(env, data)
-	if err != nil {
-		return out, nil // the partner's record does not follow the schema: its changes are conflicts already
-	}
-	made := map[string]any{}
-	for _, r := range again.Records[0].Resources {
-		v, err := decodeJSON(r.JSON)
-		if err != nil {
-			return nil, err
+	made, readable := was, false
+	if again, err := p.MapJSON(env, data); err == nil {
+		made, readable = nil, true
+		for _, r := range again.Records[0].Resources {
+			made = append(made, r.JSON)
 		}
-		made[r.Type+"/"+r.ID] = v
+	}
+	before, err := byRef(made)
+	if err != nil {
+		return nil, err
+	}
+	ours, err := byRef(was)
+	if err != nil {
+		return nil, err
 	}
 	known := map[string]bool{}
 	for _, u := range told.Unknown {
@@ -612,13 +613,64 @@ func (p *Pack) notTaken(env Env, theirs, incoming [][]byte, told Native, want, b
 			continue // says where its own version came from
 		}
 		body := asObject(v).fields
-		for _, path := range different(made[ref], body, typ) {
-			if !known[ref+" "+path] {
+		for _, path := range different(before[ref], body, typ) {
+			value := valueAt(body, path)
+			if known[ref+" "+path] {
+				continue
+			}
+			if value != nil && ours[ref] != nil && valueAt(before[ref], path) == nil && valueAt(ours[ref], path) == nil {
+				told.Unknown = append(told.Unknown, Unknown{Type: typ, ID: id, Path: path, Value: value})
+				continue
+			}
+			if readable || covers(value, valueAt(before[ref], path)) {
 				out = append(out, Element{Type: typ, ID: id, Path: path})
 			}
 		}
 	}
 	return out, nil
+}
+
+// byRef decodes resources.
+func byRef(bodies [][]byte) (map[string]any, error) {
+	out := map[string]any{}
+	for _, b := range bodies {
+		v, err := decodeJSON(b)
+		if err != nil {
+			return nil, err
+		}
+		body := asObject(v).fields
+		out[fmt.Sprint(body["resourceType"], "/", body["id"])] = v
+	}
+	return out, nil
+}
+
+func valueAt(body any, path string) any {
+	for _, name := range strings.Split(path, ".")[1:] {
+		body = asObject(body).fields[name]
+	}
+	return body
+}
+
+// covers tells whether a value holds all of another one.
+func covers(v, part any) bool {
+	switch x := part.(type) {
+	case nil:
+		return true
+	case map[string]any:
+		fields := asObject(v).fields
+		for name, kid := range x {
+			if !covers(fields[name], kid) {
+				return false
+			}
+		}
+		return fields != nil
+	case []any:
+		list, ok := v.([]any)
+		return ok && !slices.ContainsFunc(x, func(item any) bool {
+			return !slices.ContainsFunc(list, func(other any) bool { return covers(other, item) })
+		})
+	}
+	return same(v, part)
 }
 
 // filled adds to a record what FHIR does not hold of it, from the record it was made of.

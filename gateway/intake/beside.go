@@ -50,7 +50,7 @@ func (m *merging) additions(r mapping.Resource, head store.Kept, merged *mapping
 	if err != nil {
 		return nil, nil, err
 	}
-	doc, err = keepMeta(r.JSON, base, theirs)
+	doc, err = keepAround(r.JSON, base, theirs)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -175,35 +175,37 @@ func unordered(v any) any {
 	return v
 }
 
-// keepMeta keeps the tags and extensions of meta that were added elsewhere. What profiles a resource claims is for the mapping
-// to say: it knows what it makes; and labels are the store's.
-func keepMeta(doc []byte, base, theirs map[string]any) ([]byte, error) {
-	var body map[string]any
-	for _, name := range []string{"tag", "extension"} {
-		was, _ := at(base, []string{"meta", name}).([]any)
-		list, _ := at(theirs, []string{"meta", name}).([]any)
+// keepAround keeps what was added elsewhere to what Back does not read: tags and extensions of meta, and what a generated
+// narrative holds besides its text. What profiles a resource claims is for the mapping to say: it knows what it makes; labels
+// are the store's; and a narrative is made anew from what it shows.
+func keepAround(doc []byte, base, theirs map[string]any) ([]byte, error) {
+	body, err := decode(doc)
+	if err != nil {
+		return nil, err
+	}
+	changed := false
+	for _, names := range [][]string{{"meta", "tag"}, {"meta", "extension"}, {"text", "extension"}} {
+		was, _ := at(base, names).([]any)
+		list, _ := at(theirs, names).([]any)
 		for _, item := range list {
 			same := func(v any) bool { return reflect.DeepEqual(v, item) }
 			if slices.ContainsFunc(was, same) {
 				continue
 			}
-			if body == nil {
-				var err error
-				if body, err = decode(doc); err != nil {
-					return nil, err
-				}
+			parent, ok := body[names[0]].(map[string]any)
+			if !ok && names[0] == "text" {
+				continue // there is no narrative any more
 			}
-			meta, ok := body["meta"].(map[string]any)
 			if !ok {
-				meta = map[string]any{}
-				body["meta"] = meta
+				parent = map[string]any{}
+				body[names[0]] = parent
 			}
-			if have, _ := meta[name].([]any); !slices.ContainsFunc(have, same) {
-				meta[name] = append(have, item)
+			if have, _ := parent[names[1]].([]any); !slices.ContainsFunc(have, same) {
+				parent[names[1]], changed = append(have, item), true
 			}
 		}
 	}
-	if body == nil {
+	if !changed {
 		return doc, nil
 	}
 	return json.Marshal(body)

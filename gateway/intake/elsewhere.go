@@ -41,6 +41,7 @@ type Conflict struct {
 const (
 	reasonUnreadable = "what was changed elsewhere cannot be read as a record of this kind"
 	reasonBoth       = "both sides changed it"
+	reasonNeeded     = "it was removed elsewhere, and a record of this kind cannot be without it"
 	reasonNoPlace    = "an element that was added elsewhere no longer has a place in the resource"
 )
 
@@ -105,10 +106,12 @@ type outcome struct {
 	tasks   []store.Change
 	merge   *Merge
 	differs bool // from what was sent
+
+	respelled bool // does not differ, but in its spelling
 }
 
 func (o outcome) sent(in *delivery, view []byte, written []store.Written) store.Sent {
-	out := store.Sent{Organization: in.Principal.Organization.ID, Kind: in.Kind, Key: in.record.Key, Pack: in.pack.Version, View: view, Differs: o.differs}
+	out := store.Sent{Organization: in.Principal.Organization.ID, Kind: in.Kind, Key: in.record.Key, Pack: in.pack.Version, View: view, Differs: o.differs, Respelled: o.respelled}
 	for i, w := range written[:len(o.changes)] {
 		if o.own[i] {
 			out.Resources = append(out.Resources, store.Kept{Type: w.Type, ID: w.ID, Version: w.Version})
@@ -128,7 +131,9 @@ type merging struct {
 	baseOrder []fhir.Reference
 	heads     map[fhir.Reference]store.Kept
 	incoming  [][]byte
-	deleted   []string
+	deleted   []fhir.Reference
+	needed    map[fhir.Reference]bool // of the deleted ones: no record can be without them
+	standing  map[fhir.Reference]bool // and: a record without them still makes them
 	out       outcome
 }
 
@@ -176,7 +181,7 @@ func (m *merging) look(kept func(fhir.Reference) (store.Kept, error)) error {
 		case err != nil:
 			return err
 		case head.Deleted:
-			m.deleted = append(m.deleted, ref.String())
+			m.deleted = append(m.deleted, ref)
 		default:
 			m.incoming = append(m.incoming, head.Resource.JSON)
 		}
@@ -230,7 +235,11 @@ func (m *merging) merged() (*mapping.Merged, []mapping.Resource, error) {
 // mapping does not know of them is kept all the same.
 func (m *merging) merge(native []byte) (*mapping.Merged, error) {
 	if len(m.base) > 0 {
-		merged, err := m.pack.Merge(m.env, m.sent.View, native, m.incoming, m.deleted)
+		gone, err := m.removals()
+		if err != nil {
+			return nil, err
+		}
+		merged, err := m.pack.Merge(m.env, m.sent.View, native, m.incoming, gone)
 		if err == nil || !errors.As(err, new(*mapping.InvalidError)) {
 			return merged, err
 		}
@@ -244,6 +253,53 @@ func (m *merging) merge(native []byte) (*mapping.Merged, error) {
 		out.Unknown = append(out.Unknown, n.Unknown...)
 	}
 	return out, nil
+}
+
+// removals are the deleted resources without which the record is another one: it loses an item, or a value. Each is looked at
+// for itself, on the record as it was sent before: what becomes of a deletion must not depend on what else was changed.
+func (m *merging) removals() (gone []string, err error) {
+	m.needed, m.standing = map[fhir.Reference]bool{}, map[fhir.Reference]bool{}
+	for _, ref := range m.deleted {
+		if ref.Type == "Provenance" { // it is about the delivery
+			continue
+		}
+		without, err := m.pack.Merge(m.env, m.sent.View, m.sent.View, nil, []string{ref.String()})
+		switch {
+		case errors.As(err, new(*mapping.InvalidError)):
+			m.needed[ref] = true
+			continue
+		case err != nil:
+			return nil, err
+		case len(without.Conflicts) > 0:
+			m.needed[ref] = true
+			continue
+		}
+		still, err := m.makes(without.Record, ref)
+		if err != nil {
+			return nil, err
+		}
+		if still {
+			m.standing[ref] = true
+			continue
+		}
+		gone = append(gone, ref.String())
+	}
+	return gone, nil
+}
+
+func (m *merging) makes(record map[string]any, ref fhir.Reference) (bool, error) {
+	doc, err := json.Marshal(record)
+	if err != nil {
+		return false, err
+	}
+	result, err := m.pack.MapJSON(m.env, doc)
+	if errors.As(err, new(*mapping.InvalidError)) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(result.Records[0].Resources, func(r mapping.Resource) bool { return referenceOf(r) == ref }), nil
 }
 
 // store makes the changes.
@@ -274,8 +330,7 @@ func (m *merging) store(resources []mapping.Resource, merged *mapping.Merged) er
 			continue
 		}
 		head, there := m.heads[ref]
-		if there && head.Deleted && m.staysDeleted(r) {
-			m.out.merge.NotTaken = append(m.out.merge.NotTaken, mapping.Element{Type: r.Type, ID: r.ID, Path: r.Type})
+		if there && head.Deleted && m.staysDeleted(ref, asSent[ref]) {
 			continue
 		}
 		c, err := m.beside(r, head, merged)
@@ -289,6 +344,13 @@ func (m *merging) store(resources []mapping.Resource, merged *mapping.Merged) er
 			return err
 		}
 		m.out.differs = m.out.differs || !known || !same || len(head.Brought) > 0
+		if known && same {
+			spelled, err := fhir.ReadTrusted(sent.JSON)
+			if err != nil {
+				return err
+			}
+			m.out.respelled = m.out.respelled || fhir.ContentHash(spelled, r.ID) != fhir.ContentHash(c.Resource, r.ID)
+		}
 		delete(asSent, ref)
 	}
 	m.out.differs = m.out.differs || len(asSent) > 0
@@ -314,15 +376,23 @@ func (m *merging) sharedChange(r mapping.Resource) (store.Change, error) {
 	return m.change(r, res, known.Brought), nil
 }
 
-// staysDeleted tells of a deleted resource that the record still makes, because it follows from something else, whether it
-// stays deleted: as long as the record makes it as it was.
-func (m *merging) staysDeleted(r mapping.Resource) bool {
-	base, known := m.base[referenceOf(r)]
-	if !known || r.Type == "Provenance" || len(m.out.merge.Conflicts) > 0 {
+// staysDeleted tells of a deleted resource that the merged record still makes whether it stays deleted: if it is no part of the
+// record by itself, as long as the record makes it as it did when it was deleted.
+func (m *merging) staysDeleted(ref fhir.Reference, asSent mapping.Resource) bool {
+	if m.needed[ref] {
+		m.out.merge.Conflicts = append(m.out.merge.Conflicts, Conflict{Path: ref.Type, Resource: ref.String(), Reason: reasonNeeded})
+	}
+	if !m.standing[ref] {
 		return false
 	}
-	same, err := sameContent(base.JSON, r.JSON)
-	return err == nil && same
+	was, err1 := content(m.base[ref].JSON)
+	is, err2 := content(asSent.JSON)
+	if err1 != nil || err2 != nil || !reflect.DeepEqual(unordered(was), unordered(is)) {
+		m.out.merge.Conflicts = append(m.out.merge.Conflicts, Conflict{Path: ref.Type, Resource: ref.String(), Reason: reasonBoth})
+		return false
+	}
+	m.out.merge.NotTaken = append(m.out.merge.NotTaken, mapping.Element{Type: ref.Type, ID: ref.ID, Path: ref.Type})
+	return true
 }
 
 // notTaken reports the elements of changed resources that no rule carries back, but for lists in which only what the mapping

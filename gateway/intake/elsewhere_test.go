@@ -148,6 +148,8 @@ func TestChangedElsewhere(t *testing.T) {
 			[]string{`"lifecycleStatus":"on-hold"`, `"url":"https://ehr.example/x"`}},
 		{"a goal is deleted", func(o *office, r Receipt) { o.elsewhere(goal(o, r)) },
 			[]string{"", ""}, []string{"taken /goals/[g1]", "taken /goals/[g1]"}, nil},
+		{"the team is deleted", func(o *office, r Receipt) { o.elsewhere(o.made(r, "CareTeam")) },
+			[]string{"", "", `"since": "2026-01-10"=>"since": "2026-01-11"`, ""}, []string{"not taken CareTeam", "not taken CareTeam", "conflict CareTeam, asked", ""}, []string{active}},
 		{"a tag", func(o *office, r Receipt) {
 			o.elsewhere(goal(o, r), `"profile":`, `"tag":[{"system":"urn:x","code":"seen"}],"profile":`)
 		}, []string{"", ""}, []string{"", ""}, []string{`"code":"seen"`}},
@@ -155,7 +157,7 @@ func TestChangedElsewhere(t *testing.T) {
 			[]string{"", "", `"status": "active", "progress"=>"status": "on-hold", "progress"`, ""},
 			[]string{"not taken Goal.lifecycleStatus, kept", "not taken Goal.lifecycleStatus, kept", "conflict Goal.lifecycleStatus, not taken Goal.lifecycleStatus, asked", ""}, []string{`"lifecycleStatus":"on-hold"`}},
 		{"the plan itself is deleted", func(o *office, r Receipt) { o.elsewhere(o.made(r, "CarePlan")) },
-			[]string{"", ""}, []string{"conflict /kind, conflict /start, conflict /status, asked", ""}, []string{active}},
+			[]string{"", ""}, []string{"conflict CarePlan, asked", ""}, []string{active}},
 		{"a list item nobody maps", func(o *office, r Receipt) {
 			o.elsewhere(goal(o, r), `"category":[`, `"category":[{"coding":[{"system":"urn:ehr","code":"own"}]},`)
 		}, []string{"", `"dimensions": ["home", "health"]=>"dimensions": ["home"]`}, []string{"kept", "kept"}, []string{"urn:ehr"}},

@@ -26,9 +26,10 @@ type Told struct {
 
 // Changed is one place of a record. Theirs is absent where the value was removed.
 type Changed struct {
-	Pointer string `json:"pointer"` // items of lists are named by their keys
-	Theirs  any    `json:"theirs"`
-	Reason  string `json:"reason,omitempty"`
+	Pointer  string `json:"pointer"` // items of lists are named by their keys
+	Theirs   any    `json:"theirs"`
+	Resource string `json:"resource,omitempty"` // that was removed as a whole
+	Reason   string `json:"reason,omitempty"`
 }
 
 // Unknown is one element of a resource.
@@ -75,7 +76,15 @@ func (d *Desk) Tell(ctx context.Context, org access.Organization, sent store.Sen
 		out.Changes = append(out.Changes, Changed{Pointer: c.Pointer, Theirs: c.Theirs})
 	}
 	for _, c := range merged.Conflicts {
-		out.Conflicts = append(out.Conflicts, Changed{c.Pointer, c.Theirs, c.Reason})
+		out.Conflicts = append(out.Conflicts, Changed{Pointer: c.Pointer, Theirs: c.Theirs, Reason: c.Reason})
+	}
+	for _, ref := range m.deleted {
+		switch {
+		case m.needed[ref]:
+			out.Conflicts = append(out.Conflicts, Changed{Resource: ref.String(), Reason: reasonNeeded})
+		case m.standing[ref]:
+			out.NotTaken = append(out.NotTaken, mapping.Element{Type: ref.Type, ID: ref.ID, Path: ref.Type})
+		}
 	}
 	for _, u := range merged.Unknown {
 		out.Unknown = append(out.Unknown, Unknown{u.Type + "/" + u.ID, u.Path, u.Value})

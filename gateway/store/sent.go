@@ -20,6 +20,8 @@ type Sent struct {
 	View []byte    // the record, JSON in the shape of its schema
 	// Differs says that what is stored of it is not what was sent alone: changes made elsewhere are in it.
 	Differs bool
+	// Respelled says that it is what was sent, and some of it is stored as somebody else spelled it.
+	Respelled bool
 	// Resources are the record's own, not those it shares with others, in the versions that delivery left them in.
 	Resources []Kept
 }
@@ -55,7 +57,7 @@ func (v *View) Sent(kind, key string) (sent Sent, changed, found bool, err error
 	if err := w.lock(refs); err != nil {
 		return sent, false, false, err
 	}
-	changed = sent.Differs
+	changed = sent.Differs || sent.Respelled
 	for _, r := range sent.Resources {
 		h := w.heads[r.Reference()]
 		changed = changed || h == nil || h.ver != r.Version
@@ -117,7 +119,7 @@ func readSent(ctx context.Context, tx Tx, org, kind, key, lock string) (out Sent
 	if err != nil || !found {
 		return out, found, err
 	}
-	out.At, out.Differs, out.View = time.UnixMicro(at).UTC(), differs == 1, []byte(view)
+	out.At, out.Differs, out.Respelled, out.View = time.UnixMicro(at).UTC(), differs == 1, differs == 2, []byte(view)
 	err = each(ctx, tx, "SELECT d.name,r.id,p.ver FROM sent_res p JOIN res r ON r.part=0 AND r.rid=p.rid JOIN dict d ON d.kind=? AND d.no=r.type_no WHERE p.part=0 AND p.sid=? ORDER BY d.name,r.id",
 		[]any{int64(dictType), sid}, func(r Rows) error {
 			var s Kept
@@ -141,10 +143,10 @@ func (w *writer) putSent(list []Sent) error {
 		}
 		// Another delivery of a record nobody knew yet, at the same time, conflicts: it is then made again.
 		sql := "INSERT INTO sent (part,org,kind,rec,sid,at,differs,pack,view) VALUES (0,?,?,?,?,?,?,?,?)"
-		args := []any{s.Organization, s.Kind, s.Key, sid, w.now, number(s.Differs), s.Pack, string(s.View)}
+		args := []any{s.Organization, s.Kind, s.Key, sid, w.now, s.state(), s.Pack, string(s.View)}
 		if found {
 			sql = "UPDATE sent SET at=?,differs=?,pack=?,view=? WHERE part=0 AND sid=? AND org=? AND kind=? AND rec=?"
-			args = []any{w.now, number(s.Differs), s.Pack, string(s.View), sid, s.Organization, s.Kind, s.Key}
+			args = []any{w.now, s.state(), s.Pack, string(s.View), sid, s.Organization, s.Kind, s.Key}
 		}
 		if err := w.tx.Queue(w.ctx, sql, args...); err != nil {
 			return err
@@ -177,9 +179,13 @@ func (w *writer) putSentResources(sid int64, list []Kept, before bool) error {
 // errNotWritten is a resource of a record that its delivery did not write.
 var errNotWritten = errors.New("store: a resource of a record was not written with it")
 
-func number(b bool) int64 {
-	if b {
+// state is the column differs.
+func (s Sent) state() int64 {
+	switch {
+	case s.Differs:
 		return 1
+	case s.Respelled:
+		return 2
 	}
 	return 0
 }

@@ -1,6 +1,6 @@
 -- What a record's keeper last sent of it, as far as FHIR holds it: view is the record in the shape of its schema, pack the
--- version that mapped it. sid is the row's number; differs says that what was stored then is not what was sent alone, because
--- changes made elsewhere are in it.
+-- version that mapped it. sid is the row's number; differs is 1 when what was stored then is not what was sent alone, because
+-- changes made elsewhere are in it, and 2 when it is, but spelled as somebody else did.
 CREATE TABLE sent (
   part SMALLINT NOT NULL, org {{text}} NOT NULL, kind {{text}} NOT NULL, rec {{text}} NOT NULL,
   sid BIGINT NOT NULL, at BIGINT NOT NULL, differs SMALLINT NOT NULL, pack {{text}} NOT NULL, view {{text}} NOT NULL,
