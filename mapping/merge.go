@@ -622,7 +622,7 @@ func (p *Pack) notTaken(env Env, was, incoming [][]byte, told *Native, want, bas
 				told.Unknown = append(told.Unknown, Unknown{Type: typ, ID: id, Path: path, Value: value})
 				continue
 			}
-			if readable || covers(value, valueAt(before[ref], path)) {
+			if readable || Covers(value, valueAt(before[ref], path)) {
 				out = append(out, Element{Type: typ, ID: id, Path: path})
 			}
 		}
@@ -651,15 +651,15 @@ func valueAt(body any, path string) any {
 	return body
 }
 
-// covers tells whether a value holds all of another one.
-func covers(v, part any) bool {
+// Covers tells whether a value holds all of another one.
+func Covers(v, part any) bool {
 	switch x := part.(type) {
 	case nil:
 		return true
 	case map[string]any:
 		fields := asObject(v).fields
 		for name, kid := range x {
-			if !covers(fields[name], kid) {
+			if !Covers(fields[name], kid) {
 				return false
 			}
 		}
@@ -667,7 +667,7 @@ func covers(v, part any) bool {
 	case []any:
 		list, ok := v.([]any)
 		return ok && !slices.ContainsFunc(x, func(item any) bool {
-			return !slices.ContainsFunc(list, func(other any) bool { return covers(other, item) })
+			return !slices.ContainsFunc(list, func(other any) bool { return Covers(other, item) })
 		})
 	}
 	return same(v, part)

@@ -73,8 +73,14 @@ func (m *merging) additions(r mapping.Resource, head store.Kept, merged *mapping
 			if err != nil {
 				return nil, nil, err
 			}
-			if stays && !holdsUnknown(merged, e) {
+			names := strings.Split(e.Path, ".")[1:]
+			was, is := at(base, names), at(theirs, names)
+			switch {
+			case holdsUnknown(merged, e):
+			case stays:
 				kept[e.Path] = true
+			case was != nil && mapping.Covers(is, was) && !reflect.DeepEqual(unordered(was), unordered(is)):
+				lost = append(lost, Conflict{Path: e.Path, Resource: head.Reference().String(), Reason: reasonNoPlace})
 			}
 		}
 	}
@@ -122,8 +128,20 @@ func keepElement(doc []byte, path string, base, theirs map[string]any) ([]byte, 
 		return nil, err
 	}
 	names := strings.Split(path, ".")[1:]
-	if len(names) == 0 || !reflect.DeepEqual(unordered(at(base, names)), unordered(at(body, names))) {
+	if len(names) == 0 {
 		return nil, nil
+	}
+	value := at(theirs, names)
+	if !reflect.DeepEqual(unordered(at(base, names)), unordered(at(body, names))) {
+		was, ok1 := at(base, names).([]any)
+		is, ok2 := at(body, names).([]any)
+		list, ok3 := value.([]any)
+		if !ok1 || !ok2 || !ok3 {
+			return nil, nil
+		}
+		if value = keepItems(was, is, list); value == nil {
+			return nil, nil
+		}
 	}
 	parent := body
 	for _, name := range names[:len(names)-1] {
@@ -134,12 +152,35 @@ func keepElement(doc []byte, path string, base, theirs map[string]any) ([]byte, 
 		parent = next
 	}
 	last := names[len(names)-1]
-	if v := at(theirs, names); v != nil {
-		parent[last] = v
+	if value != nil {
+		parent[last] = value
 	} else {
 		delete(parent, last)
 	}
 	return json.Marshal(body)
+}
+
+// keepItems puts items of a list that were added to elsewhere in the place of the record's, where it makes those as before; nil
+// when one that was added to is no longer there, or nothing of the list is as before.
+func keepItems(was, is, theirs []any) any {
+	out := slices.Clone(is)
+	some := false
+	for _, item := range theirs {
+		same := func(v any) bool { return reflect.DeepEqual(unordered(v), unordered(item)) }
+		i := slices.IndexFunc(was, func(v any) bool { return mapping.Covers(item, v) })
+		if i < 0 || slices.ContainsFunc(was, same) {
+			continue // not one of ours, or as it was
+		}
+		j := slices.IndexFunc(out, func(v any) bool { return reflect.DeepEqual(unordered(v), unordered(was[i])) })
+		if j < 0 {
+			return nil
+		}
+		out[j], some = item, true
+	}
+	if !some {
+		return nil
+	}
+	return out
 }
 
 func at(body map[string]any, names []string) any {
