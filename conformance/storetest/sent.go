@@ -25,7 +25,7 @@ func (b *bench) send(org, key, pack, text string, differs bool, fail error) erro
 		},
 		Finish: func(w []store.Written) (store.Commit, error) {
 			return store.Commit{Sent: []store.Sent{{Organization: org, Kind: "kind", Key: key, Pack: pack, View: []byte(`{"text":"` + text + `"}`), Differs: differs,
-				Resources: []store.Kept{{Type: r.Type, ID: r.ID, Version: w[0].Version}}}}}, fail
+				Resources: []store.Kept{{Type: r.Type, ID: r.ID, Version: w[0].Version, Plain: !differs}}}}}, fail
 		}})
 	b.check()
 	return err
@@ -66,7 +66,7 @@ func testSent(t *testing.T, open Open) {
 	}
 	must(b.send("other", "a", "1", "theirs", true, nil))
 	s := b.sent("own", "a")
-	if string(s.View) != `{"text":"x"}` || s.Pack != "1" || s.Differs || !s.At.Equal(now) || fmt.Sprint(s.Resources) != fmt.Sprint([]store.Kept{{Type: "Condition", ID: "owna", Version: 1}}) {
+	if string(s.View) != `{"text":"x"}` || s.Pack != "1" || s.Differs || !s.At.Equal(now) || fmt.Sprint(s.Resources) != fmt.Sprint([]store.Kept{{Type: "Condition", ID: "owna", Version: 1, Plain: true}}) {
 		t.Errorf("%+v", s)
 	}
 	if _, found, err := b.s.Sent(b.ctx, "own", "kind", "z"); err != nil || found {

@@ -31,13 +31,13 @@ func (m *merging) beside(r mapping.Resource, head store.Kept, merged *mapping.Me
 		return store.Change{}, err
 	}
 	if same { // in the spelling it is stored in: no new version
-		return m.change(r, head.Resource, head.Brought), nil
+		return m.change(r, head.Resource, head.Given.Inbound), nil
 	}
 	res, err := m.desk.parser.Parse(doc)
 	if err != nil {
 		return store.Change{}, m.invalid(r.Type, err)
 	}
-	return m.change(r, res, head.Brought), nil
+	return m.change(r, res, head.Given.Inbound), nil
 }
 
 // additions puts what stands beside the record's own elements into a resource; the second result is what could not stay.

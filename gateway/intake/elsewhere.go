@@ -58,7 +58,7 @@ func (in *delivery) transact(ctx context.Context, plain []store.Change) ([]store
 		Plan: func(v *store.View) ([]store.Change, error) {
 			made = outcome{changes: plain}
 			for _, r := range in.record.Resources {
-				made.own = append(made.own, !r.Shared)
+				made.add(!r.Shared, true)
 			}
 			sent, changed, found, err := v.Sent(in.Kind, in.record.Key)
 			if err != nil || !found || !changed {
@@ -103,6 +103,7 @@ func (in *delivery) view() ([]byte, error) {
 type outcome struct {
 	changes []store.Change
 	own     []bool // of each change: it is the record's own, not shared with others
+	plain   []bool // and: it is stored as it was sent
 	tasks   []store.Change
 	merge   *Merge
 	differs bool // from what was sent
@@ -110,11 +111,13 @@ type outcome struct {
 	respelled bool // does not differ, but in its spelling
 }
 
+func (o *outcome) add(own, plain bool) { o.own, o.plain = append(o.own, own), append(o.plain, plain) }
+
 func (o outcome) sent(in *delivery, view []byte, written []store.Written) store.Sent {
 	out := store.Sent{Organization: in.Principal.Organization.ID, Kind: in.Kind, Key: in.record.Key, Pack: in.pack.Version, View: view, Differs: o.differs, Respelled: o.respelled}
 	for i, w := range written[:len(o.changes)] {
 		if o.own[i] {
-			out.Resources = append(out.Resources, store.Kept{Type: w.Type, ID: w.ID, Version: w.Version})
+			out.Resources = append(out.Resources, store.Kept{Type: w.Type, ID: w.ID, Version: w.Version, Plain: o.plain[i]})
 		}
 	}
 	return out
@@ -176,7 +179,7 @@ func (m *merging) look(kept func(fhir.Reference) (store.Kept, error)) error {
 	for _, ref := range refs {
 		head, err := kept(ref)
 		switch {
-		case errors.Is(err, store.ErrNotFound):
+		case errors.Is(err, store.ErrNotFound) || err == nil && m.untouched(head):
 			continue
 		case err != nil:
 			return err
@@ -188,6 +191,14 @@ func (m *merging) look(kept func(fhir.Reference) (store.Kept, error)) error {
 		m.heads[ref] = head
 	}
 	return nil
+}
+
+// untouched tells of a resource that it stands as the delivery before left it, and that was as sent. It is not compared: where
+// another version of the pack makes it otherwise, nobody has changed it.
+func (m *merging) untouched(head store.Kept) bool {
+	return slices.ContainsFunc(m.sent.Resources, func(k store.Kept) bool {
+		return k.Plain && k.Reference() == head.Reference() && k.Version == head.Version && !head.Deleted
+	})
 }
 
 func referenceOf(r mapping.Resource) fhir.Reference { return fhir.Reference{Type: r.Type, ID: r.ID} }
@@ -326,7 +337,8 @@ func (m *merging) store(resources []mapping.Resource, merged *mapping.Merged) er
 					return err
 				}
 			}
-			m.out.changes, m.out.own = append(m.out.changes, c), append(m.out.own, false)
+			m.out.changes = append(m.out.changes, c)
+			m.out.add(false, false)
 			continue
 		}
 		head, there := m.heads[ref]
@@ -337,25 +349,36 @@ func (m *merging) store(resources []mapping.Resource, merged *mapping.Merged) er
 		if err != nil {
 			return err
 		}
-		m.out.changes, m.out.own = append(m.out.changes, c), append(m.out.own, true)
-		sent, known := asSent[ref]
-		same, err := sameContent(sent.JSON, c.Resource.JSON)
+		m.out.changes = append(m.out.changes, c)
+		plain, err := m.compare(asSent[ref], c.Resource, len(head.Given.Inbound) > 0)
 		if err != nil {
 			return err
 		}
-		m.out.differs = m.out.differs || !known || !same || len(head.Brought) > 0
-		if known && same {
-			spelled, err := fhir.ReadTrusted(sent.JSON)
-			if err != nil {
-				return err
-			}
-			m.out.respelled = m.out.respelled || fhir.ContentHash(spelled, r.ID) != fhir.ContentHash(c.Resource, r.ID)
-		}
+		m.out.add(true, plain)
 		delete(asSent, ref)
 	}
 	m.out.differs = m.out.differs || len(asSent) > 0
 	m.notTaken(merged)
 	return nil
+}
+
+// compare tells whether a resource is stored as it was sent, and notes whether it says the same.
+func (m *merging) compare(sent mapping.Resource, stored *fhir.Resource, labelled bool) (bool, error) {
+	same, err := sameContent(sent.JSON, stored.JSON)
+	if err != nil {
+		return false, err
+	}
+	if !same || labelled {
+		m.out.differs = true
+		return false, nil
+	}
+	spelled, err := fhir.ReadTrusted(sent.JSON)
+	if err != nil {
+		return false, err
+	}
+	plain := fhir.ContentHash(spelled, stored.ID) == fhir.ContentHash(stored, stored.ID)
+	m.out.respelled = m.out.respelled || !plain
+	return plain, nil
 }
 
 // sharedChange stores a resource that what was changed elsewhere brought into the record and that other records tell of, too.
@@ -373,7 +396,7 @@ func (m *merging) sharedChange(r mapping.Resource) (store.Change, error) {
 			return store.Change{}, err
 		}
 	}
-	return m.change(r, res, known.Brought), nil
+	return m.change(r, res, known.Given.Inbound), nil
 }
 
 // staysDeleted tells of a deleted resource that the merged record still makes whether it stays deleted: if it is no part of the

@@ -16,7 +16,7 @@ type Sent struct {
 	Organization, Kind, Key string
 
 	Pack string    // version of the pack that mapped it
-	At   time.Time // when it was sent; set by the store
+	At   time.Time // when it was sent; zero, as it is written: now
 	View []byte    // the record, JSON in the shape of its schema
 	// Differs says that what is stored of it is not what was sent alone: changes made elsewhere are in it.
 	Differs bool
@@ -33,7 +33,9 @@ type Kept struct {
 	Deleted  bool
 	Resource *fhir.Resource // without labels; nil when it is deleted, or was not read
 	Segment  label.Segment
-	Brought  []fhir.Coding // the labels it was brought with, as against those found or mapped
+	Given    label.Given // labels it was brought with, and those a mapping gave it
+	// Plain says, of a resource of Sent, that it was stored as it was sent.
+	Plain bool
 }
 
 // Reference is the resource's.
@@ -96,7 +98,7 @@ func (v *View) Kept(ref fhir.Reference) (Kept, error) {
 	if !h.found() || segment.Custodian != v.owner {
 		return Kept{}, ErrNotFound
 	}
-	out := Kept{Type: ref.Type, ID: ref.ID, Version: h.ver, Deleted: h.deleted, Segment: segment, Brought: given.Inbound}
+	out := Kept{Type: ref.Type, ID: ref.ID, Version: h.ver, Deleted: h.deleted, Segment: segment, Given: given}
 	if h.deleted {
 		return out, nil
 	}
@@ -120,10 +122,12 @@ func readSent(ctx context.Context, tx Tx, org, kind, key, lock string) (out Sent
 		return out, found, err
 	}
 	out.At, out.Differs, out.Respelled, out.View = time.UnixMicro(at).UTC(), differs == 1, differs == 2, []byte(view)
-	err = each(ctx, tx, "SELECT d.name,r.id,p.ver FROM sent_res p JOIN res r ON r.part=0 AND r.rid=p.rid JOIN dict d ON d.kind=? AND d.no=r.type_no WHERE p.part=0 AND p.sid=? ORDER BY d.name,r.id",
+	err = each(ctx, tx, "SELECT d.name,r.id,p.ver,p.plain FROM sent_res p JOIN res r ON r.part=0 AND r.rid=p.rid JOIN dict d ON d.kind=? AND d.no=r.type_no WHERE p.part=0 AND p.sid=? ORDER BY d.name,r.id",
 		[]any{int64(dictType), sid}, func(r Rows) error {
 			var s Kept
-			err := r.Scan(&s.Type, &s.ID, &s.Version)
+			var plain int64
+			err := r.Scan(&s.Type, &s.ID, &s.Version, &plain)
+			s.Plain = plain == 1
 			out.Resources = append(out.Resources, s)
 			return err
 		})
@@ -141,12 +145,16 @@ func (w *writer) putSent(list []Sent) error {
 		if !found {
 			sid = w.s.ids.next()
 		}
+		at := w.now
+		if !s.At.IsZero() {
+			at = s.At.UnixMicro()
+		}
 		// Another delivery of a record nobody knew yet, at the same time, conflicts: it is then made again.
 		sql := "INSERT INTO sent (part,org,kind,rec,sid,at,differs,pack,view) VALUES (0,?,?,?,?,?,?,?,?)"
-		args := []any{s.Organization, s.Kind, s.Key, sid, w.now, s.state(), s.Pack, string(s.View)}
+		args := []any{s.Organization, s.Kind, s.Key, sid, at, s.state(), s.Pack, string(s.View)}
 		if found {
 			sql = "UPDATE sent SET at=?,differs=?,pack=?,view=? WHERE part=0 AND sid=? AND org=? AND kind=? AND rec=?"
-			args = []any{w.now, s.state(), s.Pack, string(s.View), sid, s.Organization, s.Kind, s.Key}
+			args = []any{at, s.state(), s.Pack, string(s.View), sid, s.Organization, s.Kind, s.Key}
 		}
 		if err := w.tx.Queue(w.ctx, sql, args...); err != nil {
 			return err
@@ -169,7 +177,7 @@ func (w *writer) putSentResources(sid int64, list []Kept, before bool) error {
 		if h == nil || !h.found() {
 			return errNotWritten
 		}
-		if err := w.tx.Queue(w.ctx, "INSERT INTO sent_res (part,sid,rid,ver) VALUES (0,?,?,?)", sid, h.rid, r.Version); err != nil {
+		if err := w.tx.Queue(w.ctx, "INSERT INTO sent_res (part,sid,rid,ver,plain) VALUES (0,?,?,?,?)", sid, h.rid, r.Version, number(r.Plain)); err != nil {
 			return err
 		}
 	}
@@ -178,6 +186,13 @@ func (w *writer) putSentResources(sid int64, list []Kept, before bool) error {
 
 // errNotWritten is a resource of a record that its delivery did not write.
 var errNotWritten = errors.New("store: a resource of a record was not written with it")
+
+func number(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
 
 // state is the column differs.
 func (s Sent) state() int64 {

@@ -7,6 +7,7 @@ CREATE TABLE sent (
   PRIMARY KEY (part, org, kind, rec)) {{norowid}};
 CREATE INDEX sent_pack ON sent (part, kind, pack, org, rec);
 -- The record's own resources, each in the version that delivery left it in: another version now is a change made elsewhere.
+-- plain is 1 when that is what was sent alone.
 CREATE TABLE sent_res (
-  part SMALLINT NOT NULL, sid BIGINT NOT NULL, rid BIGINT NOT NULL, ver INTEGER NOT NULL,
+  part SMALLINT NOT NULL, sid BIGINT NOT NULL, rid BIGINT NOT NULL, ver INTEGER NOT NULL, plain SMALLINT NOT NULL,
   PRIMARY KEY (part, sid, rid)) {{norowid}};
