@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"trellis/auth/label"
 	"trellis/fhir"
 	"trellis/gateway/store"
 	"trellis/mapping"
@@ -15,11 +16,14 @@ import (
 // and what was changed elsewhere that no rule carries back, where the record makes that as before.
 func (m *merging) beside(r mapping.Resource, head store.Kept, merged *mapping.Merged) (store.Change, error) {
 	if head.Resource == nil {
+		if m.again {
+			return m.changeAgain(m.view, r)
+		}
 		res, err := m.desk.parser.Parse(r.JSON)
 		if err != nil {
 			return store.Change{}, m.invalid(r.Type, err)
 		}
-		return m.change(r, res, nil), nil
+		return m.change(r, res, label.Given{}), nil
 	}
 	doc, lost, err := m.additions(r, head, merged)
 	if err != nil {
@@ -31,13 +35,13 @@ func (m *merging) beside(r mapping.Resource, head store.Kept, merged *mapping.Me
 		return store.Change{}, err
 	}
 	if same { // in the spelling it is stored in: no new version
-		return m.change(r, head.Resource, head.Given.Inbound), nil
+		return m.change(r, head.Resource, head.Given), nil
 	}
 	res, err := m.desk.parser.Parse(doc)
 	if err != nil {
 		return store.Change{}, m.invalid(r.Type, err)
 	}
-	return m.change(r, res, head.Given.Inbound), nil
+	return m.change(r, res, head.Given), nil
 }
 
 // additions puts what stands beside the record's own elements into a resource; the second result is what could not stay.

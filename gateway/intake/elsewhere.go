@@ -96,6 +96,13 @@ func (in *delivery) view() ([]byte, error) {
 	if len(told) != 1 || told[0].Key != in.record.Key {
 		return nil, nil
 	}
+	native, err := in.pack.Native(in.env, in.JSON)
+	if err != nil {
+		return nil, err
+	}
+	if err := in.pack.InOrder(told[0].Record, native); err != nil {
+		return nil, err
+	}
 	return json.Marshal(told[0].Record)
 }
 
@@ -396,7 +403,7 @@ func (m *merging) sharedChange(r mapping.Resource) (store.Change, error) {
 			return store.Change{}, err
 		}
 	}
-	return m.change(r, res, known.Given.Inbound), nil
+	return m.change(r, res, known.Given), nil
 }
 
 // staysDeleted tells of a deleted resource that the merged record still makes whether it stays deleted: if it is no part of the

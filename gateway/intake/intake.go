@@ -15,7 +15,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -87,6 +86,8 @@ type Submission struct {
 	TokenID   string
 	// Allow is G1 for a resource type the record makes.
 	Allow func(resourceType string) error
+
+	interaction string // as the log calls it; "" for a delivery
 }
 
 // Receipt says what became of a submission.
@@ -211,6 +212,7 @@ type delivery struct {
 	pack   *mapping.Pack
 	env    mapping.Env
 	record mapping.Record // as it was mapped
+	again  bool           // it is not sent, but mapped from what is on file
 }
 
 // plain are the changes that store the record as it was sent.
@@ -229,7 +231,7 @@ func (in *delivery) plain(ctx context.Context) ([]store.Change, error) {
 				return nil, err
 			}
 		}
-		out = append(out, in.change(r, parsed, nil))
+		out = append(out, in.change(r, parsed, label.Given{}))
 	}
 	return out, nil
 }
@@ -238,17 +240,16 @@ func (in *delivery) invalid(typ string, err error) error {
 	return fmt.Errorf("intake: pack %s made an invalid %s: %w", in.Kind, typ, asInternal(err))
 }
 
-// change stores a resource of the record. brought are the labels the stored one was brought with, which the record does not
-// know of.
-func (in *delivery) change(r mapping.Resource, res *fhir.Resource, brought []fhir.Coding) store.Change {
+// change stores a resource of the record. given are the labels the stored one was given, which the record does not know of.
+func (in *delivery) change(r mapping.Resource, res *fhir.Resource, given label.Given) store.Change {
 	org := in.Principal.Organization
 	mapped := make([]fhir.Coding, 0, len(r.Labels))
 	for _, l := range r.Labels {
 		mapped = append(mapped, fhir.Coding{System: l.System, Code: l.Code})
 	}
 	verdict := in.desk.labels.Examine(res, org.Source(), mapped)
-	if len(brought) > 0 {
-		verdict = verdict.Under(label.Given{Inbound: append(slices.Clone(verdict.Given.Inbound), brought...), Mapped: mapped})
+	if len(given.Inbound) > 0 || in.again && len(given.Mapped) > 0 {
+		verdict = in.withGiven(verdict, mapped, given)
 	}
 	return store.Change{
 		Method: store.Update, Type: r.Type, ID: r.ID, Resource: res, Owner: org.ID, MayCreate: true,
@@ -282,7 +283,11 @@ func status(w store.Written) string {
 // commit is what must be durable together with a record: its audit leaf and what is owed to partners, of the first resources
 // written, the record's. A record that changed nothing leaves a leaf and owes nothing.
 func (d *Desk) commit(sub Submission, written []store.Written, record int) (store.Commit, error) {
-	leaf, err := audit.NewLeaf(WriteEvents(sub.Principal, "intake", sub.RequestID, sub.TokenID, written)...)
+	interaction := sub.interaction
+	if interaction == "" {
+		interaction = "intake"
+	}
+	leaf, err := audit.NewLeaf(WriteEvents(sub.Principal, interaction, sub.RequestID, sub.TokenID, written)...)
 	if err != nil {
 		return store.Commit{}, err
 	}
