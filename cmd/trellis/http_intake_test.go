@@ -13,6 +13,7 @@ import (
 	"trellis/auth/oauth"
 	"trellis/gateway/audit"
 	"trellis/gateway/intake"
+	"trellis/gateway/store"
 )
 
 // planRecord is a recovery plan with private entries; its values hold the canary.
@@ -294,5 +295,85 @@ func TestIntakeTellsTheKeeper(t *testing.T) {
 				t.Errorf("%s: %d %s", path, a.status, a.body)
 			}
 		}
+	})
+}
+
+// aged puts a record on file as if an older version of its pack had mapped it.
+func (in *installation) aged(org, key string) {
+	in.t.Helper()
+	var sent store.Sent
+	_, _, err := in.gateway.store.Transact(in.t.Context(), store.Transaction{Owner: org,
+		Plan: func(v *store.View) ([]store.Change, error) {
+			var err error
+			sent, _, _, err = v.Sent("recovery-plan", key)
+			return nil, err
+		},
+		Finish: func([]store.Written) (store.Commit, error) {
+			sent.Pack = "0.9.0"
+			return store.Commit{Sent: []store.Sent{sent}}, nil
+		}})
+	if err != nil {
+		in.t.Fatal(err)
+	}
+}
+
+func TestIntakeRemapCommand(t *testing.T) {
+	onEachStore(t, func(t *testing.T, where location) {
+		in := newInstallation(t, where, "")
+		in.load()
+		record := planRecord(t)
+		first := in.sendRecord("rco", record)
+		in.sendRecord("rco", strings.Replace(record, `"P-1"`, `"P-2"`, 1))
+		v := ehr{in.as(loading("rco"), "")}
+		goal := v.goalIn(first, goalActive)
+		v.edit(goal, goalActive, ownElement+goalDone)
+		file := in.configFile()
+		command := func(args ...string) (int, string, string) {
+			var stdout, stderr bytes.Buffer
+			code := run(append([]string{"intake"}, args...), &stdout, &stderr)
+			in.checkIndex()
+			return code, stdout.String(), stderr.String()
+		}
+		for _, args := range [][]string{{"remap"}, {"remap", "--kind", "recovery-plan"}, {"other", "--kind", "recovery-plan", "--config", file}, {"remap", "--kind", "recovery-plan", "--config", file, "--apply", "--dry-run"}} {
+			if code, _, _ := command(args...); code != 2 {
+				t.Errorf("%v: %d", args, code)
+			}
+		}
+		remap := []string{"remap", "--kind", "recovery-plan", "--config", file}
+		if code, out, errs := command(remap...); code != 0 || out != "" {
+			t.Fatalf("everything is of this version: %d %s%s", code, out, errs)
+		}
+		in.aged("rco", "P-1")
+		in.aged("rco", "P-2")
+		before := in.stored()
+		for range 2 {
+			code, out, errs := command(remap...)
+			if code != 0 || !strings.Contains(out, "rco P-1: mapped by 0.9.0, 0 resources") || !strings.Contains(errs, "mapping anew 2/2") {
+				t.Errorf("%d %s%s", code, out, errs)
+			}
+		}
+		if after := in.stored(); fmt.Sprint(after) != fmt.Sprint(before) {
+			t.Errorf("a dry run wrote: %v, then %v", before, after)
+		}
+		if code, out, errs := command(append(remap, "--apply", "--json")...); code != 0 || strings.Count(out, `"from":"0.9.0"`) != 2 {
+			t.Errorf("%d %s%s", code, out, errs)
+		}
+		if code, out, errs := command(append(remap, "--apply")...); code != 0 || out != "" {
+			t.Errorf("done again: %d %s%s", code, out, errs)
+		}
+		logged := 0
+		for _, e := range in.events() {
+			if e.Interaction == "intake remap" && e.Kind == audit.Write && e.Patient != "" {
+				logged++
+			}
+		}
+		if logged != 2 {
+			t.Errorf("%d events", logged)
+		}
+		v.has(goal, goalDone, ownElement)
+		if got := taken(in.sendRecord("rco", record)); got != "taken [/goals/[g1]/status], conflicts [], kept 1, tasks 0" {
+			t.Error(got)
+		}
+		unchangedAll(t, in.sendRecord("rco", strings.Replace(record, `"P-1"`, `"P-2"`, 1)))
 	})
 }

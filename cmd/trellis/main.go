@@ -22,6 +22,7 @@ func commands() []command {
 		{"serve", "run the gateway from a configuration file", runServe},
 		{"map", "turn native records into FHIR, without a server", runMap},
 		{"ingest", "send native records or FHIR resources to a server", runIngest},
+		{"intake", "map records that were sent anew, by a new version of their pack", runIntake},
 		{"token", "get an access token as one of the clients", runToken},
 		{"explain", "say why a record is released to an organisation, or not", runExplain},
 		{"preview", "say what a consent would change, before anybody signs it", runPreview},

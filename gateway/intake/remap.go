@@ -226,12 +226,16 @@ func (in *delivery) changeAgain(v *store.View, r mapping.Resource) (store.Change
 // differences compares what is stored with what would be.
 func (in *delivery) differences(v *store.View, made outcome) ([]mapping.ResourceDiff, error) {
 	before, after := mapping.Record{Key: in.record.Key}, mapping.Record{Key: in.record.Key}
+	slots := map[fhir.Reference]string{}
+	for _, r := range in.record.Resources {
+		slots[referenceOf(r)] = r.Slot
+	}
 	for _, c := range made.changes {
 		is, err := plainJSON(c.Resource)
 		if err != nil {
 			return nil, err
 		}
-		r := mapping.Resource{Type: c.Type, ID: c.ID, JSON: is, Labels: labelsOf(c.Verdict.Given.Mapped)}
+		r := mapping.Resource{Type: c.Type, ID: c.ID, Slot: slots[fhir.Reference{Type: c.Type, ID: c.ID}], JSON: is, Labels: labelsOf(c.Verdict.Given.Mapped)}
 		after.Resources = append(after.Resources, r)
 		kept, err := v.Kept(fhir.Reference{Type: c.Type, ID: c.ID})
 		if errors.Is(err, store.ErrNotFound) || err == nil && kept.Deleted {
