@@ -25,6 +25,9 @@ type Env struct {
 	ProposeConcerns bool
 	// Lineage asks for the origin of every element: Resource.Lineage, and targetPath entries in the record's Provenance.
 	Lineage bool
+	// Digest is the digest of the record as its keeper sent it (Record.Digest), where what is mapped was merged from it and
+	// from changes made elsewhere: the Provenance names the record as its keeper has it. Empty: that of what is mapped.
+	Digest string
 }
 
 // Organization is the sending organisation, whose FHIR resource the gateway keeps.

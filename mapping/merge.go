@@ -75,7 +75,7 @@ func (p *Pack) Merge(env Env, base, current []byte, incoming [][]byte, deleted [
 	if err != nil {
 		return nil, err
 	}
-	told, err := p.only(env, theirs)
+	told, displaced, err := p.legible(env, theirs, bodies)
 	if err != nil {
 		return nil, err
 	}
@@ -87,10 +87,119 @@ func (p *Pack) Merge(env Env, base, current []byte, incoming [][]byte, deleted [
 	}}
 	m.choose(told.told, seen.Record, "", "")
 	want, _ := told.told.value().(map[string]any)
-	result := m.object("", "", object{seen.Record, true}, object{old, true}, object{now, true}, object{want, true})
+	if len(deleted) > 0 {
+		m.withoutRests(want)
+	}
+	shown, err := p.shown(env, current)
+	if err != nil {
+		return nil, err
+	}
+	result := m.object("", "", spot{seen.Record, old, now, want, shown}, true)
 	m.out.Record = m.valid(now, result)
-	m.out.NotTaken, err = p.notTaken(env, theirs, incoming, told, want, old)
+	m.out.NotTaken, err = p.notTaken(env, bodies, incoming, &told, want, old)
+	m.out.Unknown = told.Unknown
+	m.out.NotTaken = append(m.out.NotTaken, displaced...)
 	return m.out, err
+}
+
+// legible reads the one record that a partner's resources tell of. Where an element of ours now holds what no rule can read,
+// the record is read as if it had stayed as it was, so that it does not look as if the partner had removed the value; these
+// elements are the second result.
+func (p *Pack) legible(env Env, theirs, base [][]byte) (Native, []Element, error) {
+	told, err := p.only(env, theirs)
+	if err != nil || len(told.Unknown) == 0 {
+		return told, nil, err
+	}
+	ours, err := byRef(base)
+	if err != nil {
+		return Native{}, nil, err
+	}
+	var displaced []Element
+	asBefore := slices.Clone(theirs)
+	for i, b := range theirs {
+		v, err := decodeJSON(b)
+		if err != nil {
+			return Native{}, nil, err
+		}
+		body := asObject(v).fields
+		changed := false
+		for _, u := range told.Unknown {
+			segs := strings.Split(u.Path, ".")[1:]
+			if u.Type != body["resourceType"] || u.ID != body["id"] || strings.Contains(u.Path, "[") || len(segs) == 0 {
+				continue
+			}
+			from, to := asObject(ours[u.Type+"/"+u.ID]).fields, body
+			for _, name := range segs[:len(segs)-1] {
+				from, to = asObject(from[name]).fields, asObject(to[name]).fields
+			}
+			last := segs[len(segs)-1]
+			if from[last] == nil || to == nil || last == "text" && len(segs) == 1 {
+				continue
+			}
+			to[last], changed = from[last], true
+			displaced = append(displaced, Element{Type: u.Type, ID: u.ID, Path: u.Path})
+		}
+		if changed {
+			if asBefore[i], err = json.Marshal(body); err != nil {
+				return Native{}, nil, err
+			}
+		}
+	}
+	if len(displaced) == 0 {
+		return told, nil, nil
+	}
+	again, err := p.only(env, asBefore)
+	again.Unknown = told.Unknown
+	return again, displaced, err
+}
+
+// shown is what a partner would see of a record.
+func (p *Pack) shown(env Env, record []byte) (map[string]any, error) {
+	res, err := p.MapJSON(env, record)
+	if err != nil {
+		return nil, err
+	}
+	var bodies [][]byte
+	for _, r := range res.Records[0].Resources {
+		bodies = append(bodies, r.JSON)
+	}
+	told, err := p.only(env, bodies)
+	return told.Record, err
+}
+
+// withoutRests takes items out of lists that are nothing but the rest of an item whose resource the partner removed: they lack
+// what the schema asks of one. The other resources that told of the item stay as they are.
+func (m *merger) withoutRests(want map[string]any) {
+	rests := map[string]bool{}
+	for _, p := range m.pack.maps[0].schema.check(any(want)) {
+		if p.Keyword == "required" && p.Pointer != "" {
+			rests[p.Pointer] = true
+		}
+	}
+	if len(rests) > 0 {
+		m.cut(want, "", "", rests)
+	}
+}
+
+func (m *merger) cut(v any, at, ptr string, gone map[string]bool) {
+	for name, kid := range asObject(v).fields {
+		list, ok := kid.([]any)
+		if !ok {
+			m.cut(kid, below(at, name), ptr+"/"+escapePointer(name), gone)
+			continue
+		}
+		here := below(at, name)
+		kept := []any{}
+		for i, item := range list {
+			itemPtr := ptr + "/" + escapePointer(name) + "/" + itoa(i)
+			if gone[itemPtr] && len(m.keys[here]) > 0 {
+				continue
+			}
+			m.cut(item, here+"[]", itemPtr, gone)
+			kept = append(kept, item)
+		}
+		asObject(v).fields[name] = kept
+	}
 }
 
 // record decodes and checks a native record.
@@ -162,14 +271,11 @@ type merger struct {
 	out  *Merged
 }
 
-type object struct {
-	fields map[string]any
-	there  bool
-}
+type object struct{ fields map[string]any }
 
 func asObject(v any) object {
-	m, ok := v.(map[string]any)
-	return object{m, ok}
+	m, _ := v.(map[string]any)
+	return object{m}
 }
 
 // choose settles places for which several elements told different values: the one that is not what it was is the change.
@@ -223,28 +329,39 @@ func (m *merger) name(at string, item map[string]any) string {
 	return joinKey(parts)
 }
 
+// A spot holds what stands at one place of the record: as the partner saw it, in the base, here, as the partner wants it, and
+// as the partner would see ours now.
+type spot struct{ seen, base, ours, theirs, shown any }
+
+// below is the spot of a field.
+func (p spot) below(name string) spot {
+	in := func(v any) any { return asObject(v).fields[name] }
+	return spot{in(p.seen), in(p.base), in(p.ours), in(p.theirs), in(p.shown)}
+}
+
 // object merges one object; the result is nil when nothing is left of it.
-func (m *merger) object(at, ptr string, seen, base, ours, theirs object) map[string]any {
-	out := maps.Clone(ours.fields)
+func (m *merger) object(at, ptr string, p spot, root bool) map[string]any {
+	out := maps.Clone(asObject(p.ours).fields)
 	if out == nil {
 		out = map[string]any{}
 	}
-	names := slices.Collect(maps.Keys(theirs.fields))
-	for name := range seen.fields {
-		if _, ok := theirs.fields[name]; !ok {
+	theirs := asObject(p.theirs).fields
+	names := slices.Collect(maps.Keys(theirs))
+	for name := range asObject(p.seen).fields {
+		if _, ok := theirs[name]; !ok {
 			names = append(names, name)
 		}
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		v := m.value(below(at, name), ptr+"/"+escapePointer(name), seen.fields[name], base.fields[name], ours.fields[name], theirs.fields[name])
+		v := m.value(below(at, name), ptr+"/"+escapePointer(name), p.below(name))
 		if v == nil {
 			delete(out, name)
 			continue
 		}
 		out[name] = v
 	}
-	if ptr != "" && allEmpty(out) {
+	if !root && allEmpty(out) {
 		return nil
 	}
 	return out
@@ -260,24 +377,24 @@ func allEmpty(fields map[string]any) bool {
 	return true
 }
 
-func (m *merger) value(at, ptr string, seen, base, ours, theirs any) any {
-	if same(seen, theirs) {
-		return ours
+func (m *merger) value(at, ptr string, p spot) any {
+	if same(p.seen, p.theirs) {
+		return p.ours
 	}
-	_, list := firstOf(theirs, seen).([]any)
-	_, obj := firstOf(theirs, seen).(map[string]any)
+	_, list := firstOf(p.theirs, p.seen).([]any)
+	_, obj := firstOf(p.theirs, p.seen).(map[string]any)
 	switch {
 	case list && len(m.keys[at]) > 0:
-		return m.keyed(at, ptr, seen, base, ours, theirs)
+		return m.keyed(at, ptr, p)
 	case list:
-		return m.set(ptr, seen, base, ours, theirs)
-	case obj && (ours != nil || base == nil):
-		if out := m.object(at, ptr, asObject(seen), asObject(base), asObject(ours), asObject(theirs)); out != nil {
+		return m.set(ptr, p)
+	case obj && (p.ours != nil || p.base == nil):
+		if out := m.object(at, ptr, p, false); out != nil {
 			return out
 		}
 		return nil
 	}
-	return m.place(ptr, base, ours, theirs)
+	return m.decide(ptr, p)
 }
 
 func firstOf(a, b any) any {
@@ -287,34 +404,36 @@ func firstOf(a, b any) any {
 	return b
 }
 
-// place decides one place that the partner changed.
-func (m *merger) place(ptr string, base, ours, theirs any) any {
+// decide settles one place that the partner changed. Ours is as it was when it is the base's, or when the partner would see
+// what it saw: what it cannot see (fields that are not carried, private entries) may be different.
+func (m *merger) decide(ptr string, p spot) any {
 	switch {
-	case same(ours, theirs):
-		return ours
-	case same(ours, base):
-		m.out.Taken = append(m.out.Taken, Change{Pointer: ptr, Base: base, Ours: ours, Theirs: theirs})
-		return theirs
+	case same(p.ours, p.theirs):
+		return p.ours
+	case same(p.ours, p.base), p.ours != nil && same(p.shown, p.seen):
+		m.out.Taken = append(m.out.Taken, Change{Pointer: ptr, Base: p.base, Ours: p.ours, Theirs: p.theirs})
+		return p.theirs
 	}
-	m.out.Conflicts = append(m.out.Conflicts, Change{Pointer: ptr, Base: base, Ours: ours, Theirs: theirs, Reason: "both sides changed it"})
-	return ours
+	m.out.Conflicts = append(m.out.Conflicts, Change{Pointer: ptr, Base: p.base, Ours: p.ours, Theirs: p.theirs, Reason: "both sides changed it"})
+	return p.ours
 }
 
 // keyed merges a list whose items have keys: item by item, ours in their order, new ones of the partner behind them.
-func (m *merger) keyed(at, ptr string, seen, base, ours, theirs any) any {
-	was, old, mine, want := m.byName(at, seen), m.byName(at, base), m.byName(at, ours), m.byName(at, theirs)
+func (m *merger) keyed(at, ptr string, p spot) any {
+	was, old, mine, want, shown := m.byName(at, p.seen), m.byName(at, p.base), m.byName(at, p.ours), m.byName(at, p.theirs), m.byName(at, p.shown)
 	var out []any
 	for _, name := range mine.order {
 		item, itemPtr := mine.items[name], ptr+"/["+escapePointer(name)+"]"
 		partner, stays := want.items[name]
 		_, wasSeen := was.items[name]
+		here := spot{was.items[name], old.items[name], item, partner, shown.items[name]}
 		switch {
 		case !stays && wasSeen:
-			if left := m.place(itemPtr, old.items[name], item, nil); left != nil {
+			if left := m.decide(itemPtr, here); left != nil {
 				out = append(out, left)
 			}
 		case stays:
-			if v := m.value(at+"[]", itemPtr, was.items[name], old.items[name], item, partner); v != nil {
+			if v := m.value(at+"[]", itemPtr, here); v != nil {
 				out = append(out, v)
 			}
 		default:
@@ -329,7 +448,7 @@ func (m *merger) keyed(at, ptr string, seen, base, ours, theirs any) any {
 		if wasSeen && same(was.items[name], want.items[name]) {
 			continue // we took it out, the partner left it as it was
 		}
-		if v := m.place(ptr+"/["+escapePointer(name)+"]", old.items[name], nil, want.items[name]); v != nil {
+		if v := m.decide(ptr+"/["+escapePointer(name)+"]", spot{was.items[name], old.items[name], nil, want.items[name], nil}); v != nil {
 			out = append(out, v)
 		}
 	}
@@ -359,16 +478,16 @@ func (m *merger) byName(at string, v any) named {
 }
 
 // set merges a list without keys: as a set of scalars where it is one, else as a whole.
-func (m *merger) set(ptr string, seen, base, ours, theirs any) any {
-	was, ok1 := scalars(seen)
-	want, ok2 := scalars(theirs)
-	mine, ok3 := scalars(ours)
+func (m *merger) set(ptr string, p spot) any {
+	was, ok1 := scalars(p.seen)
+	want, ok2 := scalars(p.theirs)
+	mine, ok3 := scalars(p.ours)
 	if !ok1 || !ok2 || !ok3 {
-		return m.place(ptr, base, ours, theirs)
+		return m.decide(ptr, p)
 	}
-	out, _ := ours.([]any)
+	out, _ := p.ours.([]any)
 	out = slices.Clone(out)
-	wanted, _ := theirs.([]any)
+	wanted, _ := p.theirs.([]any)
 	for i, text := range want {
 		if !slices.Contains(was, text) && !slices.Contains(mine, text) {
 			out = append(out, wanted[i])
@@ -382,8 +501,8 @@ func (m *merger) set(ptr string, seen, base, ours, theirs any) any {
 	if len(out) > 0 {
 		result = out
 	}
-	if !same(result, ours) {
-		m.out.Taken = append(m.out.Taken, Change{Pointer: ptr, Base: base, Ours: ours, Theirs: theirs})
+	if !same(result, p.ours) {
+		m.out.Taken = append(m.out.Taken, Change{Pointer: ptr, Base: p.base, Ours: p.ours, Theirs: p.theirs})
 	}
 	return result
 }
@@ -425,6 +544,66 @@ func empty(v any) bool {
 	return false
 }
 
+// InOrder puts the lists of a record that was read back into the order that a record has, as far as their items have keys: FHIR
+// does not hold it.
+func (p *Pack) InOrder(told map[string]any, record []byte) error {
+	v, err := decodeJSON(record)
+	if err != nil {
+		return err
+	}
+	m := merger{pack: p, keys: p.maps[0].listKeys}
+	m.inOrder(told, v, "")
+	return nil
+}
+
+func (m *merger) inOrder(told, record any, at string) {
+	switch x := told.(type) {
+	case map[string]any:
+		for name, kid := range x {
+			m.inOrder(kid, asObject(record).fields[name], below(at, name))
+		}
+	case []any:
+		if len(m.keys[at]) == 0 {
+			return
+		}
+		list := m.byName(at, record)
+		place := func(item any) int {
+			if i := slices.Index(list.order, m.name(at, asObject(item).fields)); i >= 0 {
+				return i
+			}
+			return len(list.order)
+		}
+		slices.SortStableFunc(x, func(a, b any) int { return place(a) - place(b) })
+		for _, item := range x {
+			m.inOrder(item, list.items[m.name(at, asObject(item).fields)], at+"[]")
+		}
+	}
+}
+
+// Place turns the pointer of a Change, in which items of lists are named by their keys, into the JSON pointer of that place in
+// a record. False when the record has no such item.
+func (p *Pack) Place(record []byte, pointer string) (string, bool) {
+	v, err := decodeJSON(record)
+	if err != nil {
+		return "", false
+	}
+	m := merger{pack: p, keys: p.maps[0].listKeys}
+	out, at := "", ""
+	for _, seg := range strings.Split(strings.TrimPrefix(pointer, "/"), "/") {
+		if list, ok := v.([]any); ok {
+			i := slices.IndexFunc(list, func(item any) bool { return "["+escapePointer(m.name(at, asObject(item).fields))+"]" == seg })
+			if i < 0 {
+				return "", false
+			}
+			v, at, out = list[i], at+"[]", out+"/"+itoa(i)
+			continue
+		}
+		name := unescapePointer(seg)
+		v, at, out = asObject(v).fields[name], below(at, name), out+"/"+seg
+	}
+	return out, true
+}
+
 // valid keeps the merged record if it follows the schema. Otherwise nothing is taken: a record half changed would be
 // neither side's.
 func (m *merger) valid(now, merged map[string]any) map[string]any {
@@ -441,24 +620,29 @@ func (m *merger) valid(now, merged map[string]any) map[string]any {
 }
 
 // notTaken lists the elements that the partner changed and that the record, as the partner's resources tell it, would not
-// make so: what is computed, or shows something else's value.
-func (p *Pack) notTaken(env Env, theirs, incoming [][]byte, told Native, want, base map[string]any) ([]Element, error) {
+// make so: what is computed, or shows something else's value. Where the partner's resources tell of no record of the schema,
+// its changes are conflicts already; then these are the elements to which the partner has only added. An element that neither
+// side's record makes is one more that the mapping does not know.
+func (p *Pack) notTaken(env Env, was, incoming [][]byte, told *Native, want, base map[string]any) ([]Element, error) {
 	out := []Element{}
 	data, err := json.Marshal(p.filled(want, base))
 	if err != nil {
 		return nil, err
 	}
-	again, err := p.MapJSON(env, data)
-	if err != nil || len(again.Records) == 0 {
-		return out, nil // the partner's record does not follow the schema: its changes are conflicts already
-	}
-	made := map[string]any{}
-	for _, r := range again.Records[0].Resources {
-		v, err := decodeJSON(r.JSON)
-		if err != nil {
-			return nil, err
+	made, readable := was, false
+	if again, err := p.MapJSON(env, data); err == nil && len(again.Records) > 0 {
+		made, readable = nil, true
+		for _, r := range again.Records[0].Resources {
+			made = append(made, r.JSON)
 		}
-		made[r.Type+"/"+r.ID] = v
+	}
+	before, err := byRef(made)
+	if err != nil {
+		return nil, err
+	}
+	ours, err := byRef(was)
+	if err != nil {
+		return nil, err
 	}
 	known := map[string]bool{}
 	for _, u := range told.Unknown {
@@ -478,13 +662,64 @@ func (p *Pack) notTaken(env Env, theirs, incoming [][]byte, told Native, want, b
 			continue // says where its own version came from
 		}
 		body := asObject(v).fields
-		for _, path := range different(made[ref], body, typ) {
-			if !known[ref+" "+path] {
+		for _, path := range different(before[ref], body, typ) {
+			value := valueAt(body, path)
+			if known[ref+" "+path] {
+				continue
+			}
+			if value != nil && ours[ref] != nil && valueAt(before[ref], path) == nil && valueAt(ours[ref], path) == nil {
+				told.Unknown = append(told.Unknown, Unknown{Type: typ, ID: id, Path: path, Value: value})
+				continue
+			}
+			if readable || Covers(value, valueAt(before[ref], path)) {
 				out = append(out, Element{Type: typ, ID: id, Path: path})
 			}
 		}
 	}
 	return out, nil
+}
+
+// byRef decodes resources.
+func byRef(bodies [][]byte) (map[string]any, error) {
+	out := map[string]any{}
+	for _, b := range bodies {
+		v, err := decodeJSON(b)
+		if err != nil {
+			return nil, err
+		}
+		body := asObject(v).fields
+		out[fmt.Sprint(body["resourceType"], "/", body["id"])] = v
+	}
+	return out, nil
+}
+
+func valueAt(body any, path string) any {
+	for _, name := range strings.Split(path, ".")[1:] {
+		body = asObject(body).fields[name]
+	}
+	return body
+}
+
+// Covers tells whether a value holds all of another one.
+func Covers(v, part any) bool {
+	switch x := part.(type) {
+	case nil:
+		return true
+	case map[string]any:
+		fields := asObject(v).fields
+		for name, kid := range x {
+			if !Covers(fields[name], kid) {
+				return false
+			}
+		}
+		return fields != nil
+	case []any:
+		list, ok := v.([]any)
+		return ok && !slices.ContainsFunc(x, func(item any) bool {
+			return !slices.ContainsFunc(list, func(other any) bool { return Covers(other, item) })
+		})
+	}
+	return same(v, part)
 }
 
 // filled adds to a record what FHIR does not hold of it, from the record it was made of.
@@ -594,8 +829,8 @@ func restore(at map[string]any, segs []string, value any) bool {
 	name, index, indexed := cutIndex(segs[0])
 	if len(segs) == 1 {
 		if !indexed {
-			if _, taken := at[name]; taken {
-				return false
+			if have, taken := at[name]; taken {
+				return reflect.DeepEqual(have, value)
 			}
 			at[name] = value
 			return true

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	slashpath "path"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -254,4 +256,18 @@ func (p *Pack) checkFields(f *faults) {
 		}
 	}
 	sort.Slice(p.order, func(i, j int) bool { return p.fields.names[p.order[i]] < p.fields.names[p.order[j]] })
+}
+
+// Types lists the types of resources that records of the pack can make.
+func (p *Pack) Types() []string {
+	seen := map[string]bool{}
+	for _, m := range p.maps {
+		for i := range m.emissions {
+			seen[m.emissions[i].resource] = true
+		}
+		if m.provenance != nil {
+			seen["Provenance"] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(seen))
 }

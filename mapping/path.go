@@ -79,6 +79,8 @@ func escapePointer(s string) string {
 	return strings.NewReplacer("~", "~0", "/", "~1").Replace(s)
 }
 
+func unescapePointer(s string) string { return strings.NewReplacer("~1", "/", "~0", "~").Replace(s) }
+
 // scalar turns a native value into text, exactly as it stood in the record. Objects and lists have none.
 func scalar(v any) (string, bool) {
 	switch x := v.(type) {

@@ -20,6 +20,8 @@ type Result struct {
 type Record struct {
 	Key       string
 	Resources []Resource
+	// Digest is the record's SHA-256, whatever the order of its keys.
+	Digest string
 }
 
 // Resource is one R4 resource. JSON carries no security labels: those are beside it, for whoever decides on labels.
@@ -135,6 +137,23 @@ func (p *Pack) MapJSON(env Env, record []byte) (*Result, error) {
 		return res, err
 	}
 	return p.mapRecord(m, es, v)
+}
+
+// Native is a record of a JSON pack in the shape of its schema: the record itself, or what a QuestionnaireResponse says.
+func (p *Pack) Native(env Env, record []byte) ([]byte, error) {
+	v, err := decodeJSON(record)
+	if err != nil {
+		return nil, err
+	}
+	body, ok := v.(map[string]any)
+	if !ok || p.responses == nil || !isResponse(body) {
+		return record, nil
+	}
+	adapted, _, err := p.adapt(p.prepare(env), body)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(adapted)
 }
 
 func isResponse(v map[string]any) bool {

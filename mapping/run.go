@@ -152,14 +152,17 @@ func (r *run) execute() (Record, bool) {
 		r.report(r.pointer(r.m.key[0]), r.m.file, "no-key", "the record has no key; it cannot be mapped", true)
 		return Record{}, false
 	}
-	r.digest = r.hash() // of the record as it came, before checks take items out
+	r.digest = r.env.Digest // of the record as it came, before checks take items out
+	if r.digest == "" {
+		r.digest = r.hash()
+	}
+	rec := Record{Key: key, Digest: r.digest}
 	r.runChecks()
 	if r.reject {
 		return Record{}, false
 	}
 	r.known = make([]outcome, r.m.predicates)
 	r.planAll(key)
-	rec := Record{Key: key}
 	for i := range r.plan {
 		rec.Resources = append(rec.Resources, r.build(&r.plan[i]))
 	}

@@ -211,6 +211,17 @@ func TestWordsAreReviewed(t *testing.T) {
 // labelCommand runs `trellis label` on the installation's data, with its configuration.
 func (in *installation) labelCommand() func(args ...string) (code int, stdout, stderr string) {
 	in.t.Helper()
+	file := in.configFile()
+	return func(args ...string) (int, string, string) {
+		var stdout, stderr bytes.Buffer
+		code := run(append(append([]string{"label"}, args...), "--config", file), &stdout, &stderr)
+		return code, stdout.String(), stderr.String()
+	}
+}
+
+// configFile is a configuration file of the installation.
+func (in *installation) configFile() string {
+	in.t.Helper()
 	file := filepath.Join(in.t.TempDir(), "trellis.yaml")
 	text := "public_url: " + in.gateway.public + "\ndata: " + in.where.data + "\n" +
 		"posture: {part2_program: false, covered_entity: true, business_associate_of: [], qsoa_with: [], intermediary: false}\norganizations:\n"
@@ -230,11 +241,7 @@ func (in *installation) labelCommand() func(args ...string) (code int, stdout, s
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		in.t.Fatal(err)
 	}
-	return func(args ...string) (int, string, string) {
-		var stdout, stderr bytes.Buffer
-		code := run(append(append([]string{"label"}, args...), "--config", file), &stdout, &stderr)
-		return code, stdout.String(), stderr.String()
-	}
+	return file
 }
 
 // Case 77: new rules make records sensitive; no permit given before holds, and the job is logged.

@@ -23,6 +23,7 @@ func commands() []command {
 		{"map", "turn native records into FHIR, without a server", runMap},
 		{"guide", "list or write the code systems, extensions and profiles of our own", runGuide},
 		{"ingest", "send native records or FHIR resources to a server", runIngest},
+		{"intake", "map records that were sent anew, by a new version of their pack", runIntake},
 		{"token", "get an access token as one of the clients", runToken},
 		{"explain", "say why a record is released to an organisation, or not", runExplain},
 		{"preview", "say what a consent would change, before anybody signs it", runPreview},

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"flag"
 	"fmt"
@@ -262,7 +261,7 @@ func (g *gateway) wire(ctx context.Context, d deployment) error {
 	}
 	desk := intake.New(intake.Config{
 		Packs: g.packs, Parser: g.parser, Labels: g.labels, Store: g.store,
-		Namespace: uuid.NewHash(sha256.New(), uuid.Nil, idSecret, 5), Partners: intakePartners(d.Partners),
+		Namespace: intakeNamespace(idSecret), Partners: intakePartners(d.Partners),
 	})
 
 	// Deliveries out.

@@ -72,7 +72,7 @@ func Run(t *testing.T, open Open) {
 		{"gate 5, paging under writes", testPagingUnderWrites}, {"gate 10, trees", testTrees},
 
 		{"secrets", testSecrets}, {"atomic", testAtomic},
-		{"bounded pages", testBounded}, {"jobs", testJobs}, {"subscriptions", testSubscriptions},
+		{"bounded pages", testBounded}, {"jobs", testJobs}, {"subscriptions", testSubscriptions}, {"records as they were sent", testSent},
 	} {
 		t.Run(c.name, func(t *testing.T) { t.Parallel(); c.test(t, open) })
 	}

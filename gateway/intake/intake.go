@@ -3,6 +3,10 @@
 // The answer is a receipt: what was made, which fields went where, what was not carried and why. The
 // same record sent twice changes nothing.
 //
+// Of records of JSON packs the desk keeps what was last sent, as far as FHIR holds it. When somebody changed their resources
+// since, the next delivery is merged with it, three ways (see elsewhere.go): what was changed elsewhere survives until the
+// keeper of the records takes it over, or changes the same place; that is a conflict, and a person is asked.
+//
 // It does not authenticate and knows no HTTP. It is entered through Desk.Submit.
 package intake
 
@@ -25,6 +29,7 @@ import (
 // Writer is what the desk asks of the store.
 type Writer interface {
 	Apply(ctx context.Context, changes []store.Change, finish func([]store.Written) (store.Commit, error)) ([]store.Written, error)
+	Transact(ctx context.Context, t store.Transaction) (out []store.Written, replayed bool, err error)
 	Own(ctx context.Context, organization, typ, id string) (*fhir.Resource, error)
 	Now(ctx context.Context) (time.Time, error)
 }
@@ -74,6 +79,8 @@ type Submission struct {
 	TokenID   string
 	// Allow is G1 for a resource type the record makes.
 	Allow func(resourceType string) error
+
+	interaction string // as the log calls it; "" for a delivery
 }
 
 // Receipt says what became of a submission.
@@ -87,6 +94,8 @@ type Receipt struct {
 type Receipted struct {
 	Key       string `json:"key"`
 	Resources []Made `json:"resources"`
+	// Merge is there when the record's resources were changed elsewhere since it was sent before.
+	Merge *Merge `json:"merge,omitempty"`
 }
 
 // Made is one resource of a record. Status is created, updated or unchanged.
@@ -125,7 +134,7 @@ func (d *Desk) Submit(ctx context.Context, sub Submission) (Receipt, error) {
 	}
 	receipt := Receipt{Kind: sub.Kind, Records: []Receipted{}, Report: result.Report}
 	for _, record := range result.Records {
-		made, err := d.record(ctx, sub, record)
+		made, err := d.take(ctx, delivery{Submission: sub, desk: d, pack: pack, env: env, record: record})
 		if err != nil {
 			return Receipt{}, err
 		}
@@ -167,43 +176,78 @@ func invalidRecord(err error) error {
 	return p.Because(err)
 }
 
-// record stores one native record's resources in one transaction.
-func (d *Desk) record(ctx context.Context, sub Submission, record mapping.Record) (Receipted, error) {
-	org := sub.Principal.Organization
-	source := org.Source()
-	changes := make([]store.Change, 0, len(record.Resources))
-	for _, r := range record.Resources {
-		if err := sub.Allow(r.Type); err != nil {
-			return Receipted{}, err
-		}
-		parsed, err := d.parser.Parse(r.JSON)
-		if err != nil {
-			return Receipted{}, fmt.Errorf("intake: pack %s made an invalid %s: %w", sub.Kind, r.Type, asInternal(err))
-		}
-		if r.Shared {
-			if parsed, err = d.merged(ctx, org.ID, parsed); err != nil {
-				return Receipted{}, err
-			}
-		}
-		mapped := make([]fhir.Coding, 0, len(r.Labels))
-		for _, l := range r.Labels {
-			mapped = append(mapped, fhir.Coding{System: l.System, Code: l.Code})
-		}
-		verdict := d.labels.Examine(parsed, source, mapped)
-		changes = append(changes, store.Change{
-			Method: store.Update, Type: r.Type, ID: r.ID, Resource: parsed, Owner: org.ID, MayCreate: true,
-			Segment: verdict.Segment, Verdict: &verdict, Mapped: true,
-		})
-	}
-	written, err := d.store.Apply(ctx, changes, func(w []store.Written) (store.Commit, error) { return d.commit(sub, w) })
+// take stores one native record's resources in one transaction.
+func (d *Desk) take(ctx context.Context, in delivery) (Receipted, error) {
+	plain, err := in.plain(ctx)
 	if err != nil {
 		return Receipted{}, err
 	}
-	out := Receipted{Key: record.Key, Resources: make([]Made, 0, len(written))}
+	out := Receipted{Key: in.record.Key, Resources: []Made{}}
+	var written []store.Written
+	if in.pack.Format == "json" {
+		written, out.Merge, err = in.transact(ctx, plain)
+	} else {
+		written, err = d.store.Apply(ctx, plain, func(w []store.Written) (store.Commit, error) { return d.commit(in.Submission, w, len(w)) })
+	}
+	if err != nil {
+		return Receipted{}, err
+	}
 	for _, w := range written {
 		out.Resources = append(out.Resources, Made{Reference: w.Type + "/" + w.ID, Version: w.Version, Status: status(w)})
 	}
 	return out, nil
+}
+
+// delivery is one record on its way in.
+type delivery struct {
+	Submission
+	desk   *Desk
+	pack   *mapping.Pack
+	env    mapping.Env
+	record mapping.Record // as it was mapped
+	again  bool           // it is not sent, but mapped from what is on file
+}
+
+// plain are the changes that store the record as it was sent.
+func (in *delivery) plain(ctx context.Context) ([]store.Change, error) {
+	out := make([]store.Change, 0, len(in.record.Resources))
+	for _, r := range in.record.Resources {
+		if err := in.Allow(r.Type); err != nil {
+			return nil, err
+		}
+		parsed, err := in.desk.parser.Parse(r.JSON)
+		if err != nil {
+			return nil, in.invalid(r.Type, err)
+		}
+		if r.Shared {
+			if parsed, err = in.desk.merged(ctx, in.Principal.Organization.ID, parsed); err != nil {
+				return nil, err
+			}
+		}
+		out = append(out, in.change(r, parsed, label.Given{}))
+	}
+	return out, nil
+}
+
+func (in *delivery) invalid(typ string, err error) error {
+	return fmt.Errorf("intake: pack %s made an invalid %s: %w", in.Kind, typ, asInternal(err))
+}
+
+// change stores a resource of the record. given are the labels the stored one was given, which the record does not know of.
+func (in *delivery) change(r mapping.Resource, res *fhir.Resource, given label.Given) store.Change {
+	org := in.Principal.Organization
+	mapped := make([]fhir.Coding, 0, len(r.Labels))
+	for _, l := range r.Labels {
+		mapped = append(mapped, fhir.Coding{System: l.System, Code: l.Code})
+	}
+	verdict := in.desk.labels.Examine(res, org.Source(), mapped)
+	if len(given.Inbound) > 0 || in.again && len(given.Mapped) > 0 {
+		verdict = in.withGiven(verdict, mapped, given)
+	}
+	return store.Change{
+		Method: store.Update, Type: r.Type, ID: r.ID, Resource: res, Owner: org.ID, MayCreate: true,
+		Segment: verdict.Segment, Verdict: &verdict, Mapped: true,
+	}
 }
 
 // merged adds what is known already to a resource that several records describe in part: a screening that
@@ -229,15 +273,19 @@ func status(w store.Written) string {
 	return "updated"
 }
 
-// commit is what must be durable together with a record: its audit leaf and what is owed to partners.
-// A record that changed nothing leaves a leaf and owes nothing.
-func (d *Desk) commit(sub Submission, written []store.Written) (store.Commit, error) {
-	leaf, err := audit.NewLeaf(WriteEvents(sub.Principal, "intake", sub.RequestID, sub.TokenID, written)...)
+// commit is what must be durable together with a record: its audit leaf and what is owed to partners, of the first resources
+// written, the record's. A record that changed nothing leaves a leaf and owes nothing.
+func (d *Desk) commit(sub Submission, written []store.Written, record int) (store.Commit, error) {
+	interaction := sub.interaction
+	if interaction == "" {
+		interaction = "intake"
+	}
+	leaf, err := audit.NewLeaf(WriteEvents(sub.Principal, interaction, sub.RequestID, sub.TokenID, written)...)
 	if err != nil {
 		return store.Commit{}, err
 	}
 	out := store.Commit{Leaves: []audit.Leaf{leaf}}
-	for _, w := range written {
+	for _, w := range written[:record] {
 		for _, p := range d.partners {
 			if p.Type == w.Type && !w.Unchanged && p.Organization != sub.Principal.Organization.ID && len(w.Patients) == 1 {
 				out.Deliveries = append(out.Deliveries, store.Delivery{Partner: p.Organization, Patient: w.Patients[0], Type: w.Type, Resource: w.ID})

@@ -55,7 +55,9 @@ func (s *Server) routes() []route {
 		{method: "POST", path: "/fhir", interaction: "transaction", serve: (*call).bundle}, // scopes per entry
 		{method: "POST", path: "/fhir/", interaction: "transaction", serve: (*call).bundle},
 
-		{method: "POST", path: "/intake/:kind", interaction: "intake", serve: (*call).intake}, // scopes per resource made
+		{method: "POST", path: "/intake/:kind", interaction: "intake", serve: (*call).intake},                          // scopes per resource made
+		{method: "GET", path: "/intake/:kind", interaction: "intake-list", anyFormat: true, serve: (*call).intakeList}, // scopes per type that can be made
+		{method: "GET", path: "/intake/:kind/*key", interaction: "intake-record", anyFormat: true, serve: (*call).intakeRecord},
 	}
 	table = append(table, s.authorizationRoutes()...)
 	table = append(table, operationRoutes()...)

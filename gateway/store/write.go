@@ -82,12 +82,13 @@ func (e *ChangeError) Error() string { return fmt.Sprintf("store: change %d: %v"
 // Unwrap gives the reason.
 func (e *ChangeError) Unwrap() error { return e.Err }
 
-// Commit is what is written together with the changes: audit leaves, deliveries, and Subscriptions as they are served from
-// now on.
+// Commit is what is written together with the changes: audit leaves, deliveries, Subscriptions as they are served from now on,
+// and what keepers sent of the records the changes were made of.
 type Commit struct {
 	Leaves        []audit.Leaf
 	Deliveries    []Delivery
 	Subscriptions []Subscription
+	Sent          []Sent
 }
 
 // writer is one write transaction's state.
@@ -271,6 +272,9 @@ func (w *writer) finish(out []Written, finish func([]Written) (Commit, error)) e
 		return errors.Join(ErrLog, err)
 	}
 	if err := w.subscribe(commit.Subscriptions); err != nil {
+		return err
+	}
+	if err := w.putSent(commit.Sent); err != nil {
 		return err
 	}
 	return w.insertDeliveries(commit.Deliveries)
