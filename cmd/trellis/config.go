@@ -38,6 +38,7 @@ type config struct {
 	Rules          ruleConfig            `json:"rules"`
 	// MassExportRecords is from how many records on an export is drafted as an incident.
 	MassExportRecords int             `json:"mass_export_records"`
+	ProposeConcerns   bool            `json:"propose_health_concerns"`
 	Partners          []partnerConfig `json:"partners"`
 	// What this deployment changes about the rules of auth/label.
 	LabelRulesOff []string `json:"label_rules_off"`

@@ -149,7 +149,7 @@ func (c *remapCommand) desk(ctx context.Context, s *store.Store) (*intake.Desk, 
 	if err != nil {
 		return nil, err
 	}
-	return intake.New(intake.Config{Packs: packs, Parser: parser, Labels: labels, Store: s, Namespace: intakeNamespace(secret), Partners: intakePartners(c.config.Partners)}), nil
+	return intake.New(intake.Config{Packs: packs, Parser: parser, Labels: labels, Store: s, Namespace: intakeNamespace(secret), Partners: intakePartners(c.config.Partners), ProposeConcerns: c.config.ProposeConcerns}), nil
 }
 
 // intakeNamespace is the namespace of the ids of what records are mapped to.

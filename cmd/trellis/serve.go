@@ -261,7 +261,7 @@ func (g *gateway) wire(ctx context.Context, d deployment) error {
 	}
 	desk := intake.New(intake.Config{
 		Packs: g.packs, Parser: g.parser, Labels: g.labels, Store: g.store,
-		Namespace: intakeNamespace(idSecret), Partners: intakePartners(d.Partners),
+		Namespace: intakeNamespace(idSecret), Partners: intakePartners(d.Partners), ProposeConcerns: d.ProposeConcerns,
 	})
 
 	// Deliveries out.

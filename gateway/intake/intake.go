@@ -42,6 +42,7 @@ type Desk struct {
 	store     Writer
 	namespace uuid.UUID
 	partners  []Partner
+	propose   bool
 }
 
 // Partner is an organisation that gets a document for each new or changed resource of a type.
@@ -58,11 +59,13 @@ type Config struct {
 	Store     Writer
 	Namespace uuid.UUID
 	Partners  []Partner
+	// ProposeConcerns lets screenings propose unconfirmed health concerns.
+	ProposeConcerns bool
 }
 
 // New makes a desk that takes the records of these packs.
 func New(cfg Config) *Desk {
-	d := &Desk{packs: map[string]*mapping.Pack{}, parser: cfg.Parser, labels: cfg.Labels, store: cfg.Store, namespace: cfg.Namespace, partners: cfg.Partners}
+	d := &Desk{packs: map[string]*mapping.Pack{}, parser: cfg.Parser, labels: cfg.Labels, store: cfg.Store, namespace: cfg.Namespace, partners: cfg.Partners, propose: cfg.ProposeConcerns}
 	for _, p := range cfg.Packs {
 		d.packs[p.Name] = p
 	}
@@ -145,7 +148,7 @@ func (d *Desk) Submit(ctx context.Context, sub Submission) (Receipt, error) {
 
 func (d *Desk) environment(org access.Organization, now time.Time) mapping.Env {
 	return mapping.Env{
-		Namespace: d.namespace, Base: fhir.LocalBase, Now: now,
+		Namespace: d.namespace, Base: fhir.LocalBase, Now: now, ProposeConcerns: d.propose,
 		Organization: mapping.Organization{ID: org.ID, Name: org.Name, System: fhir.LocalBase + "/ids/" + org.ID, Part2: org.Part2()},
 	}
 }

@@ -230,3 +230,30 @@ func TestReceiptHoldsNoValues(t *testing.T) {
 		t.Errorf("the receipt repeats a value: %v", err)
 	}
 }
+
+// Health concerns are proposed only where the deployment asks for it, and unconfirmed.
+func TestConcernsAreProposedOnRequest(t *testing.T) {
+	o := open(t)
+	const screening = `{"screening_id":"SC-1","client":{"id":"C-1","name":{"first":"Ada"},"sex":"female"},"instrument":"prapare","status":"done",
+		"screened_at":"2026-03-02T10:00:00-05:00","answers":[{"question":"housing","answer":"do-not-have"}],"last_updated":"2026-03-02T11:00:00-05:00"}`
+	org := access.Organization{ID: "rco", Name: "Open Door", Class: access.LawfulHolderOther}
+	conditions := func() (n int) {
+		r, err := o.submit("sdoh-screening", screening, org)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range r.Records[0].Resources {
+			if strings.HasPrefix(m.Reference, "Condition/") {
+				n++
+			}
+		}
+		return n
+	}
+	if n := conditions(); n != 0 {
+		t.Errorf("%d proposed unasked", n)
+	}
+	o.desk.propose = true
+	if n := conditions(); n != 1 {
+		t.Errorf("%d proposed on request", n)
+	}
+}
