@@ -12,10 +12,14 @@ func (p *Pack) Comparable(rec map[string]any, losses []Loss) any {
 	for _, l := range losses {
 		lost[l.Field] = true
 	}
+	p.maps[0].tree.listed(rec)
 	return p.canon(rec, "", lost, p.defaults())
 }
 
 func (p *Pack) canon(v any, at string, lost map[string]bool, defaults map[string]string) any {
+	if lost[at] {
+		return nil
+	}
 	switch x := v.(type) {
 	case map[string]any:
 		out := map[string]any{}
@@ -51,7 +55,7 @@ func (p *Pack) canon(v any, at string, lost map[string]bool, defaults map[string
 	if f, is := v.(float64); is {
 		text, ok = fmt.Sprint(f), true
 	}
-	if !ok || lost[at] || text == defaults[at] {
+	if !ok || text == defaults[at] {
 		return nil
 	}
 	return text

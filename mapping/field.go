@@ -98,6 +98,10 @@ func (t *fieldTree) present(v any, counts []int) {
 	switch x := v.(type) {
 	case nil:
 	case map[string]any:
+		if t.props == nil {
+			t.whole(counts)
+			return
+		}
 		for k, kid := range x {
 			if p := t.props[k]; p != nil {
 				p.present(kid, counts)
@@ -105,6 +109,7 @@ func (t *fieldTree) present(v any, counts []int) {
 		}
 	case []any:
 		if t.items == nil {
+			t.whole(counts)
 			return
 		}
 		for _, kid := range x {
@@ -113,6 +118,67 @@ func (t *fieldTree) present(v any, counts []int) {
 	default:
 		if t.id >= 0 {
 			counts[t.id]++
+		}
+	}
+}
+
+// whole counts a list or an object that the schema does not look into: it is a leaf, and can only be ignored.
+func (t *fieldTree) whole(counts []int) {
+	if t.id >= 0 {
+		counts[t.id]++
+	}
+}
+
+// listed puts a single value into a list of one where the schema takes either, as some formats write a list of one.
+func (t *fieldTree) listed(v any) any {
+	switch x := v.(type) {
+	case nil:
+		return nil
+	case map[string]any:
+		for k, kid := range x {
+			if p := t.props[k]; p != nil {
+				x[k] = p.listed(kid)
+			}
+		}
+	case []any:
+		if t.items != nil {
+			for i, kid := range x {
+				x[i] = t.items.listed(kid)
+			}
+		}
+		return x
+	}
+	if t.items != nil {
+		return []any{t.items.listed(v)}
+	}
+	return v
+}
+
+// strangers calls f for every object with fields that an open schema lets pass and does not name: how many, never which,
+// for their names are the sender's.
+func (t *fieldTree) strangers(v any, ptr string, f func(ptr string, count int)) {
+	switch x := v.(type) {
+	case map[string]any:
+		if t.props == nil {
+			return
+		}
+		count := 0
+		for _, k := range sortedKeys(x) {
+			if p := t.props[k]; p != nil {
+				p.strangers(x[k], ptr+"/"+k, f)
+			} else {
+				count++
+			}
+		}
+		if count > 0 {
+			f(ptr, count)
+		}
+	case []any:
+		if t.items == nil {
+			return
+		}
+		for i, kid := range x {
+			t.items.strangers(kid, ptr+"/"+itoa(i), f)
 		}
 	}
 }

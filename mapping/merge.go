@@ -212,6 +212,7 @@ func (p *Pack) record(data []byte) (map[string]any, error) {
 		return nil, &InvalidError{Problems: problems}
 	}
 	rec, _ := v.(map[string]any)
+	p.maps[0].tree.listed(rec)
 	return rec, nil
 }
 

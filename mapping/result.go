@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 )
 
@@ -169,8 +170,12 @@ func (p *Pack) mapRecord(m *recordMap, es *envState, v any) (*Result, error) {
 	if !ok {
 		return nil, &InvalidError{Problems: []Problem{{Code: "schema", Keyword: "type", Text: "the record must be a JSON object"}}}
 	}
+	m.tree.listed(rec)
 	m.tree.present(rec, es.tally.present)
 	r := m.start(es, rec, nil)
+	m.tree.strangers(rec, "", func(ptr string, count int) {
+		r.report(ptr, "", "unknown-field", fmt.Sprintf("has %d field(s) that the pack does not know; they were not read", count), true)
+	})
 	out, ok := r.execute()
 	r.done()
 	if !ok {
