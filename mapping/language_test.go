@@ -287,7 +287,7 @@ func TestNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "app-checkin case-management employment-education family-support helpline-contact hsds justice-status mat-linkage meeting-guide mutual-aid ny-1115-ahc-hrsn peer-encounter recovery-capital recovery-housing recovery-plan referral sdoh-screening"
+	want := "app-checkin case-management employment-education family-support helpline-contact hmis-csv hsds justice-status mat-linkage meeting-guide mutual-aid ny-1115-ahc-hrsn peer-encounter recovery-capital recovery-housing recovery-plan referral sdoh-screening"
 	if strings.Join(got, " ") != want {
 		t.Errorf("got %v", got)
 	}
