@@ -61,7 +61,7 @@ func mandatory() map[string][]string {
 		gravity = "http://hl7.org/fhir/us/sdoh-clinicalcare/StructureDefinition/"
 	)
 	return map[string][]string{
-		us + "us-core-patient":                            {"identifier.system", "identifier.value", "name.family|name.given", "gender"},
+		us + "us-core-patient":                            {"identifier.system", "identifier.value", "name.family|name.given|name.extension", "gender"},
 		us + "us-core-organization":                       {"active", "name"},
 		us + "us-core-careplan":                           {"text.status", "text.div", "status", "intent", "category", "subject"},
 		us + "us-core-careteam":                           {"subject", "participant.role", "participant.member"},
@@ -80,6 +80,7 @@ func mandatory() map[string][]string {
 		gravity + "SDOHCC-ObservationScreeningResponse": {
 			"status", "category", "code", "subject", "effectiveDateTime|effectivePeriod"},
 		gravity + "SDOHCC-Location":                           {"address"},
+		gravity + "SDOHCC-HealthcareService":                  {"active", "telecom"},
 		gravity + "SDOHCC-ServiceRequest":                     {"status", "intent", "category", "code", "subject"},
 		gravity + "SDOHCC-TaskForReferralManagement":          {"status", "intent", "code", "focus", "for", "authoredOn", "requester"},
 		gravity + "SDOHCC-ObservationProgramEnrollmentStatus": {"status", "category", "code", "subject", "valueCodeableConcept"},

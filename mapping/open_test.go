@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -43,5 +44,76 @@ func TestOneValueIsAListOfOne(t *testing.T) {
 	}
 	if got[0] != got[1] || !strings.Contains(got[0], `"daysOfWeek":["wed"]`) || !strings.Contains(got[0], `"availableStartTime":"09:05:00"`) {
 		t.Errorf("one day\n%s\nand a list of it\n%s", got[0], got[1])
+	}
+}
+
+// Directories tell of services, organisations and places. The people whom their cases name stay out of what is made.
+func TestDirectoriesNameNobody(t *testing.T) {
+	named := map[string]bool{}
+	eachCase(t, func(t *testing.T, p *Pack, file, input string) {
+		if p.Name == "hsds" || p.Name == "meeting-guide" {
+			named[p.Name] = named[p.Name] || strings.Contains(input, "Testperson")
+		}
+	})
+	if !named["hsds"] || !named["meeting-guide"] {
+		t.Errorf("the cases that name somebody are %v", named)
+	}
+	eachCaseResource(t, func(t *testing.T, file string, r Resource) {
+		pack, _, _ := strings.Cut(file, "/")
+		if pack != "hsds" && pack != "meeting-guide" {
+			return
+		}
+		if !slices.Contains([]string{"HealthcareService", "Organization", "Location"}, r.Type) {
+			t.Errorf("%s: makes a %s", file, r.Type)
+		}
+		for _, name := range []string{"Testperson", "testperson", "555 555 0177", "ExampleQuiet"} {
+			if strings.Contains(string(r.JSON), name) {
+				t.Errorf("%s: %s tells of %s", file, r.Slot, name)
+			}
+		}
+	})
+}
+
+// What a worker puts down of where somebody lives is an Observation of ours in the stay; what is not known, not told or not
+// asked has a reason and no value.
+func TestLivingSituationsOfHMIS(t *testing.T) {
+	absent, treated, held := 0, 0, 0
+	eachMade(t, func(t *testing.T, r made) {
+		if !strings.HasPrefix(r.file, "hmis-csv/") || r.body["resourceType"] != "Observation" {
+			return
+		}
+		if code := inSystem(codingsOf(r.body["code"]), loinc); len(code) > 0 {
+			t.Errorf("%s: %s is made an answer to %v", r.file, r.slot, code)
+		}
+		if (r.body["valueCodeableConcept"] == nil) == (r.body["dataAbsentReason"] == nil) {
+			t.Errorf("%s: %s has a value and a reason for none, or neither", r.file, r.slot)
+		}
+		if r.body["dataAbsentReason"] != nil {
+			absent++
+		}
+		labels := codingsOf(r.body["meta"])
+		has := func(label string) bool {
+			return slices.Contains(labels, "http://terminology.hl7.org/CodeSystem/v3-ActCode|"+label)
+		}
+		if !has("LIVARG") {
+			t.Errorf("%s: %s tells of a home and does not say so", r.file, r.slot)
+		}
+		for _, code := range inSystem(codingsOf(r.body["valueCodeableConcept"]), testURL+"/CodeSystem/hmis-living-situation") {
+			switch code {
+			case "205":
+				treated++
+				if !has("SUD") || !has("ETH") {
+					t.Errorf("%s: %s tells of treatment and does not say so", r.file, r.slot)
+				}
+			case "204":
+				held++
+				if !has("MH") || !has("PSY") {
+					t.Errorf("%s: %s tells of a psychiatric facility and does not say so", r.file, r.slot)
+				}
+			}
+		}
+	})
+	if absent < 3 || treated == 0 || held == 0 {
+		t.Errorf("the cases have %d without an answer, %d of treatment and %d of a psychiatric facility", absent, treated, held)
 	}
 }
