@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"slices"
 	"sort"
 	"strings"
 )
@@ -10,7 +11,7 @@ import (
 //	{<from>: {columns of the first row}, rows: [{columns}, …], <join>: {columns of the joined row}, …}
 //
 // Rows of `from` with equal `group` columns are one record; each `join` adds the row of another file that agrees with
-// the record in its columns.
+// the record in its columns, or with a row that was joined before it (`of`).
 type assembly struct {
 	from  *fileKind
 	group []string
@@ -20,6 +21,7 @@ type assembly struct {
 type join struct {
 	to *fileKind
 	on []string
+	of *fileKind // the file whose row has the columns: from, or one that was joined before
 }
 
 // rowsField is the property under which a record holds its rows.
@@ -40,14 +42,22 @@ func (p *Pack) readAssembly(s *section, m *recordMap, file string, f *faults) bo
 	}}
 	for _, n := range s.list("join") {
 		js := newSection(n, file, f)
-		j := join{to: p.fileKind(js.str("file", true)), on: js.strs("on")}
+		j := join{to: p.fileKind(js.str("file", true)), on: js.strs("on"), of: a.from}
+		if of := js.str("of", false); of != "" {
+			i := slices.IndexFunc(a.joins, func(before join) bool { return before.to.name == of })
+			if i < 0 {
+				f.add(file, n.line, "of must name a file that is joined before this one")
+				return false
+			}
+			j.of = a.joins[i].to
+		}
 		js.done()
 		if j.to == nil {
 			f.hint(file, n.line, oneOf(js.str("file", false), p.fileNames()), "file must name one of the pack's files")
 			return false
 		}
 		p.checkColumns(j.to, j.on, n.line, file, f)
-		p.checkColumns(a.from, j.on, n.line, file, f)
+		p.checkColumns(j.of, j.on, n.line, file, f)
 		m.tree.props[j.to.name] = j.to.tree
 		a.joins = append(a.joins, j)
 	}

@@ -82,8 +82,12 @@ func (a *assembly) take(record map[string]any, parts map[*fileKind][]partialRow)
 		if len(cells) == 0 {
 			continue
 		}
+		by := first
+		if j.of != a.from {
+			by = cellsOf(record[j.of.name])
+		}
 		for _, column := range j.on {
-			if v, ok := first[column]; ok {
+			if v, ok := by[column]; ok {
 				cells[column] = v
 			}
 		}

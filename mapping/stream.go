@@ -202,7 +202,7 @@ func (x *rowIndex) assemble(m *recordMap, group []rowAt) (*assembled, error) {
 	}
 	rec.record[rowsField] = list
 	for i, j := range a.joins {
-		key, ok := rec.rows[a.from.name].key(j.on)
+		key, ok := rec.rows[j.of.name].key(j.on) // a row that is not there has no key
 		if !ok {
 			continue
 		}
