@@ -117,3 +117,38 @@ func TestLivingSituationsOfHMIS(t *testing.T) {
 		t.Errorf("the cases have %d without an answer, %d of treatment and %d of a psychiatric facility", absent, treated, held)
 	}
 }
+
+// A note of a stay knows the project by way of the stay, and without the stay knows none.
+func TestJoinByAJoinedRow(t *testing.T) {
+	p := load(t, "hmis-csv")
+	files := func(project string) []File {
+		return []File{
+			{"p", []byte("ProjectID,OrganizationID,ProjectName,TargetPopulation\nP1,O1,A,1\nP2,O1,B,4\n")},
+			{"c", []byte("PersonalID,NameDataQuality,DOBDataQuality\nC1,99,99\n")},
+			{"e", []byte("EnrollmentID,PersonalID,ProjectID,EntryDate\nE1,C1," + project + ",2025-01-01\n")},
+			{"l", []byte("CurrentLivingSitID,EnrollmentID,PersonalID,InformationDate,CurrentLivingSituation\nS1,E1,C1,2025-01-02,101\n")},
+		}
+	}
+	// What kind of project it is must be known to be none for survivors of violence.
+	for project, want := range map[string]bool{"P1": true, "P2": false, "P9": true} {
+		res, err := p.MapFiles(testEnv(false), files(project))
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := false
+		for _, rec := range res.Records {
+			for _, r := range rec.Resources {
+				if r.Slot != "now" {
+					continue
+				}
+				seen = true
+				if got := slices.ContainsFunc(r.Labels, func(l Label) bool { return l.Code == "SDV" }); got != want {
+					t.Errorf("in %s the note is labelled SDV: %v", project, got)
+				}
+			}
+		}
+		if !seen {
+			t.Errorf("in %s there is no note", project)
+		}
+	}
+}
