@@ -662,6 +662,9 @@ func (p *Pack) notTaken(env Env, was, incoming [][]byte, told *Native, want, bas
 			continue // says where its own version came from
 		}
 		body := asObject(v).fields
+		if text := asObject(body["text"]).fields; written(text) && !known[ref+" "+typ+".text"] && !same(valueAt(ours[ref], typ+".text"), text) {
+			told.Unknown = append(told.Unknown, Unknown{Type: typ, ID: id, Path: typ + ".text", Value: body["text"]})
+		}
 		for _, path := range different(before[ref], body, typ) {
 			value := valueAt(body, path)
 			if known[ref+" "+path] {
@@ -677,6 +680,11 @@ func (p *Pack) notTaken(env Env, was, incoming [][]byte, told *Native, want, bas
 		}
 	}
 	return out, nil
+}
+
+// written tells whether a person wrote a narrative: others are made anew from what they show.
+func written(text map[string]any) bool {
+	return text != nil && text["status"] != "generated" && text["status"] != "empty"
 }
 
 // byRef decodes resources.
@@ -765,7 +773,7 @@ func different(ours, theirs any, path string) []string {
 	slices.Sort(names)
 	root := !strings.Contains(path, ".")
 	for _, name := range names {
-		if root && (name == "meta" || name == "text" || name == "id" || name == "implicitRules" || name == "language") {
+		if root && (name == "meta" || name == "text" || name == "id") {
 			continue
 		}
 		out = append(out, different(a[name], b[name], path+"."+name)...)
