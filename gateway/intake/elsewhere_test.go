@@ -166,6 +166,7 @@ func TestChangedElsewhere(t *testing.T) {
 		}, []string{"", ""}, []string{"not taken CarePlan.title, kept", "not taken CarePlan.title, kept"}, []string{active}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
 			o := open(t)
 			record := plan(t)
 			first := o.send("recovery-plan", record)
@@ -247,6 +248,7 @@ func TestEveryResource(t *testing.T) {
 	const mark = `"language":"es-PR",`
 	for _, kind := range []string{"peer-encounter", "recovery-plan", "sdoh-screening"} {
 		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
 			o := open(t)
 			files, err := fs.Glob(mapping.Packs(), kind+"/cases/*.case")
 			if err != nil {
