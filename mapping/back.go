@@ -429,8 +429,7 @@ func (b *back) read(next reached) {
 		case "identifier":
 			b.identifiers(em, v)
 		case "text":
-			// A narrative is made anew from what it shows; one that a person wrote is kept.
-			if m, _ := v.(map[string]any); m["status"] != "generated" && m["status"] != "empty" {
+			if written(asObject(v).fields) {
 				b.leave("text", v)
 			}
 		default:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 
@@ -223,4 +224,114 @@ func TestMergeOfWhatIsNotCarried(t *testing.T) {
 	if _, err := p.Merge(testEnv(false), base, base, nil, nil); !errors.As(err, &invalid) {
 		t.Errorf("got %v", err)
 	}
+}
+
+// planCase is the plan with private entries, and its resources.
+func planCase(t *testing.T, p *Pack) (input string, res *Result) {
+	t.Helper()
+	data, err := fs.ReadFile(Packs(), "recovery-plan/cases/full-plan.case")
+	if err != nil {
+		t.Fatal(err)
+	}
+	input, _, _ = strings.Cut(string(data), caseRule)
+	if res, err = p.MapJSON(testEnv(false), []byte(input)); err != nil {
+		t.Fatal(err)
+	}
+	return input, res
+}
+
+// slotOf is the resource of a slot.
+func slotOf(t *testing.T, res *Result, slot string) Resource {
+	t.Helper()
+	for _, r := range res.Records[0].Resources {
+		if r.Slot == slot {
+			return r
+		}
+	}
+	t.Fatalf("no %s", slot)
+	return Resource{}
+}
+
+// A removed resource takes its item with it, though other resources still tell of it and though the item has parts that no
+// resource tells of. A value that no rule reads is not a removed value.
+func TestMergeRemovals(t *testing.T) {
+	p := load(t, "recovery-plan")
+	input, res := planCase(t, p)
+	goal := slotOf(t, res, "goal:g1")
+	got, err := p.Merge(testEnv(false), []byte(input), []byte(input), nil, []string{"Goal/" + goal.ID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Taken) != 1 || got.Taken[0].Pointer != "/goals/[g1]" || got.Taken[0].Theirs != nil || len(got.Conflicts) > 0 {
+		t.Errorf("%+v %+v", got.Taken, got.Conflicts)
+	}
+	if goals := fmt.Sprint(got.Record["goals"]); strings.Contains(goals, "place & peace") || !strings.Contains(goals, "secret goal words") {
+		t.Errorf("goals: %s", goals)
+	}
+	odd := strings.Replace(string(goal.JSON), `"lifecycleStatus":"active"`, `"lifecycleStatus":"rejected"`, 1)
+	if got, err = p.Merge(testEnv(false), []byte(input), []byte(input), [][]byte{[]byte(odd)}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Taken)+len(got.Conflicts) > 0 || len(got.NotTaken) != 1 || got.NotTaken[0].Path != "Goal.lifecycleStatus" || len(got.Unknown) != 1 {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestPlace(t *testing.T) {
+	p := load(t, "recovery-plan")
+	input, _ := planCase(t, p)
+	for pointer, want := range map[string]string{"/goals/[g3]/status": "/goals/2/status", "/goals/[g1]/steps/[s2]": "/goals/0/steps/1", "/status": "/status", "/goals/[g9]/status": "", "/note": "/note"} {
+		got, ok := p.Place([]byte(input), pointer)
+		if got != want || ok != (want != "") {
+			t.Errorf("%s: %q %t, want %q", pointer, got, ok, want)
+		}
+	}
+}
+
+// What is read back and put in order maps to the same bytes as the record did, in every golden case; and with the digest of
+// the record as it was sent, its Provenance, too.
+func TestInOrder(t *testing.T) {
+	eachJSONPack(t, func(t *testing.T, p *Pack) {
+		files, err := fs.Glob(Packs(), p.Name+"/cases/*.case")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			data, err := fs.ReadFile(Packs(), file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			input, _, _ := strings.Cut(string(data), caseRule)
+			env := testEnv(false)
+			res, err := p.MapJSON(env, []byte(input))
+			if errors.As(err, new(*InvalidError)) {
+				continue
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			native, err := p.Native(env, []byte(input))
+			if err != nil {
+				t.Fatal(err)
+			}
+			told := backOf(t, p, env, res)
+			if err := p.InOrder(told.Record, native); err != nil {
+				t.Fatal(err)
+			}
+			env.Digest = res.Records[0].Digest
+			again, err := p.MapJSON(env, mustJSON(t, told.Record))
+			if err != nil {
+				t.Fatalf("%s: %v", file, err)
+			}
+			types := p.Types()
+			for i, r := range again.Records[0].Resources {
+				if want := res.Records[0].Resources[i]; string(r.JSON) != string(want.JSON) {
+					t.Errorf("%s: %s\n%s\n%s", file, r.Slot, want.JSON, r.JSON)
+				}
+				if !slices.Contains(types, r.Type) {
+					t.Errorf("%s is no type of the pack: %v", r.Type, types)
+				}
+			}
+		}
+	})
 }

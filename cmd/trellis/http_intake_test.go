@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"trellis/auth/oauth"
@@ -290,6 +291,9 @@ func TestIntakeTellsTheKeeper(t *testing.T) {
 				t.Errorf("%s with some scopes: %d %s", path, a.status, a.body)
 			}
 		}
+		if a := in.as("hospital", "HMARKT").native("recovery-plan"); a.status != 403 {
+			t.Errorf("for marketing: %d %s", a.status, a.body)
+		}
 		for path, want := range map[string]int{"zqcanary/P-1": 404, "ny-1115-ahc-hrsn/P-1": 404, "recovery-plan?changed=zqcanary": 400, "recovery-plan?limit=0": 400, "recovery-plan?since=1": 400, "recovery-plan/P-1?since=1": 400} {
 			if a := own.native(path); a.status != want || bytes.Contains(a.body, []byte(canary)) {
 				t.Errorf("%s: %d %s", path, a.status, a.body)
@@ -315,6 +319,42 @@ func (in *installation) aged(org, key string) {
 	if err != nil {
 		in.t.Fatal(err)
 	}
+}
+
+// TestIntakeAtOnce: deliveries of one record at the same time are made one after the other, whichever is first.
+func TestIntakeAtOnce(t *testing.T) {
+	onEachStore(t, func(t *testing.T, where location) {
+		in := newInstallation(t, where, "")
+		in.load()
+		record := planRecord(t)
+		header := map[string]string{"Authorization": "Bearer " + in.token("rco", "COC", anyScope)}
+		for round := range 3 {
+			var sent sync.WaitGroup
+			for i := range 6 {
+				text := record
+				if i%2 == 1 {
+					text = strings.Replace(record, `"priority": "high"`, `"priority": "low"`, 1)
+				}
+				sent.Go(func() {
+					a := in.send(request{method: "POST", path: in.gateway.public + "/intake/recovery-plan", body: []byte(text), contentType: "application/json", header: header})
+					if a.status != 200 || bytes.Contains(a.body, []byte(`"merge"`)) {
+						t.Errorf("round %d: %d %s", round, a.status, a.body)
+					}
+				})
+			}
+			sent.Wait()
+			in.checkIndex()
+		}
+		v := ehr{in.as(loading("rco"), "")}
+		goal := v.goalIn(in.sendRecord("rco", record), goalActive)
+		unchangedAll(t, in.sendRecord("rco", record))
+		var sent sync.WaitGroup
+		sent.Go(func() { v.edit(goal, goalActive, ownElement+goalDone) })
+		sent.Go(func() { in.sendRecord("rco", strings.Replace(record, "555-0123", "555-0124", 1)) })
+		sent.Wait()
+		in.sendRecord("rco", record)
+		v.has(goal, goalDone, ownElement)
+	})
 }
 
 func TestIntakeRemapCommand(t *testing.T) {

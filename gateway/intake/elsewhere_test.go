@@ -166,6 +166,7 @@ func TestChangedElsewhere(t *testing.T) {
 		}, []string{"", ""}, []string{"not taken CarePlan.title, kept", "not taken CarePlan.title, kept"}, []string{active}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
 			o := open(t)
 			record := plan(t)
 			first := o.send("recovery-plan", record)
@@ -238,5 +239,52 @@ func TestConflictTask(t *testing.T) {
 	}
 	if r := o.send("recovery-plan", record); r.Records[0].Merge != nil {
 		t.Errorf("asked again: %+v", r.Records[0].Merge)
+	}
+}
+
+// TestEveryResource: of every golden case, one sent as a QuestionnaireResponse included, an element added to any resource stays, and
+// nothing else is changed by what follows.
+func TestEveryResource(t *testing.T) {
+	const mark = `"language":"es-PR",`
+	for _, kind := range []string{"peer-encounter", "recovery-plan", "sdoh-screening"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			o := open(t)
+			files, err := fs.Glob(mapping.Packs(), kind+"/cases/*.case")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, file := range files {
+				data, err := fs.ReadFile(mapping.Packs(), file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				record, _, _ := strings.Cut(string(data), "\n---")
+				first, err := o.submit(kind, record, rco())
+				if err != nil {
+					continue // the case is of a refusal
+				}
+				sent, found, err := o.s.Sent(t.Context(), "rco", kind, first.Records[0].Key)
+				if err != nil || !found {
+					t.Fatalf("%s: not on file: %v", file, err)
+				}
+				for _, k := range sent.Resources {
+					if k.Type != "Provenance" {
+						o.elsewhere(k.Reference().String(), `"identifier":`, mark+`"identifier":`)
+					}
+				}
+				for range 2 {
+					r := o.send(kind, record)
+					if got := changedIn(r); len(got) > 0 || r.Records[0].Merge == nil || len(r.Records[0].Merge.Taken)+len(r.Records[0].Merge.Conflicts) > 0 {
+						t.Errorf("%s: %v %s", file, got, told(t, r.Records[0].Merge))
+					}
+				}
+				for _, k := range sent.Resources {
+					if k.Type != "Provenance" && !strings.Contains(o.stored(k.Reference().String()), mark) {
+						t.Errorf("%s: %s lost what was added", file, k.Type)
+					}
+				}
+			}
+		})
 	}
 }

@@ -197,6 +197,7 @@ func (h *history) edit() {
 // keeper's own changes, is in them after each delivery, or a person was told why not; and a delivery sent again changes
 // nothing.
 func TestNothingAddedIsLost(t *testing.T) {
+	t.Parallel()
 	o := open(t)
 	all := cases(t, o.desk)
 	n := 0
@@ -274,6 +275,7 @@ func (h *history) check(r Receipted, edited bool) {
 
 // TestNobodyElse: without changes elsewhere a delivery stores exactly what the record maps to, whatever was delivered before.
 func TestNobodyElse(t *testing.T) {
+	t.Parallel()
 	o := open(t)
 	all := cases(t, o.desk)
 	n := 0
