@@ -270,7 +270,7 @@ func TestEveryResource(t *testing.T) {
 				}
 				for _, k := range sent.Resources {
 					if k.Type != "Provenance" {
-						o.elsewhere(k.Reference().String(), `"identifier":`, mark+`"identifier":`)
+						o.elsewhere(k.Reference().String(), `"meta":`, mark+`"meta":`)
 					}
 				}
 				for range 2 {
