@@ -159,6 +159,9 @@ func (p *Pack) shown(env Env, record []byte) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(res.Records) == 0 { // nothing of it is carried
+		return nil, nil
+	}
 	var bodies [][]byte
 	for _, r := range res.Records[0].Resources {
 		bodies = append(bodies, r.JSON)

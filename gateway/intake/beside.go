@@ -290,7 +290,7 @@ func (m *merging) madeOf(record []byte, pointer string) (out []fhir.Reference) {
 	if err != nil {
 		return nil // it is not this record that says where the place goes
 	}
-	for _, r := range result.Records[0].Resources {
+	for _, r := range resourcesOf(result) {
 		if r.Shared || r.Type == "Provenance" {
 			continue
 		}

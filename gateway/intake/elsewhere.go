@@ -171,7 +171,7 @@ func (m *merging) look(kept func(fhir.Reference) (store.Kept, error)) error {
 		return err
 	}
 	if result != nil {
-		for _, r := range result.Records[0].Resources {
+		for _, r := range resourcesOf(result) {
 			if ref := referenceOf(r); !r.Shared {
 				m.base[ref], m.baseOrder = r, append(m.baseOrder, ref)
 			}
@@ -208,6 +208,14 @@ func (m *merging) untouched(head store.Kept) bool {
 	})
 }
 
+// resourcesOf are those of the one record that was mapped; none when it is one that is not carried.
+func resourcesOf(r *mapping.Result) []mapping.Resource {
+	if len(r.Records) == 0 {
+		return nil
+	}
+	return r.Records[0].Resources
+}
+
 func referenceOf(r mapping.Resource) fhir.Reference { return fhir.Reference{Type: r.Type, ID: r.ID} }
 
 // merged brings what was changed into the record that was sent, and maps what comes of it. A record that cannot be mapped is
@@ -234,7 +242,7 @@ func (m *merging) merged() (*mapping.Merged, []mapping.Resource, error) {
 	env := m.env
 	env.Digest = m.record.Digest
 	result, err := m.pack.MapJSON(env, doc)
-	if errors.As(err, new(*mapping.InvalidError)) {
+	if errors.As(err, new(*mapping.InvalidError)) || err == nil && len(result.Records) == 0 {
 		for _, c := range merged.Taken {
 			m.conflict(c.Pointer, reasonUnreadable, native)
 		}
@@ -246,7 +254,7 @@ func (m *merging) merged() (*mapping.Merged, []mapping.Resource, error) {
 	for _, c := range merged.Taken {
 		m.out.merge.Taken = append(m.out.merge.Taken, c.Pointer)
 	}
-	return merged, result.Records[0].Resources, nil
+	return merged, resourcesOf(result), nil
 }
 
 // merge merges what was changed into a record. Resources that tell of no record any more are a conflict as a whole; what the

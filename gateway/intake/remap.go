@@ -154,6 +154,9 @@ func (in *delivery) anew(v *store.View, sent store.Sent, changed bool) (outcome,
 	if err != nil {
 		return outcome{}, nil, err
 	}
+	if len(result.Records) == 0 {
+		return outcome{}, nil, &mapping.InvalidError{Problems: []mapping.Problem{{Text: "the new version does not carry it"}}}
+	}
 	in.record = result.Records[0]
 	view, err := in.view()
 	if err != nil {

@@ -54,7 +54,7 @@ func (m *merging) makes(record map[string]any, ref fhir.Reference) (bool, error)
 	if err != nil {
 		return false, err
 	}
-	return slices.ContainsFunc(result.Records[0].Resources, func(r mapping.Resource) bool { return referenceOf(r) == ref }), nil
+	return slices.ContainsFunc(resourcesOf(result), func(r mapping.Resource) bool { return referenceOf(r) == ref }), nil
 }
 
 // staysDeleted tells of a deleted resource that the merged record still makes whether it stays deleted: if it is no part of the
