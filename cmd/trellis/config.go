@@ -16,6 +16,7 @@ import (
 
 	"trellis/auth/access"
 	"trellis/auth/label"
+	"trellis/mapping"
 )
 
 //go:embed config.schema.json
@@ -37,12 +38,25 @@ type config struct {
 	Agreements     []agreementConfig     `json:"agreements"`
 	Rules          ruleConfig            `json:"rules"`
 	// MassExportRecords is from how many records on an export is drafted as an incident.
-	MassExportRecords int             `json:"mass_export_records"`
-	ProposeConcerns   bool            `json:"propose_health_concerns"`
-	Partners          []partnerConfig `json:"partners"`
+	MassExportRecords int  `json:"mass_export_records"`
+	ProposeConcerns   bool `json:"propose_health_concerns"`
+	// Packs is a folder of the deployment's own mapping packs; they stand beside those of the program.
+	Packs    string          `json:"packs"`
+	Lineage  bool            `json:"lineage"`
+	Partners []partnerConfig `json:"partners"`
 	// What this deployment changes about the rules of auth/label.
 	LabelRulesOff []string `json:"label_rules_off"`
 	LabelRulesOn  []string `json:"label_rules_on"`
+
+	loaded []*mapping.Pack // all there are, when some are of the deployment's own
+}
+
+// packs are those of the program and of the deployment.
+func (c config) packs() ([]*mapping.Pack, error) {
+	if c.loaded != nil {
+		return c.loaded, nil
+	}
+	return (&packsFolder{c.Packs}).all()
 }
 
 // ruleConfig is what counsel switched.
@@ -168,6 +182,12 @@ func (c *config) settle() []string {
 	if c.TrustedProxies == nil && strings.HasPrefix(c.PublicURL, "https://") && onLoopback(c.Listen) {
 		// Whoever reaches us came through a proxy on this machine; without its word everybody would share one address.
 		c.TrustedProxies = []string{"127.0.0.1", "::1"}
+	}
+	if c.Packs != "" {
+		var err error
+		if c.loaded, err = (&packsFolder{c.Packs}).all(); err != nil {
+			faults = append(faults, fmt.Sprintf("packs: %v", err))
+		}
 	}
 	known := map[string]bool{}
 	for i, o := range c.Organizations {

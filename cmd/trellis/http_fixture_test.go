@@ -85,6 +85,12 @@ func onEachStore(t *testing.T, test func(t *testing.T, where location)) {
 // process is searched for canaries, the index is recomputed and the audit log is verified from an export.
 func newInstallation(t testing.TB, where location, publicURL string) *installation {
 	t.Helper()
+	return newInstallationWith(t, where, publicURL, func(*config) {})
+}
+
+// newInstallationWith is newInstallation with something of its configuration changed.
+func newInstallationWith(t testing.TB, where location, publicURL string, change func(*config)) *installation {
+	t.Helper()
 	in := &installation{t: t, where: where, clock: &steadyClock{at: firstMorning()}, log: &logBuffer{},
 		keys: map[string][]byte{}, sources: map[string]*oauth.TokenSource{}, decoded: map[string][]audit.Event{}, restore: func() {}}
 	in.server = httptest.NewUnstartedServer(nil)
@@ -98,9 +104,10 @@ func newInstallation(t testing.TB, where location, publicURL string) *installati
 			return d.DialContext(ctx, network, address)
 		},
 	}}
+	c := config{PublicURL: publicURL, AllowPrivate: true, Posture: demoPosture(), MassExportRecords: 6, Organizations: fixtureOrganizations(t)}
+	change(&c)
 	var err error
-	in.gateway, err = assemble(t.Context(), deployment{location: where, logger: telemetry.NewLogger(in.log), clock: in.clock.now,
-		config: config{PublicURL: publicURL, AllowPrivate: true, Posture: demoPosture(), MassExportRecords: 6, Organizations: fixtureOrganizations(t)}})
+	in.gateway, err = assemble(t.Context(), deployment{location: where, logger: telemetry.NewLogger(in.log), clock: in.clock.now, config: c})
 	if err != nil {
 		t.Fatal(err)
 	}

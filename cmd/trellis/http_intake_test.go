@@ -37,7 +37,12 @@ func planRecord(t testing.TB) string {
 // sendRecord sends a record to the intake and checks what must hold after every write.
 func (in *installation) sendRecord(as, record string) intake.Receipt {
 	in.t.Helper()
-	a := in.send(request{method: "POST", path: in.gateway.public + "/intake/recovery-plan", body: []byte(record), contentType: "application/json",
+	return in.sendRecordTo("recovery-plan", as, record)
+}
+
+func (in *installation) sendRecordTo(path, as, record string) intake.Receipt {
+	in.t.Helper()
+	a := in.send(request{method: "POST", path: in.gateway.public + "/intake/" + path, body: []byte(record), contentType: "application/json",
 		header: map[string]string{"Authorization": "Bearer " + in.token(as, "COC", anyScope)}})
 	in.checkIndex()
 	if a.status != 200 || strings.Contains(strings.ToLower(string(a.body)), canary) {

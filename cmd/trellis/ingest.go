@@ -45,6 +45,7 @@ Flags:
   --as NAME         which of its clients sends
   --fhir            the files hold FHIR resources
   --pack P          one of those that 'trellis map packs' lists
+  --lineage         keep where every element comes from in the Provenance of each record
   --receipts FILE   where receipts are kept; "-" keeps none
 
 Exit status: 0 all records are in; 1 some were refused; 2 wrong use or the server cannot be reached.
@@ -60,6 +61,7 @@ Examples:
 type ingestion struct {
 	remote   *remote
 	pack     string
+	lineage  bool
 	receipts string
 	stdout   io.Writer
 	stderr   io.Writer
@@ -90,11 +92,12 @@ func runIngest(args []string, stdout, stderr io.Writer) int {
 	as := fs.String("as", "", "")
 	pack := fs.String("pack", "", "")
 	receipts := fs.String("receipts", "", "")
+	lineage := fs.Bool("lineage", false, "")
 	isFHIR := fs.Bool("fhir", false, "")
 	if code, done := parseFlags(fs, args, stdout, ingestHelp); done {
 		return code
 	}
-	if *server == "" || *clients == "" || *as == "" || (*pack == "") != *isFHIR || fs.NArg() == 0 {
+	if *server == "" || *clients == "" || *as == "" || (*pack == "") != *isFHIR || *isFHIR && *lineage || fs.NArg() == 0 {
 		fmt.Fprintln(stderr, "trellis ingest: --server, --clients, --as, --pack or --fhir, and at least one file are required; see `trellis ingest --help`")
 		return 2
 	}
@@ -120,7 +123,7 @@ func runIngest(args []string, stdout, stderr io.Writer) int {
 		err = in.run(ctx, fs.Args())
 		refused = in.refused
 	} else {
-		in := &ingestion{remote: to, pack: *pack, receipts: *receipts, stdout: stdout, stderr: stderr}
+		in := &ingestion{remote: to, pack: *pack, lineage: *lineage, receipts: *receipts, stdout: stdout, stderr: stderr}
 		refused, err = in.run(ctx, fs.Args())
 	}
 	switch {
@@ -169,7 +172,11 @@ func (in *ingestion) run(ctx context.Context, files []string) (refused int, err 
 
 func (in *ingestion) send(ctx context.Context, r batchRecord) (receiptLine, error) {
 	line := receiptLine{SHA256: r.hash, Pack: in.pack}
-	a, err := in.remote.sendPatiently(ctx, "POST", "/intake/"+in.pack, r.body, http.Header{"Content-Type": {r.contentType}})
+	path := "/intake/" + in.pack
+	if in.lineage {
+		path += "?lineage=true"
+	}
+	a, err := in.remote.sendPatiently(ctx, "POST", path, r.body, http.Header{"Content-Type": {r.contentType}})
 	var refused *errRefused
 	switch {
 	case err == nil:

@@ -19,7 +19,6 @@ import (
 	"trellis/fhir/search"
 	"trellis/gateway/intake"
 	"trellis/gateway/store"
-	"trellis/mapping"
 )
 
 const intakeHelp = `trellis intake: work on the native records that were sent
@@ -38,7 +37,7 @@ The differences go to standard output and hold values of patients' records; prog
 
 Flags:
   --config FILE   configuration file of the deployment: its data, its organisations and its label rules
-  --kind KIND     a JSON pack: recovery-plan, peer-encounter or sdoh-screening
+  --kind KIND     a JSON pack, of the program or of the configuration's packs folder: recovery-plan, peer-encounter, ...
   --dry-run       write nothing (the default)
   --apply         store what comes of it
   --json          one line of JSON per record
@@ -145,11 +144,11 @@ func (c *remapCommand) desk(ctx context.Context, s *store.Store) (*intake.Desk, 
 	if err != nil {
 		return nil, err
 	}
-	packs, err := mapping.LoadAll(mapping.Packs())
+	packs, err := c.config.packs()
 	if err != nil {
 		return nil, err
 	}
-	return intake.New(intake.Config{Packs: packs, Parser: parser, Labels: labels, Store: s, Namespace: intakeNamespace(secret), Partners: intakePartners(c.config.Partners), ProposeConcerns: c.config.ProposeConcerns}), nil
+	return intake.New(intake.Config{Packs: packs, Parser: parser, Labels: labels, Store: s, Namespace: intakeNamespace(secret), Partners: intakePartners(c.config.Partners), ProposeConcerns: c.config.ProposeConcerns, Lineage: c.config.Lineage}), nil
 }
 
 // intakeNamespace is the namespace of the ids of what records are mapped to.

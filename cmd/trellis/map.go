@@ -89,9 +89,27 @@ func (p *packsFolder) open() (fs.FS, error) {
 	}
 	info, err := os.Stat(p.dir)
 	if err != nil || !info.IsDir() {
-		return nil, fmt.Errorf("--packs: %s is not a folder", p.dir)
+		return nil, fmt.Errorf("packs folder: %s is not a folder", p.dir)
 	}
 	return mapping.Beside(os.DirFS(p.dir)), nil
+}
+
+// all loads every pack there is. Faults name the files where they lie.
+func (p *packsFolder) all() ([]*mapping.Pack, error) {
+	folder, err := p.open()
+	if err != nil {
+		return nil, err
+	}
+	packs, err := mapping.LoadAll(folder)
+	if err == nil {
+		return packs, nil
+	}
+	names, err := mapping.Names(folder)
+	for _, name := range names {
+		_, fault := p.load(name)
+		err = errors.Join(err, fault)
+	}
+	return nil, err
 }
 
 // at is where a file of a pack lies, for people: the own folder's path where the file is there.

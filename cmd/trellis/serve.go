@@ -256,12 +256,12 @@ func (g *gateway) wire(ctx context.Context, d deployment) error {
 	gate := &release.Gate{Records: g.store, Log: g.store.Audit(), Base: g.base, Logger: d.logger}
 
 	// Data in.
-	if g.packs, err = mapping.LoadAll(mapping.Packs()); err != nil {
+	if g.packs, err = d.packs(); err != nil {
 		return err
 	}
 	desk := intake.New(intake.Config{
 		Packs: g.packs, Parser: g.parser, Labels: g.labels, Store: g.store,
-		Namespace: intakeNamespace(idSecret), Partners: intakePartners(d.Partners), ProposeConcerns: d.ProposeConcerns,
+		Namespace: intakeNamespace(idSecret), Partners: intakePartners(d.Partners), ProposeConcerns: d.ProposeConcerns, Lineage: d.Lineage,
 	})
 
 	// Deliveries out.

@@ -1,5 +1,5 @@
 // Package guide is what Trellis publishes of its own conventions as FHIR: the code systems and value sets of its mapping
-// packs, the extensions it writes, a profile for each kind of resource that a pack makes, and an ImplementationGuide that
+// packs, the extensions they write, a profile for each kind of resource that a pack makes, and an ImplementationGuide that
 // lists them. It is made from the packs and from extensions.csv, so it cannot say anything else than what is written.
 //
 // It stores nothing and serves nothing: cmd/trellis puts the resources into the store as the operator's, or into files.
@@ -66,7 +66,7 @@ type builder struct {
 }
 
 func (b *builder) add(typ, name string, body map[string]any) {
-	id := idPrefix + name
+	id := idOf(name)
 	head := map[string]any{
 		"resourceType": typ, "id": id, "url": fhir.LocalBase + "/" + typ + "/" + name, "version": Version, "status": "active",
 		"experimental": false, "date": released, "publisher": "Trellis",
@@ -80,6 +80,20 @@ func (b *builder) add(typ, name string, body map[string]any) {
 		return
 	}
 	b.out = append(b.out, Resource{typ, id, data})
+}
+
+// maxID is how long an id may be in FHIR.
+const maxID = 64
+
+// idOf is the id of a resource of the guide: its name, cut short with a digest where an own pack's is too long.
+func idOf(name string) string {
+	id := idPrefix + name
+	if len(id) <= maxID {
+		return id
+	}
+	sum := sha256.Sum256([]byte(name))
+	const digits = 12
+	return id[:maxID-digits-1] + "-" + hex.EncodeToString(sum[:])[:digits]
 }
 
 // computable is a name as FHIR asks for it: letters and digits, beginning with a capital.
@@ -180,7 +194,7 @@ func (e extension) elements() []any {
 	return append(out, url, map[string]any{"id": "Extension.value[x]", "path": "Extension.value[x]", "max": "0"})
 }
 
-// extensions publishes those of the list; one that a pack writes and the list does not have is an error.
+// extensions publishes those of the list, and those that a deployment's own packs write, as far as they say.
 func (b *builder) extensions(packs []*mapping.Pack) error {
 	rows, err := extensionRows()
 	if err != nil {
@@ -201,9 +215,18 @@ func (b *builder) extensions(packs []*mapping.Pack) error {
 	}
 	for _, p := range packs {
 		for _, name := range p.LocalExtensions() {
-			if !listed[name] {
-				return fmt.Errorf("guide: pack %s writes the extension %s, which extensions.csv does not list", p.Name, name)
+			if listed[name] {
+				continue
 			}
+			listed[name] = true
+			b.add("StructureDefinition", name, map[string]any{
+				"name": computable(name), "title": title(name), "description": "An extension of the mapping pack " + p.Name + ".", "fhirVersion": "4.0.1",
+				"kind": "complex-type", "abstract": false, "type": "Extension", "baseDefinition": "http://hl7.org/fhir/StructureDefinition/Extension",
+				"derivation": "constraint", "context": []any{map[string]any{"type": "element", "expression": "Element"}},
+				"differential": map[string]any{"element": []any{
+					map[string]any{"id": "Extension", "path": "Extension", "short": title(name)},
+					map[string]any{"id": "Extension.url", "path": "Extension.url", "fixedUri": fhir.LocalBase + "/StructureDefinition/" + name}}},
+			})
 		}
 	}
 	return nil

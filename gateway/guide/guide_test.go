@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"trellis/fhir"
 	"trellis/mapping"
@@ -53,6 +54,56 @@ func TestResourcesAreR4(t *testing.T) {
 	}
 	if list[len(list)-1].Type != "ImplementationGuide" || count["CodeSystem"] != count["ValueSet"] || count["CodeSystem"] < 5 || count["StructureDefinition"] < 20 {
 		t.Errorf("the guide has %v", count)
+	}
+}
+
+// Every extension that a pack of the program can write is described in the list, and not only named after the pack.
+func TestExtensionsAreListed(t *testing.T) {
+	rows, err := extensionRows()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range load(t) {
+		for _, name := range p.LocalExtensions() {
+			if !slices.ContainsFunc(rows, func(e extension) bool { return e.name == name }) {
+				t.Errorf("pack %s writes the extension %s, which extensions.csv does not list", p.Name, name)
+			}
+		}
+	}
+}
+
+// A deployment's own pack is published too, with an extension nobody described and names that are long.
+func TestOwnPacks(t *testing.T) {
+	const name = "weekly-log-of-the-houses-on-both-sides-of-the-river"
+	own := fstest.MapFS{
+		name + "/pack.yaml":     {Data: []byte("pack: " + name + "\nversion: 1.0.0\ntitle: T\nsource: s\nformat: json\nrecords:\n  - {map: m.map.yaml, schema: m.schema.json}\n")},
+		name + "/m.schema.json": {Data: []byte(`{"type": "object", "additionalProperties": false, "required": ["id"], "properties": {"id": {"type": "string"}, "chores": {"type": "string"}}}`)},
+		name + "/m.map.yaml": {Data: []byte("map: m\nversion: 1.0.0\nkey: id\nemit:\n  - resource: Basic\n    slot: log\n    main: true\n    set:\n      code: {text: log}\n" +
+			"      extension: [{url: \"{base}/StructureDefinition/chores-done\", valueString: {$copy: chores}}]\n")},
+	}
+	packs, err := mapping.LoadAll(mapping.Beside(own))
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, _, err := Resources(packs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := fhir.NewParser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, r := range list {
+		if _, err := p.Parse(r.JSON); err != nil || len(r.ID) > maxID {
+			t.Errorf("%s/%s: %v", r.Type, r.ID, err)
+		}
+		if r.ID == "trellis-chores-done" || strings.HasPrefix(r.ID, "trellis-weekly-log") {
+			found++
+		}
+	}
+	if found != 2 {
+		t.Errorf("%d of the own pack's definitions", found)
 	}
 }
 

@@ -43,6 +43,7 @@ type Desk struct {
 	namespace uuid.UUID
 	partners  []Partner
 	propose   bool
+	lineage   bool
 }
 
 // Partner is an organisation that gets a document for each new or changed resource of a type.
@@ -61,11 +62,13 @@ type Config struct {
 	Partners  []Partner
 	// ProposeConcerns lets screenings propose unconfirmed health concerns.
 	ProposeConcerns bool
+	// Lineage keeps the origin of every element in the Provenance of each record; else deliveries ask for it.
+	Lineage bool
 }
 
 // New makes a desk that takes the records of these packs.
 func New(cfg Config) *Desk {
-	d := &Desk{packs: map[string]*mapping.Pack{}, parser: cfg.Parser, labels: cfg.Labels, store: cfg.Store, namespace: cfg.Namespace, partners: cfg.Partners, propose: cfg.ProposeConcerns}
+	d := &Desk{packs: map[string]*mapping.Pack{}, parser: cfg.Parser, labels: cfg.Labels, store: cfg.Store, namespace: cfg.Namespace, partners: cfg.Partners, propose: cfg.ProposeConcerns, lineage: cfg.Lineage}
 	for _, p := range cfg.Packs {
 		d.packs[p.Name] = p
 	}
@@ -80,6 +83,8 @@ type Submission struct {
 	Principal access.Principal
 	RequestID string
 	TokenID   string
+	// Lineage asks for the origin of every element in the Provenance of the records.
+	Lineage bool
 	// Allow is G1 for a resource type the record makes.
 	Allow func(resourceType string) error
 
@@ -126,6 +131,7 @@ func (d *Desk) Submit(ctx context.Context, sub Submission) (Receipt, error) {
 		return Receipt{}, err
 	}
 	env := d.environment(sub.Principal.Organization, now)
+	env.Lineage = env.Lineage || sub.Lineage
 	var result *mapping.Result
 	if pack.Format == "csv" {
 		result, err = pack.MapFiles(env, sub.Files)
@@ -148,7 +154,7 @@ func (d *Desk) Submit(ctx context.Context, sub Submission) (Receipt, error) {
 
 func (d *Desk) environment(org access.Organization, now time.Time) mapping.Env {
 	return mapping.Env{
-		Namespace: d.namespace, Base: fhir.LocalBase, Now: now, ProposeConcerns: d.propose,
+		Namespace: d.namespace, Base: fhir.LocalBase, Now: now, ProposeConcerns: d.propose, Lineage: d.lineage,
 		Organization: mapping.Organization{ID: org.ID, Name: org.Name, System: fhir.LocalBase + "/ids/" + org.ID, Part2: org.Part2()},
 	}
 }

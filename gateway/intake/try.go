@@ -44,7 +44,9 @@ func (d *Desk) Try(ctx context.Context, kind string, org access.Organization) (*
 	if err != nil {
 		return nil, err
 	}
-	return &Trial{pack, d.environment(org, now), d.parser}, nil
+	env := d.environment(org, now)
+	env.Lineage = false // a trial says so itself
+	return &Trial{pack, env, d.parser}, nil
 }
 
 // Makes lists the types of the resources that the pack makes.

@@ -17,7 +17,8 @@ import (
 const maxFiles = 16
 
 // intake serves POST /intake/{kind}: a native record as application/json, or the CSV files of one
-// delivery as multipart/form-data. The receipt goes to the sender alone and names no values.
+// delivery as multipart/form-data. The receipt goes to the sender alone and names no values. With lineage=true the records'
+// Provenance says of every element where it comes from.
 func (k *call) intake() error {
 	sub := intake.Submission{
 		Kind: k.c.Param("kind"), Principal: k.caller.principal, RequestID: k.req.RequestID, TokenID: k.req.TokenID,
@@ -28,6 +29,9 @@ func (k *call) intake() error {
 		return fhir.NewProblem(fhir.NotFound, "not-found", "no records of this kind are taken")
 	}
 	var err error
+	if sub.Lineage, err = k.flag("lineage"); err != nil {
+		return err
+	}
 	if csv {
 		sub.Files, err = k.files()
 	} else {
@@ -46,6 +50,17 @@ func (k *call) intake() error {
 	}
 	k.c.Data(http.StatusOK, "application/json; charset=utf-8", doc)
 	return nil
+}
+
+// flag reads a parameter that is true or false, and false when it is not given.
+func (k *call) flag(name string) (bool, error) {
+	switch k.c.Query(name) {
+	case "", "false":
+		return false, nil
+	case "true":
+		return true, nil
+	}
+	return false, fhir.NewProblem(fhir.Invalid, "value", name+" must be true or false")
 }
 
 func (k *call) files() ([]mapping.File, error) {

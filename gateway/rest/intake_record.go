@@ -131,14 +131,8 @@ func (k *call) page() (limit int, changed bool, err error) {
 		}
 		limit = min(limit, maxKeys)
 	}
-	switch k.c.Query("changed") {
-	case "", "false":
-	case "true":
-		changed = true
-	default:
-		return 0, false, fhir.NewProblem(fhir.Invalid, "value", "changed must be true or false")
-	}
-	return limit, changed, nil
+	changed, err = k.flag("changed")
+	return limit, changed, err
 }
 
 // keepsRecords is G1 for looking at records on file: it depends on the request alone.
