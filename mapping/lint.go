@@ -55,6 +55,9 @@ func Lint(fsys fs.FS, name string) (*Findings, error) {
 	return out, nil
 }
 
+// Lint tells everything about the pack, from the folder it was loaded from.
+func (p *Pack) Lint() (*Findings, error) { return Lint(p.fsys, p.Name) }
+
 // A warner looks at a compiled pack for what is legal and suspicious.
 type warner struct {
 	p               *Pack

@@ -45,7 +45,38 @@ func TestMappingOverHTTP(t *testing.T) {
 		ask("GET", "/map/recovery-plan/explain?path=Goal.description", "", 200, "own_words")
 		ask("GET", "/map/recovery-plan/explain?path=Goal.shoes", "", 404)
 		ask("GET", "/map/recovery-plan/golden", "", 200, `"holds":true`)
+		ask("GET", "/map/recovery-plan/lint", "", 200, `"faults":[]`, `"todos":[]`)
+		ask("GET", "/map/recovery-plan/export?as=conceptmap", "", 200, `"collection"`, `"ConceptMap"`)
+		ask("GET", "/map/recovery-plan/export?as=structuremap", "", 200, `"StructureMap"`)
+		ask("GET", "/map/sdoh-screening/export?as=sdc", "", 200, `"Questionnaire"`)
+		ask("GET", "/map/recovery-plan/export?as=sdc", "", 404)
+		ask("GET", "/map/recovery-plan/export?as=fml", "", 400)
+		ask("GET", "/map/nothing/lint", "", 404)
 		ask("GET", "/map/nothing/coverage", "", 404)
+		// A draft goes to and fro; nothing of it is kept.
+		var draft struct {
+			Name  string            `json:"name"`
+			Files map[string]string `json:"files"`
+		}
+		if err := json.Unmarshal(ask("POST", "/map/new?name=bed-checks", `{"bed": "4", "resident_id": "R-1", "checked": "2026-03-02", "mood": 4}`, 200, `"notes"`), &draft); err != nil {
+			t.Fatal(err)
+		}
+		if draft.Name != "bed-checks" || draft.Files["pack.yaml"] == "" || draft.Files["bed-checks.map.yaml"] == "" {
+			t.Errorf("drafted %v", draft)
+		}
+		sent := func() string {
+			out, err := json.Marshal(draft)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(out)
+		}
+		ask("POST", "/map/lint", sent(), 200, `"faults":[]`, "waits for a decision")
+		draft.Files["pack.yaml"] = strings.Replace(draft.Files["pack.yaml"], "title:", "titel:", 1)
+		ask("POST", "/map/lint", sent(), 200, `unknown key \"titel\"`)
+		ask("POST", "/map/lint", `{}`, 400)
+		ask("POST", "/map/new?name=Bed", `{"bed": "4"}`, 422)
+		ask("POST", "/map/recovery-plan/run?lineage=yes", `{}`, 400)
 		ask("POST", "/map/recovery-plan/run", `{}`, 200, `"rejected":1`)
 		ask("POST", "/map/recovery-plan/back", `{"resourceType":`, 400)
 		var run struct{ Bundle json.RawMessage }
@@ -58,9 +89,14 @@ func TestMappingOverHTTP(t *testing.T) {
 		ask("POST", "/map/recovery-plan/diff", `{"old":`+string(plan)+`,"new":`+later+`}`, 200, "Goal.lifecycleStatus")
 		ask("POST", "/map/recovery-plan/diff", `{"old":1}`, 400)
 		ask("POST", "/map/recovery-plan/merge", `{"from":`+string(plan)+`,"current":`+later+`,"resources":[]}`, 200, `"conflicts":[]`)
-		for _, path := range []string{"/map", "/map/recovery-plan/coverage", "/map/nothing/coverage"} {
+		for _, path := range []string{"/map", "/map/recovery-plan/coverage", "/map/nothing/coverage", "/map/recovery-plan/lint", "/map/recovery-plan/export?as=conceptmap"} {
 			if a := in.send(request{method: "GET", path: base + path, header: reader}); a.status != 403 {
 				t.Errorf("GET %s by a client that sends nothing: %d %s", path, a.status, a.body)
+			}
+		}
+		for _, path := range []string{"/map/new?name=beds", "/map/lint"} {
+			if a := in.send(request{method: "POST", path: base + path, body: []byte(`{"bed":"4"}`), contentType: "application/json", header: reader}); a.status != 403 {
+				t.Errorf("POST %s by a client that sends nothing: %d %s", path, a.status, a.body)
 			}
 		}
 		if after := in.stored(); after["res"] != before["res"] || after["body"] != before["body"] {

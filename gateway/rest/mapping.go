@@ -25,6 +25,10 @@ func mappingRoutes() []route {
 		get("/map/:kind/coverage", (*call).mapCoverage),
 		get("/map/:kind/explain", (*call).mapExplain),
 		get("/map/:kind/golden", (*call).mapGolden),
+		get("/map/:kind/lint", (*call).mapLint),
+		get("/map/:kind/export", (*call).mapExport),
+		post("/map/new", (*call).mapNew),
+		post("/map/lint", (*call).mapLintDraft),
 		post("/map/:kind/run", (*call).mapRun),
 		post("/map/:kind/roundtrip", (*call).mapRoundtrip),
 		post("/map/:kind/back", (*call).mapBack),
@@ -137,11 +141,15 @@ func (k *call) mapRun() error {
 	if err != nil {
 		return err
 	}
+	lineage, err := k.flag("lineage")
+	if err != nil {
+		return err
+	}
 	files, err := k.delivery(t)
 	if err != nil {
 		return err
 	}
-	out, err := t.Run(files, k.c.Query("lineage") == "true")
+	out, err := t.Run(files, lineage)
 	if err != nil {
 		return err
 	}

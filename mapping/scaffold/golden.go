@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"testing/fstest"
 
 	"trellis/mapping"
@@ -81,13 +82,18 @@ func appendMadeUp(b []byte, f *field, n int) []byte {
 	return append(b, text...)
 }
 
+// Folder is a folder of packs in memory that holds one, with its files by path.
+func Folder(name string, files map[string][]byte) fs.FS {
+	folder := fstest.MapFS{}
+	for path, data := range files {
+		folder[name+"/"+path] = &fstest.MapFile{Data: data}
+	}
+	return folder
+}
+
 // golden loads the draft and writes down what it makes of the made-up input. It is the proof that the draft loads and runs.
 func (d *drafter) golden(files map[string][]byte, input []byte) ([]byte, error) {
-	folder := fstest.MapFS{}
-	for name, data := range files {
-		folder[d.name+"/"+name] = &fstest.MapFile{Data: data}
-	}
-	pack, err := mapping.Load(mapping.Beside(folder), d.name)
+	pack, err := mapping.Load(mapping.Beside(Folder(d.name, files)), d.name)
 	if err != nil {
 		return nil, fmt.Errorf("the draft does not load; that is a mistake of this program: %w", err)
 	}
