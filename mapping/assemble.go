@@ -16,12 +16,16 @@ type assembly struct {
 	from  *fileKind
 	group []string
 	joins []join
+	// carried are the columns that are taken from the first row of a record.
+	carried []string
 }
 
 type join struct {
 	to *fileKind
 	on []string
 	of *fileKind // the file whose row has the columns: from, or one that was joined before
+
+	differing string // differingUnknown, or "" for the first row
 }
 
 // rowsField is the property under which a record holds its rows.
@@ -50,6 +54,9 @@ func (p *Pack) readAssembly(s *section, m *recordMap, file string, f *faults) bo
 				return false
 			}
 			j.of = a.joins[i].to
+		}
+		if j.differing = js.str("differing", false); j.differing != "" && j.differing != differingUnknown {
+			f.hint(file, n.line, "leave it out for the first row", "differing must be unknown")
 		}
 		js.done()
 		if j.to == nil {
@@ -83,6 +90,8 @@ func (p *Pack) checkColumns(k *fileKind, columns []string, line int, file string
 type assembled struct {
 	record map[string]any
 	rows   map[string]row // by the leading segment(s) of a pointer: "demographic", "rows/3"
+
+	problems []Problem // of putting it together
 }
 
 // place implements source.

@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"slices"
 	"sort"
 	"strings"
 )
@@ -176,8 +177,9 @@ func (m *recordMap) findings(em *emission, value string) []finding {
 func (f *finding) complete() bool {
 	paths := f.em.key
 	if paths == nil {
-		paths, f.own = f.m.key, f.em.record == f.m.name
+		paths = f.m.key
 	}
+	f.own = f.em.record == f.m.name && slices.EqualFunc(paths, f.m.key, func(a, b *path) bool { return a.slot == b.slot && a.text == b.text })
 	f.parts = cutKey(f.key, len(paths))
 	if f.parts == nil {
 		return false

@@ -174,6 +174,7 @@ func (p *Pack) GoRound(env Env, files []File) (*Roundtrip, error) {
 		if again, err = p.Rows(natives); err != nil {
 			return nil, err
 		}
+		trip.Changed = p.changedCells(files, again, first.Report.Problems)
 	} else {
 		for _, n := range natives {
 			data, err := json.Marshal(n.Record)

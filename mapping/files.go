@@ -26,6 +26,8 @@ type fileKind struct {
 	tree     *fieldTree
 	required []string
 	restates []restatement
+	// onlyJoined are the columns that nothing carries unless the row is joined to a row of another file.
+	onlyJoined []string
 }
 
 // readFileKinds reads the `files` section of a CSV pack.

@@ -21,6 +21,9 @@ func TestGetPut(t *testing.T) {
 		rapid.Check(t, func(t *rapid.T) {
 			rec, res := drawRecord(t, p, "record")
 			back := backOf(t, p, testEnv(false), res)
+			if whole, bare := p.nativesOf(t, testEnv(false), res, unchangedBody), p.nativesOf(t, testEnv(false), res, p.burdened); whole != bare {
+				t.Fatalf("stripped of what others may drop, something else comes back\n%s\n%s", whole, bare)
+			}
 			if diff := cmp.Diff(p.Comparable(rec, res.Report.Losses), p.Comparable(back.Record, res.Report.Losses)); diff != "" {
 				t.Fatalf("%s (-sent +given back)\n%s\n%s", p.Name, diff, mustJSON(t, rec))
 			}

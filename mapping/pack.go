@@ -159,6 +159,12 @@ func compilePack(fsys fs.FS, name string, f *faults) (*Pack, error) {
 	}
 	p.cel = env
 	p.read(root, file, f)
+	p.findOnlyJoined()
+	for _, m := range p.maps {
+		if m.assembly != nil {
+			m.findCarried()
+		}
+	}
 	p.checkFields(f)
 	return p, nil
 }

@@ -85,11 +85,19 @@ func packTable(t *testing.T, names []string) string {
 	for _, name := range names {
 		p := load(t, name)
 		both := p.bothWays()
-		var carried, oneWay, ignored []string
-		reasons := map[string]int{}
+		var carried, partly, oneWay, ignored []string
+		reasons, partReasons := map[string]int{}, map[string]int{}
 		for _, i := range p.order {
 			field := p.fields.names[i]
 			switch {
+			case p.ignored[i] != "" && (both[i] || p.restated[i] != ""): // where no rule applies
+				partly = append(partly, "`"+field+"` ("+p.ignored[i]+")")
+				partReasons[p.ignored[i]]++
+				if both[i] {
+					carried = append(carried, field)
+				} else {
+					oneWay = append(oneWay, "`"+field+"`")
+				}
 			case p.ignored[i] != "":
 				ignored = append(ignored, "`"+field+"` ("+p.ignored[i]+")")
 				reasons[p.ignored[i]]++
@@ -100,12 +108,20 @@ func packTable(t *testing.T, names []string) string {
 			}
 		}
 		fmt.Fprintf(&b, "| [%s](%s) | %s | %s | %d | %d | %s | %s |\n", name, name, p.Version, p.Title,
-			len(p.order), len(carried), counted(oneWay), counted(ignored)+summed(ignored, reasons))
-		if p.Format == "json" && len(ignored)*20 >= len(p.order) {
+			len(p.order), len(carried), counted(oneWay), counted(ignored)+summed(ignored, reasons)+alsoPartly(partly, partReasons))
+		if len(ignored)*20 >= len(p.order) {
 			t.Errorf("pack %s ignores %d of %d fields", name, len(ignored), len(p.order))
 		}
 	}
 	return b.String()
+}
+
+// alsoPartly names the fields that are ignored where no rule carries them.
+func alsoPartly(fields []string, reasons map[string]int) string {
+	if len(fields) == 0 {
+		return ""
+	}
+	return "; in part " + counted(fields) + summed(fields, reasons)
 }
 
 // most is how many fields a cell names.

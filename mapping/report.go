@@ -89,6 +89,9 @@ func (t *tally) coverage() ([]Field, []Loss) {
 			f.Status = Carried
 			sort.Strings(elements[i])
 			f.Elements = compact(elements[i])
+			if why := t.pack.ignored[i]; why != "" {
+				f.Reason = "where no rule carries it: " + why
+			}
 		case t.pack.restated[i] != "":
 			f.Status, f.Reason = Restated, "says again what "+t.pack.restated[i]+" says, and is written anew on the way back"
 		case t.pack.ignored[i] != "":

@@ -22,7 +22,12 @@ func (rep *Report) WriteText(w io.Writer) error {
 		fmt.Fprintf(b, "  %5d  %s\n", rep.Counts.ByType[t], t)
 	}
 	rep.writeProblems(b)
-	rep.writeFields(b, Carried, "Carried", func(f Field) string { return strings.Join(f.Elements, ", ") })
+	rep.writeFields(b, Carried, "Carried", func(f Field) string {
+		if f.Reason == "" {
+			return strings.Join(f.Elements, ", ")
+		}
+		return strings.Join(f.Elements, ", ") + " (" + f.Reason + ")"
+	})
 	rep.writeFields(b, Restated, "Restating others", func(f Field) string { return f.Reason })
 	rep.writeFields(b, Ignored, "Ignored on purpose", func(f Field) string { return f.Reason })
 	rep.writeFields(b, NotCarried, "Not carried", func(f Field) string { return f.Reason })

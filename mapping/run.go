@@ -173,7 +173,11 @@ func (r *run) execute() (Record, bool) {
 	if r.m.provenance != nil {
 		prov, ok := r.provenance(key, rec.Resources)
 		if !ok {
-			r.report("", r.m.provenance.rule, "no-recorded-time",
+			at := ""
+			if r.source != nil { // among rows, the record is known by its key
+				at = r.pointer(r.m.key[0])
+			}
+			r.report(at, r.m.provenance.rule, "no-recorded-time",
 				"the record does not say when it was recorded; it cannot be mapped", true)
 			return Record{}, false
 		}

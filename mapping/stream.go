@@ -64,7 +64,7 @@ func (p *Pack) MapStream(env Env, sources []Source, each func(Record) error) (*R
 			r := m.start(es, rec.record, rec)
 			out, ok := r.execute()
 			r.done()
-			problems = append(problems, r.problems...)
+			problems = append(append(problems, rec.problems...), r.problems...)
 			if !ok {
 				rejected++
 				continue
@@ -79,6 +79,7 @@ func (p *Pack) MapStream(env Env, sources []Source, each func(Record) error) (*R
 			}
 		}
 	}
+	rows.alone(&problems)
 	es.finish(res, tidy(problems), rejected)
 	counts.Rejected = rejected
 	res.Report.Counts = counts
@@ -90,7 +91,8 @@ type rowIndex struct {
 	pack    *Pack
 	files   []*csvFile
 	groups  map[*recordMap]*grouping
-	lookups map[*recordMap][]map[string]rowAt // first row of each key, per join
+	lookups map[*recordMap][]joinedRows // per join
+	waiting map[rowAt]string            // rows that have to be joined and were not yet, with a column that waits for it
 }
 
 // rowAt is where a row stands: a file, the offset of its first byte, and its line for the report.
@@ -107,12 +109,11 @@ type grouping struct {
 }
 
 func newRowIndex(p *Pack) *rowIndex {
-	x := &rowIndex{pack: p, groups: map[*recordMap]*grouping{}, lookups: map[*recordMap][]map[string]rowAt{}}
+	x := &rowIndex{pack: p, groups: map[*recordMap]*grouping{}, lookups: map[*recordMap][]joinedRows{}, waiting: map[rowAt]string{}}
 	for _, m := range p.maps {
 		x.groups[m] = &grouping{at: map[string]int{}}
-		x.lookups[m] = make([]map[string]rowAt, len(m.assembly.joins))
-		for i := range m.assembly.joins {
-			x.lookups[m][i] = map[string]rowAt{}
+		for range m.assembly.joins {
+			x.lookups[m] = append(x.lookups[m], newJoinedRows())
 		}
 	}
 	return x
@@ -175,12 +176,11 @@ func (x *rowIndex) add(k *fileKind, rw *row, at rowAt) {
 		}
 		for i, j := range a.joins {
 			if key, ok := rw.key(j.on); ok && j.to == k {
-				if _, dup := x.lookups[m][i][key]; !dup {
-					x.lookups[m][i][key] = at
-				}
+				x.lookups[m][i].add(key, at)
 			}
 		}
 	}
+	x.await(k, rw, at)
 }
 
 // assemble reads the rows of a record again and puts them together.
@@ -196,6 +196,8 @@ func (x *rowIndex) assemble(m *recordMap, group []rowAt) (*assembled, error) {
 		if i == 0 {
 			rec.record = map[string]any{a.from.name: rw.cells}
 			rec.rows[a.from.name] = rw
+		} else {
+			a.sameRecord(rec, rec.rows[a.from.name], rw)
 		}
 		rec.rows[rowsField+"/"+strconv.Itoa(i)] = rw
 		list = append(list, rw.cells)
@@ -206,13 +208,12 @@ func (x *rowIndex) assemble(m *recordMap, group []rowAt) (*assembled, error) {
 		if !ok {
 			continue
 		}
-		at, ok := x.lookups[m][i][key]
-		if !ok {
-			continue
-		}
-		rw, err := x.read(at)
+		rw, ok, err := x.find(&a.joins[i], x.lookups[m][i], key, rec)
 		if err != nil {
 			return nil, err
+		}
+		if !ok {
+			continue
 		}
 		rec.record[j.to.name] = rw.cells
 		rec.rows[j.to.name] = rw

@@ -52,7 +52,7 @@ func (p *Pack) Uses() []Use {
 		u := &uses[i]
 		switch {
 		case back[i]:
-			u.Way = BothWays
+			u.Way, u.Reason = BothWays, p.ignored[i]
 		case p.restated[i] != "":
 			u.Way, u.Reason = Restated, "says again what "+p.restated[i]+" says, and is written anew on the way back"
 		case p.joined[i] && len(u.Elements) == 0:
