@@ -96,6 +96,8 @@ func TestPrimitives(t *testing.T) {
 		{"each grouped", "t:\n  - $each: list\n    as: g\n    group: key\n    item:\n      k: {$copy: g.key}\n      vs:\n        - $each: g.items\n          as: item\n          item: {$copy: item.value}",
 			`{"id":"1","list":[{"key":"a","value":"1"},{"key":"b","value":"2"},{"key":"a","value":"3"}]}`, `"t":[{"k":"a","vs":["1","3"]},{"k":"b","vs":["2"]}]`},
 		{"when then", "x: {$when: record.number > 3, then: big, else: small}", `{"id":"1","number":4}`, `"x":"big"`},
+		{"when by name", "x: {$when: \"record['number'] > 3 && record.`kind` == 'a'\", then: big, else: small}", `{"id":"1","number":4,"kind":"a"}`, `"x":"big"`},
+		{"when by a name that is absent", "x: {$when: \"record['number'] > 3\", then: big, else: small}", `{"id":"1"}`, `"x":"small"`},
 		{"when else", "x: {$when: record.number > 3, then: big, else: small}", `{"id":"1"}`, `"x":"small"`},
 		{"derive", "x: {$derive: \"table('kind', record.kind, 'extra') + '!'\"}", `{"id":"1","kind":"a"}`, `"x":"x y!"`},
 		{"derive number", "x: {$derive: \"int(record.number) * 2\"}", `{"id":"1","number":21}`, `"x":42`},

@@ -10,6 +10,7 @@ import (
 
 	"cel.dev/cel-go/cel"
 	celast "cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
@@ -41,6 +42,7 @@ type predicate struct {
 func newCEL(p *Pack) (*cel.Env, error) {
 	return cel.NewEnv(
 		cel.CustomTypeAdapter(nativeAdapter{}),
+		cel.EnableIdentifierEscapeSyntax(), // record.sheet.`Mood 1-5`
 		cel.Variable("record", cel.DynType),
 		cel.Variable("org", cel.MapType(cel.StringType, cel.DynType)),
 		cel.Variable("now", cel.StringType),
@@ -280,6 +282,7 @@ func (c *compiler) predicate(text string, line int, wantBool bool) *predicate {
 		c.celFaults(iss, line)
 		return nil
 	}
+	selectNamed(tree)
 	if t := tree.OutputType(); wantBool && !t.IsExactType(cel.BoolType) && !t.IsExactType(cel.DynType) {
 		c.f.add(c.file, line, "CEL: must be true or false, is %s", t)
 		return nil
@@ -304,6 +307,22 @@ func (c *compiler) predicate(text string, line int, wantBool bool) *predicate {
 		rule: c.file + ":" + itoa(line), text: text, program: prog, bounded: bounded, fields: reader.fields,
 		whenTrue: c.implications(expr, true), whenFalse: c.implications(expr, false), always: c.reachable(expr, line),
 	}
+}
+
+// selectNamed makes record['Sponsor?'] the selection that it is, so that fields whose names CEL cannot write are checked, counted
+// and concluded from like all others.
+func selectNamed(tree *cel.Ast) {
+	native, factory := tree.NativeRep(), celast.NewExprFactory()
+	celast.PostOrderVisit(native.Expr(), celast.NewExprVisitor(func(e celast.Expr) {
+		if e.Kind() != celast.CallKind || e.AsCall().FunctionName() != operators.Index {
+			return
+		}
+		args := e.AsCall().Args()
+		if name, ok := literal(args[1]); ok {
+			delete(native.ReferenceMap(), e.ID()) // of the call
+			e.SetKindCase(factory.NewSelect(e.ID(), args[0], name))
+		}
+	}))
 }
 
 // once numbers an expression that reads no loop variable: it comes out the same wherever it is asked in a record.

@@ -98,6 +98,10 @@ func (s *sample) name(f *field, table []known) {
 	}) {
 		f.kind, listed = "", false
 	}
+	// "Resident" may be a number or a name: a person is known by what has digits in it.
+	if f.kind == "client-id" && len(words(segs[len(segs)-1])) == 1 && slices.ContainsFunc(keys(f.values), func(v string) bool { return !strings.ContainsAny(v, "0123456789") }) {
+		f.kind = ""
+	}
 	f.dates()
 	if f.layout == "" && slices.Contains([]string{"birth-date", "start", "end", "recorded", "updated", "date"}, f.kind) {
 		f.kind = ""
@@ -114,7 +118,7 @@ func fits(alternative, name []string) bool {
 	if n := len(name) - 1; n > 0 && name[n] == "code" { // STATUS_CODE is the status
 		name = name[:n]
 	}
-	return len(name) > 0 && name[len(name)-1] == alternative[0] && (len(name) == 1 || alternative[0] != "name" && alternative[0] != "first")
+	return len(name) > 0 && name[len(name)-1] == alternative[0] && (len(name) == 1 || alternative[0] != "name" && alternative[0] != "first" && alternative[0] != "last")
 }
 
 // Limits of a closed list: more or longer values are not a list of choices, and could be anything.

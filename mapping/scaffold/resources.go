@@ -84,7 +84,10 @@ func (d *drafter) patient() bool {
 		l.put("main: true")
 		l.put("shared: true")
 	}
-	d.keyed = d.keyed || id == nil
+	if id == nil {
+		d.keyed = true
+		d.note("no column was taken for the person's number: the draft makes a person anew of every record. Where there is one, give the Patient record: client, key: that column, main: true and shared: true")
+	}
 	if named {
 		l.put("profile: us-core-patient")
 	}

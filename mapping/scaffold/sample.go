@@ -101,7 +101,7 @@ func (s *sample) readCSV(data []byte) error {
 			continue
 		}
 		if !usable(n) || have[n] {
-			s.notes = append(s.notes, fmt.Sprintf("column %d was left out: its name stands twice, or has a dot, bracket or quote that mappings cannot write", i+1))
+			s.notes = append(s.notes, fmt.Sprintf("column %d (%s) was left out: its name stands twice, or has a dot, bracket or quote that mappings cannot write; it is not read until the source calls it otherwise", i+1, n))
 			continue
 		}
 		have[n] = true

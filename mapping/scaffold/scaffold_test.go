@@ -151,6 +151,46 @@ func loads(t *testing.T, name string, d *Draft) {
 	}
 }
 
+// A log of residents, week by week: who it is about is known by their number, what no rule carries is not required, and a column
+// that cannot be named is named to the author.
+func TestNewOfAWeeklyLog(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("LogID,Resident,First,Last,Week Of,House,Curfew Viol.\n")
+	for i := range 24 {
+		fmt.Fprintf(&b, "W-%d,R%d,Ana,Stone,11/%d/2026,Maple House,0\n", i, i%6, i+1)
+	}
+	d, err := New("weekly-log", "log.csv", []byte(b.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, wants := range map[string][]string{
+		"weekly-log.map.yaml": {"key: sheet.Resident", "family: {$copy: sheet.Last}", `{field: sheet.House, reason: "TODO: decide"}`},
+		"weekly-log.schema.json": {`"required": [
+    "LogID",
+    "Resident",
+    "First",
+    "Last"
+  ]`},
+	} {
+		for _, want := range wants {
+			if !strings.Contains(string(d.Files[file]), want) {
+				t.Errorf("%s lacks %s:\n%s", file, want, d.Files[file])
+			}
+		}
+	}
+	if notes := strings.Join(d.Notes, "\n"); !strings.Contains(notes, "column 7 (CurfewViol.)") {
+		t.Errorf("notes: %s", notes)
+	}
+	// Names are no numbers: without one, every record is said to make a person anew.
+	d, err = New("weekly-log", "log.csv", []byte(strings.NewReplacer("R0", "Ana", "R1", "Bo", "R2", "Cy", "R3", "Di", "R4", "Ed", "R5", "Fay").Replace(b.String())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(d.Files["weekly-log.map.yaml"]), "key: sheet.Resident") || !strings.Contains(strings.Join(d.Notes, "\n"), "a person anew of every record") {
+		t.Errorf("a name became the person's number: %v", d.Notes)
+	}
+}
+
 func TestNewRefuses(t *testing.T) {
 	tests := []struct{ name, sample, data, want string }{
 		{"Bad Name", "x.csv", "a\n1\n", "small letters"},

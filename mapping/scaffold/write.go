@@ -191,12 +191,21 @@ func (d *drafter) object(f *field, of int) []pair {
 	required := []string{}
 	props := []pair{}
 	for _, p := range f.props {
-		if slices.Contains(d.key, p) || !d.csv && d.holdsKey(p) || of >= certain && p.seen == of {
+		if slices.Contains(d.key, p) || !d.csv && d.holdsKey(p) || of >= certain && p.seen == of && d.carries(p) {
 			required = append(required, p.name)
 		}
 		props = append(props, pair{p.name, d.describe(p)})
 	}
 	return []pair{{"type", "object"}, {"additionalProperties", false}, {"required", required}, {"properties", props}}
+}
+
+// carries tells whether a rule of the draft uses a field, or one below it: what is not carried cannot be required of a record
+// that comes back from FHIR.
+func (d *drafter) carries(f *field) bool {
+	if f == nil {
+		return false
+	}
+	return d.used[f] || d.carries(f.items) || slices.ContainsFunc(f.props, d.carries)
 }
 
 func (d *drafter) holdsKey(f *field) bool {
