@@ -105,7 +105,7 @@ func (a *assembled) place(ptr string) (string, int, string) {
 	if !ok {
 		return "", 0, ""
 	}
-	return at.file, at.number, strings.Join(rest, "/")
+	return at.file, at.number, strings.NewReplacer("~1", "/", "~0", "~").Replace(strings.Join(rest, "/"))
 }
 
 // key joins the cells of columns; false when one is empty.

@@ -43,18 +43,40 @@ func FuzzMapJSON(f *testing.F) {
 	})
 }
 
-// FuzzMapFiles feeds bytes to the CSV pack, as the screening file beside two sound ones.
+// FuzzMapFiles feeds bytes to every CSV pack, as one more file beside sound ones, and to the comparison of what comes back.
 func FuzzMapFiles(f *testing.F) {
-	p := load(f, "ny-1115-ahc-hrsn")
-	sound := caseFiles(f, "ny-1115-ahc-hrsn/cases/clean.case")
-	for _, name := range []string{"clean", "flags-yes", "flawed-rows"} {
-		for _, file := range caseFiles(f, "ny-1115-ahc-hrsn/cases/"+name+".case") {
-			f.Add(file.Data)
+	packs, err := LoadAll(Packs())
+	if err != nil {
+		f.Fatal(err)
+	}
+	sound := map[*Pack][]File{}
+	for _, p := range packs {
+		if p.Format != "csv" {
+			continue
+		}
+		cases, err := p.Cases()
+		if err != nil {
+			f.Fatal(err)
+		}
+		sound[p] = CaseFiles(cases[0].Input)
+		for _, c := range cases {
+			for _, file := range CaseFiles(c.Input) {
+				f.Add(file.Data)
+			}
 		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		res, err := p.MapFiles(testEnv(false), []File{sound[0], sound[1], {Name: "fuzz.csv", Data: data}})
-		checkOutcome(t, res, err)
+		for p, beside := range sound {
+			for _, files := range [][]File{{{Name: "fuzz.csv", Data: data}}, append(beside[:len(beside):len(beside)], File{Name: "fuzz.csv", Data: data})} {
+				res, err := p.MapFiles(testEnv(false), files)
+				checkOutcome(t, res, err)
+				if err == nil {
+					if _, err := p.GoRound(testEnv(false), files); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		}
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 )
 
 // problemsOf are the problems of a code, as file:row:column.
@@ -60,6 +61,32 @@ func TestRowsThatAreNotRead(t *testing.T) {
 	}
 	if got, want := problemsOf(res, "rows-differ"), []string{"p:3:ProjectName", "x:4:ExitDate", "x:4:ExitID"}; !slices.Equal(got, want) {
 		t.Errorf("differing: %v, want %v", got, want)
+	}
+}
+
+// A column is named as the source names it, signs and all, in problems and in lineage.
+func TestColumnsKeepTheirNames(t *testing.T) {
+	pack := fstest.MapFS{
+		"log/pack.yaml":       {Data: []byte("pack: log\nversion: 1.0.0\ntitle: T\nsource: s\nformat: csv\nfiles:\n  - {name: sheet, schema: log.schema.json}\nrecords:\n  - {map: log.map.yaml, from: sheet, group: [ID]}\n")},
+		"log/log.schema.json": {Data: []byte(`{"type": "object", "required": ["ID"], "properties": {"ID": {"type": "string"}, "AA/NA~": {"type": "string"}}}`)},
+		"log/log.map.yaml": {Data: []byte("map: log\nversion: 1.0.0\nkey: sheet.ID\nemit:\n  - resource: Observation\n    slot: it\n    main: true\n    set:\n" +
+			"      status: final\n      code: {text: Meetings}\n      valueInteger: {$copy: sheet.AA/NA~, as: integer}\n")},
+	}
+	p, err := Load(pack, "log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := testEnv(false)
+	env.Lineage = true
+	res, err := p.MapFiles(env, []File{{"f", []byte("ID,AA/NA~\n1,5\n2,many\n")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := problemsOf(res, "bad-value"); len(got) != 1 || got[0] != "f:3:AA/NA~" {
+		t.Errorf("problems: %v", got)
+	}
+	if list := res.Records[0].Resources[0].Lineage; !slices.ContainsFunc(list, func(l Lineage) bool { return l.Source == "f:2:AA/NA~" }) {
+		t.Errorf("lineage: %+v", list)
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 // the command is over: help was asked for, or the flags are wrong.
 func parseFlags(fs *flag.FlagSet, args []string, stdout io.Writer, help string) (code int, done bool) {
 	var positional []string
+	usage := fs.Usage
+	fs.Usage = func() {} // help that was asked for goes to standard output, once
 	for {
 		err := fs.Parse(args)
 		if errors.Is(err, flag.ErrHelp) {
@@ -18,6 +20,7 @@ func parseFlags(fs *flag.FlagSet, args []string, stdout io.Writer, help string) 
 			return 0, true
 		}
 		if err != nil {
+			usage()
 			return 2, true
 		}
 		args = fs.Args()
