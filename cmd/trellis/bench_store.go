@@ -169,6 +169,9 @@ func (b *storeBench) reads(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := b.whereTimeGoes(ctx); err != nil {
+		return err
+	}
 	if err := b.ladder(ctx); err != nil {
 		return err
 	}

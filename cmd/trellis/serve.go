@@ -117,6 +117,7 @@ type deployment struct {
 	logger *slog.Logger
 	clock  func() time.Time // nil: the database's clock
 	client *http.Client     // towards partners; nil: a strict one
+	packs  []*mapping.Pack  // nil: those of the program
 	// admits looks at the data there are before anything is written to them; nil: any will do.
 	admits func(context.Context, *store.Store) error
 }
@@ -256,8 +257,10 @@ func (g *gateway) wire(ctx context.Context, d deployment) error {
 	gate := &release.Gate{Records: g.store, Log: g.store.Audit(), Base: g.base, Logger: d.logger}
 
 	// Data in.
-	if g.packs, err = mapping.LoadAll(mapping.Packs()); err != nil {
-		return err
+	if g.packs = d.packs; g.packs == nil {
+		if g.packs, err = mapping.LoadAll(mapping.Packs()); err != nil {
+			return err
+		}
 	}
 	desk := intake.New(intake.Config{
 		Packs: g.packs, Parser: g.parser, Labels: g.labels, Store: g.store,
