@@ -1,7 +1,9 @@
 package consent
 
 import (
+	"bytes"
 	"slices"
+	"strings"
 
 	"trellis/fhir"
 )
@@ -88,6 +90,13 @@ func Marks(typ, id string, root fhir.Node, wanted []string, base string) []strin
 		}
 	}
 	return out
+}
+
+// MayHave reports whether a record stored under id could have a mark, by the bytes of its document alone: false is certain,
+// true is for Marks to say.
+func MayHave(mark, id string, doc []byte) bool {
+	text := mark[max(strings.LastIndexByte(mark, '|'), strings.LastIndexByte(mark, '/'))+1:]
+	return text == id || bytes.Contains(doc, []byte(text)) || bytes.IndexByte(doc, '\\') >= 0 // which may spell it otherwise
 }
 
 // marked reports whether a record's marks include one of those asked for.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"trellis/gateway/store/postgres"
@@ -116,21 +115,6 @@ func (b *storeBench) measure(ctx context.Context) error {
 	return b.writes(ctx)
 }
 
-// measureGrowth loads up to each size in turn and searches there.
-func (b *storeBench) measureGrowth(ctx context.Context) error {
-	for _, n := range slices.Compact(slices.Sorted(slices.Values(b.growth))) {
-		if err := b.grow(ctx, n); err != nil {
-			return err
-		}
-		if err := b.growthPoint(ctx); err != nil {
-			return err
-		}
-	}
-	b.rows = nil // how fast it was loaded stands in the first part
-	b.growthRows()
-	return nil
-}
-
 // grow loads patients up to a number.
 func (b *storeBench) grow(ctx context.Context, to int) error {
 	begin := time.Now()
@@ -184,6 +168,9 @@ func (b *storeBench) reads(ctx context.Context) error {
 		if err := b.compare(ctx, phase.name, phase.target, httpSide(phase.a, b.clients, 200, phase.request), httpSide(phase.b, b.clients, 200, phase.request)); err != nil {
 			return err
 		}
+	}
+	if err := b.whereTimeGoes(ctx); err != nil {
+		return err
 	}
 	if err := b.ladder(ctx); err != nil {
 		return err
@@ -243,56 +230,6 @@ func (b *storeBench) searchRequest(want func(patient int) bool) func(*rand.Rand)
 				return b.get(searchPath(patientID(p), benchPage))
 			}
 		}
-	}
-}
-
-// growthPoint measures the searches at the present size.
-func (b *storeBench) growthPoint(ctx context.Context) error {
-	fmt.Fprintf(b.stderr, "%s: searches at %d patients\n", b.name, b.count)
-	point := growthPoint{patients: b.count}
-	for _, phase := range []struct {
-		p50     *time.Duration
-		request func(*rand.Rand) []byte
-	}{{&point.compartment, b.searchRequest(func(int) bool { return true })}, {&point.token, b.tokenRequest}} {
-		if err := b.site.renew(ctx); err != nil {
-			return err
-		}
-		s := httpSide(b.site.address, growthClients, 200, phase.request)
-		if _, err := s.run(ctx, b.seconds/4); err != nil {
-			return err
-		}
-		t, err := s.run(ctx, b.seconds)
-		if err != nil || t.errors > 0 {
-			return errors.Join(err, t.failure)
-		}
-		*phase.p50 = t.quantile(0.5)
-	}
-	b.points = append(b.points, point)
-	return nil
-}
-
-// growthClients is few, so that the latency is the search's and not the queue's.
-const growthClients = 2
-
-type growthPoint struct {
-	patients           int
-	compartment, token time.Duration // p50
-}
-
-func (b *storeBench) growthRows() {
-	if len(b.points) < 2 {
-		return
-	}
-	first, last := b.points[0], b.points[len(b.points)-1]
-	for _, row := range []struct {
-		name, target string
-		from, to     time.Duration
-	}{
-		{"compartment search", "<= 1.2x (1K to 64K)", first.compartment, last.compartment},
-		{"tenant-wide token search", "<= 1.35x (1K to 64K)", first.token, last.token},
-	} {
-		b.single(fmt.Sprintf("growth: %s, p50 at %d and %d patients, %d clients", row.name, first.patients, last.patients, growthClients),
-			fmt.Sprintf("%.2f ms, %.2f ms: %.2fx", ms(row.from), ms(row.to), row.to.Seconds()/row.from.Seconds()), row.target)
 	}
 }
 

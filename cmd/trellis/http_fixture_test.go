@@ -19,6 +19,7 @@ import (
 	"trellis/gateway/audit"
 	"trellis/gateway/store"
 	"trellis/gateway/telemetry"
+	"trellis/mapping"
 )
 
 // canary stands in every value of the fixture's patients; it may come back to who may see it and may never
@@ -106,6 +107,9 @@ func newInstallationWith(t testing.TB, where location, publicURL string, change 
 	}}
 	c := config{PublicURL: publicURL, AllowPrivate: true, Posture: demoPosture(), MassExportRecords: 6, Organizations: fixtureOrganizations(t)}
 	change(&c)
+	if c.Packs == "" {
+		c.loaded = shippedPacks(t)
+	}
 	var err error
 	in.gateway, err = assemble(t.Context(), deployment{location: where, logger: telemetry.NewLogger(in.log), clock: in.clock.now, config: c})
 	if err != nil {
@@ -118,6 +122,18 @@ func newInstallationWith(t testing.TB, where location, publicURL string, change 
 	t.Cleanup(in.finish)
 	return in
 }
+
+// shippedPacks are the program's, read once: compiling them is much of what a start costs.
+func shippedPacks(t testing.TB) []*mapping.Pack {
+	t.Helper()
+	packs, err := packsOnce()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return packs
+}
+
+var packsOnce = sync.OnceValues(func() ([]*mapping.Pack, error) { return mapping.LoadAll(mapping.Packs()) })
 
 func fixtureOrganizations(t testing.TB) []access.Organization {
 	t.Helper()

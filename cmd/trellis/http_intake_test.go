@@ -353,10 +353,20 @@ func TestIntakeAtOnce(t *testing.T) {
 		v := ehr{in.as(loading("rco"), "")}
 		goal := v.goalIn(in.sendRecord("rco", record), goalActive)
 		unchangedAll(t, in.sendRecord("rco", record))
+		doc := strings.Replace(string(v.get(goal).body), goalActive, ownElement+goalDone, 1)
 		var sent sync.WaitGroup
-		sent.Go(func() { v.edit(goal, goalActive, ownElement+goalDone) })
-		sent.Go(func() { in.sendRecord("rco", strings.Replace(record, "555-0123", "555-0124", 1)) })
-		sent.Wait()
+		for _, r := range []request{
+			{method: "PUT", path: goal, body: []byte(doc), header: map[string]string{"Authorization": "Bearer " + in.token(loading("rco"), "COC", anyScope)}},
+			{method: "POST", path: in.gateway.public + "/intake/recovery-plan", contentType: "application/json", header: header, body: []byte(strings.Replace(record, "555-0123", "555-0124", 1))},
+		} {
+			sent.Go(func() {
+				if a := in.send(r); a.status != 200 {
+					t.Errorf("%s: %d %s", r.method, a.status, a.body)
+				}
+			})
+		}
+		sent.Wait() // the index is looked at when nobody writes
+		in.checkIndex()
 		in.sendRecord("rco", record)
 		v.has(goal, goalDone, ownElement)
 	})

@@ -35,7 +35,7 @@ func (k *call) withConflicts(v *store.View, changes []store.Change) ([]store.Cha
 		if c.Type != "Consent" || c.Resource == nil {
 			continue
 		}
-		found, patient, err := k.conflictsOf(v, c)
+		found, err := k.conflictsOf(v, c)
 		if err != nil {
 			return nil, err
 		}
@@ -43,7 +43,7 @@ func (k *call) withConflicts(v *store.View, changes []store.Change) ([]store.Cha
 		if len(found) == 0 {
 			continue
 		}
-		task, err := k.conflictTask(v, c.ID, patient, found)
+		task, err := k.conflictTask(v, c.ID, found)
 		if err != nil {
 			return nil, err
 		}
@@ -55,22 +55,23 @@ func (k *call) withConflicts(v *store.View, changes []store.Change) ([]store.Cha
 }
 
 // conflictsOf compares a Consent about to be written with what is on file.
-func (k *call) conflictsOf(v *store.View, c store.Change) ([]consent.Conflict, string, error) {
+func (k *call) conflictsOf(v *store.View, c store.Change) ([]consent.Conflict, error) {
 	read := consent.Read(c.ID, 0, v.Now(), c.Resource.JSON, k.s.Base)
 	if read.Patient.Type != "Patient" {
-		return nil, "", nil
+		return nil, nil
 	}
 	read.Recorder, read.Everywhere = c.Owner, c.Owner == access.OperatorID
 	facts, err := v.Facts(read.Patient.ID)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	return consent.Conflicts(read, facts.Consents, v.Now()), read.Patient.ID, nil
+	return consent.Conflicts(read, facts.Consents, v.Now()), nil
 }
 
 // conflictTask asks the recorder to settle conflicts. The same conflicts of a Consent make one task, whatever becomes of it; nil
-// when there is one.
-func (k *call) conflictTask(v *store.View, id, patient string, found []consent.Conflict) (*store.Change, error) {
+// when there is one. It names the instruments and no patient: a task about nobody is its custodian's alone, and one in the
+// chart would tell whoever a consent shows that chart to of what was refused.
+func (k *call) conflictTask(v *store.View, id string, found []consent.Conflict) (*store.Change, error) {
 	org := k.caller.principal.Organization
 	name, inputs := org.ID+" Consent/"+id, []any{}
 	for _, f := range found {
@@ -89,7 +90,7 @@ func (k *call) conflictTask(v *store.View, id, patient string, found []consent.C
 	}
 	doc, err := json.Marshal(map[string]any{"resourceType": "Task", "id": task, "status": "requested", "intent": "order",
 		"code":  map[string]any{"coding": []any{map[string]any{"system": SystemTask, "code": "consent-conflict"}}},
-		"focus": map[string]any{"reference": "Consent/" + id}, "for": map[string]any{"reference": "Patient/" + patient},
+		"focus": map[string]any{"reference": "Consent/" + id},
 		"owner": map[string]any{"reference": "Organization/" + org.ID}, "authoredOn": v.Now().Format(fhir.InstantLayout), "input": inputs})
 	if err != nil {
 		return nil, err

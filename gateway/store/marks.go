@@ -1,6 +1,7 @@
 package store
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -99,29 +100,42 @@ func (w *writer) remark(pat int64, facts access.Facts) error {
 	if err != nil {
 		return err
 	}
+	m := moves{bodies: map[int64]Int64s{}, heads: map[int64]Int64s{}, held: map[[2]int64]bool{}}
 	for i := range versions {
 		last := i+1 == len(versions) || versions[i+1].rid != versions[i].rid
-		if err := w.remarkVersion(&versions[i], last); err != nil {
+		if err := w.remarkVersion(&m, &versions[i], last); err != nil {
 			return err
 		}
 	}
-	return nil
+	return w.move(m)
+}
+
+// moves is what goes into another segment: bodies and head rows by the segment they go to, and who has records there now.
+type moves struct {
+	bodies, heads map[int64]Int64s
+	held          map[[2]int64]bool // patient, segment
+}
+
+func (m *moves) hold(pats []int64, seg int64) {
+	for _, pat := range pats {
+		m.held[[2]int64{pat, seg}] = true
+	}
 }
 
 // storedVersion is a version of a record with what is needed to mark it.
 type storedVersion struct {
-	rid, seq, seg, headSeg, enc int64
-	typ, id                     string
-	doc                         []byte
+	rid, seq, seg, headSeg, enc, pat, npat int64
+	typ, id                                string
+	doc                                    []byte
 }
 
 // versionsOf lists every version with a body of what is filed under a patient, each record's in their order.
 func (w *writer) versionsOf(pat int64) ([]storedVersion, error) {
 	var out []storedVersion
-	err := each(w.ctx, w.tx, "SELECT r.rid,b.seq,b.seg,r.seg,d.name,r.id,b.enc,b.doc FROM (SELECT rid FROM res WHERE part=0 AND pat=? UNION SELECT rid FROM res_also WHERE part=0 AND pat=?) k "+
+	err := each(w.ctx, w.tx, "SELECT r.rid,b.seq,b.seg,r.seg,r.pat,r.npat,d.name,r.id,b.enc,b.doc FROM (SELECT rid FROM res WHERE part=0 AND pat=? UNION SELECT rid FROM res_also WHERE part=0 AND pat=?) k "+
 		"JOIN res r ON r.part=0 AND r.rid=k.rid JOIN dict d ON d.kind=1 AND d.no=r.type_no JOIN body b ON b.part=0 AND b.rid=r.rid WHERE r.ver>0 AND b.op<>? ORDER BY r.rid,b.ver", []any{pat, pat, int64(Delete)}, func(r Rows) error {
 		var v storedVersion
-		if err := r.Scan(&v.rid, &v.seq, &v.seg, &v.headSeg, &v.typ, &v.id, &v.enc, &v.doc); err != nil {
+		if err := r.Scan(&v.rid, &v.seq, &v.seg, &v.headSeg, &v.pat, &v.npat, &v.typ, &v.id, &v.enc, &v.doc); err != nil {
 			return err
 		}
 		v.doc = slices.Clone(v.doc)
@@ -132,74 +146,114 @@ func (w *writer) versionsOf(pat int64) ([]storedVersion, error) {
 }
 
 // remarkVersion marks a version by its content, and by the last one the head, deleted or not.
-func (w *writer) remarkVersion(v *storedVersion, last bool) error {
+func (w *writer) remarkVersion(m *moves, v *storedVersion, last bool) error {
 	before, err := w.segment(v.seg)
 	if err != nil {
 		return err
 	}
+	head, err := w.segment(v.headSeg) // another than the body's after a relabelling
+	if err != nil {
+		return err
+	}
+	pats := []int64{v.pat}
+	if v.npat > 1 {
+		if pats, err = w.filedUnder(fhir.Reference{Type: v.typ, ID: v.id}); err != nil {
+			return err
+		}
+	}
+	after := before.Marked(nil)
 	sealed, err := w.s.decompress(v.enc, v.doc)
 	if err != nil {
 		return err
 	}
-	res, err := fhir.ReadTrusted(sealed.Doc)
+	mayBe, err := w.mayBeMarked(v, sealed.Doc, pats)
 	if err != nil {
 		return err
 	}
-	pats, err := w.filedUnder(fhir.Reference{Type: v.typ, ID: v.id})
-	if err != nil {
-		return err
-	}
-	after, err := w.marked(before, res, v.typ, v.id, pats)
-	if err != nil {
-		return err
+	if mayBe {
+		res, err := fhir.ReadTrusted(sealed.Doc)
+		if err != nil {
+			return err
+		}
+		if after, err = w.marked(before, res, v.typ, v.id, pats); err != nil {
+			return err
+		}
 	}
 	if !slices.Equal(before.Marks, after.Marks) {
 		no, err := w.internSegment(after)
 		if err != nil {
 			return err
 		}
-		if _, err := w.tx.Exec(w.ctx, "UPDATE body SET seg=? WHERE part=0 AND seq=?", no, v.seq); err != nil {
-			return err
-		}
-		if err := w.holds(pats, no); err != nil {
-			return err
-		}
+		m.bodies[no] = append(m.bodies[no], v.seq)
+		m.hold(pats, no)
 	}
-	if !last {
+	if !last || slices.Equal(head.Marks, after.Marks) {
 		return nil
 	}
-	head, err := w.segment(v.headSeg) // another than the body's after a relabelling
-	if err != nil || slices.Equal(head.Marks, after.Marks) {
-		return err
-	}
-	return w.resegment(v.rid, pats, head.Marked(after.Marks))
-}
-
-// resegment puts a head row into another segment: no new version, but nothing that was known of who may see it holds.
-func (w *writer) resegment(rid int64, pats []int64, seg label.Segment) error {
-	no, err := w.internSegment(seg)
+	no, err := w.internSegment(head.Marked(after.Marks))
 	if err != nil {
 		return err
 	}
-	if _, err := w.tx.Exec(w.ctx, "UPDATE res SET seg=? WHERE part=0 AND rid=?", no, rid); err != nil {
-		return err
-	}
-	if err := w.noteSegment(rid, no); err != nil {
-		return err
-	}
-	return w.holds(pats, no)
+	m.heads[no] = append(m.heads[no], v.rid)
+	m.hold(pats, no)
+	return nil
 }
 
-// holds records that patients have records in a segment.
-func (w *writer) holds(pats []int64, seg int64) error {
+// mayBeMarked reports whether a document could have any mark its patients' consents speak of; most have none, and reading
+// them whole would be most of the work.
+func (w *writer) mayBeMarked(v *storedVersion, doc []byte, pats []int64) (bool, error) {
 	for _, pat := range pats {
-		if _, err := w.tx.Exec(w.ctx, "INSERT INTO patient_segment (part,pat,seg) VALUES (0,?,?) ON CONFLICT (part,pat,seg) DO NOTHING", pat, seg); err != nil {
+		lines, err := w.wantedMarks(pat)
+		if err != nil {
+			return false, err
+		}
+		for _, line := range lines {
+			if _, mark, _ := strings.Cut(line, "\t"); consent.MayHave(mark, v.id, doc) {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}
+
+// move writes what goes into another segment: no new versions, but nothing that was known of who may see them holds.
+func (w *writer) move(m moves) error {
+	in := func(sql, column string, args ...any) error {
+		list := args[len(args)-1].(Int64s)
+		for chunk := range slices.Chunk(list, maxMoved) {
+			args[len(args)-1] = chunk
+			if _, err := w.tx.Exec(w.ctx, sql+w.s.dialect.In(column), args...); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for _, seg := range slices.Sorted(maps.Keys(m.bodies)) {
+		if err := in("UPDATE body SET seg=? WHERE part=0 AND ", "seq", seg, m.bodies[seg]); err != nil {
 			return err
 		}
-		w.resegmented[pat] = true
+	}
+	for _, seg := range slices.Sorted(maps.Keys(m.heads)) {
+		if err := in("UPDATE res SET seg=? WHERE part=0 AND ", "rid", seg, m.heads[seg]); err != nil {
+			return err
+		}
+		for _, rid := range m.heads[seg] {
+			if err := w.noteSegment(rid, seg); err != nil {
+				return err
+			}
+		}
+	}
+	for key := range m.held {
+		if err := w.tx.Queue(w.ctx, "INSERT INTO patient_segment (part,pat,seg) VALUES (0,?,?) ON CONFLICT (part,pat,seg) DO NOTHING", key[0], key[1]); err != nil {
+			return err
+		}
+		w.resegmented[key[0]] = true
 	}
 	return nil
 }
+
+// maxMoved is how many rows one statement puts into another segment.
+const maxMoved = 1000
 
 // noteSegment keeps when a head row got another segment: decisions of before are explained and replayed by the one it had.
 func (w *writer) noteSegment(rid, seg int64) error {

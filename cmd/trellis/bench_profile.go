@@ -1,0 +1,121 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"runtime/pprof"
+	"slices"
+	"strings"
+
+	"github.com/google/pprof/profile"
+)
+
+// layer is a part of the work of a request. A sample of the CPU belongs to the first layer one of whose functions is on its
+// stack, seen from the innermost call.
+type layer struct {
+	name      string
+	functions []string // beginnings of names
+}
+
+// layers tell the work of a request apart.
+func layers() []layer {
+	return []layer{
+		{"load generator", []string{"main.work", "main.(*wire)"}},
+		{"audit log", []string{"trellis/gateway/audit.", "trellis/gateway/release.(*Gate).append", "trellis/gateway/store.(*Store).appendLeaves", "trellis/gateway/store.auditStore"}},
+		{"token", []string{"trellis/auth/oauth."}},
+		{"database", []string{"trellis/gateway/store", "modernc.org/", "github.com/jackc/", "database/sql."}},
+		{"decision and release", []string{"trellis/gateway/release.", "trellis/auth/access.", "trellis/fhir."}},
+		{"request log", []string{"log/slog."}},
+		{"HTTP and routing", []string{"trellis/gateway/rest.", "github.com/gin-gonic/", "net/http."}},
+		{"collector and scheduler", []string{"runtime."}},
+	}
+}
+
+// spent tells what the CPU did while a side worked: microseconds an operation by layer, and the share of all cores in use.
+func spent(ctx context.Context, b *storeBench, s side) (string, error) {
+	var raw bytes.Buffer
+	if err := pprof.StartCPUProfile(&raw); err != nil {
+		return "", err
+	}
+	t, err := s.run(ctx, b.seconds)
+	pprof.StopCPUProfile()
+	if err != nil || t.errors > 0 || t.n == 0 {
+		return "", errors.Join(err, t.failure)
+	}
+	p, err := profile.Parse(&raw)
+	if err != nil {
+		return "", err
+	}
+	value := len(p.SampleType) - 1 // nanoseconds
+	nanos, total := map[string]int64{}, int64(0)
+	for _, sample := range p.Sample {
+		nanos[layerOf(sample)] += sample.Value[value]
+		total += sample.Value[value]
+	}
+	each := func(n int64) float64 { return float64(n) / 1e3 / float64(t.n) }
+	var parts []string
+	for _, l := range append(layers(), layer{name: other}) {
+		if n := nanos[l.name]; each(n) >= 0.5 {
+			parts = append(parts, fmt.Sprintf("%s %.0f", l.name, each(n)))
+		}
+	}
+	busy := float64(total) / float64(t.elapsed.Nanoseconds()*int64(runtime.NumCPU()))
+	return fmt.Sprintf("%.0f us (%s); %.0f %% of the cores in use", each(total), strings.Join(parts, ", "), 100*busy), nil
+}
+
+const other = "other"
+
+// layerOf is the layer of a sample: goroutines of the load generator first, since they call into net as well.
+func layerOf(s *profile.Sample) string {
+	var names []string // innermost first
+	for _, location := range s.Location {
+		for _, line := range location.Line {
+			if line.Function != nil {
+				names = append(names, line.Function.Name)
+			}
+		}
+	}
+	all := layers()
+	within := func(l layer, name string) bool {
+		return slices.ContainsFunc(l.functions, func(f string) bool { return strings.HasPrefix(name, f) })
+	}
+	if slices.ContainsFunc(names, func(name string) bool { return within(all[0], name) }) {
+		return all[0].name
+	}
+	own := all[1 : len(all)-1]
+	if slices.ContainsFunc(names, func(name string) bool { return within(own[0], name) }) {
+		return own[0].name // also what it asks of the database
+	}
+	for _, name := range names {
+		for _, l := range own {
+			if within(l, name) {
+				return l.name
+			}
+		}
+	}
+	if slices.ContainsFunc(names, func(name string) bool { return within(all[len(all)-1], name) }) {
+		return all[len(all)-1].name
+	}
+	return other
+}
+
+// whereTimeGoes shows what bounds a read: its CPU by layer, beside the same of the baseline.
+func (b *storeBench) whereTimeGoes(ctx context.Context) error {
+	fmt.Fprintf(b.stderr, "%s: where a read's time goes\n", b.name)
+	if err := b.site.renew(ctx); err != nil {
+		return err
+	}
+	request := func(random *rand.Rand) []byte { return b.readRequest(random) }
+	for _, one := range []struct{ name, address string }{{"a read", b.site.address}, {"a read with audit off", b.site.auditOff}, {"a read of the baseline", b.at}} {
+		value, err := spent(ctx, b, httpSide(one.address, b.clients, 200, request))
+		if err != nil {
+			return err
+		}
+		b.single(fmt.Sprintf("CPU of %s, %d clients", one.name, b.clients), value, "")
+	}
+	return nil
+}
