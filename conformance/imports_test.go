@@ -168,6 +168,7 @@ var doors = []struct {
 	{"golang.org/x/mod/sumdb", "Merkle log and signed notes", []string{"gateway/audit", "gateway/store", "cmd"}, nil},
 	{"golang.org/x/sync", "waits for several and keeps the first error", []string{"cmd"}, nil},
 	{"github.com/google/uuid", "ids", []string{"auth/oauth", "mapping", "gateway", "cmd"}, nil},
+	{"github.com/google/pprof/profile", "trellis bench tells where the time of a read goes", []string{"cmd"}, nil},
 	{"github.com/prometheus/client_golang", "metrics", []string{"gateway/telemetry"}, nil},
 	{"github.com/sony/gobreaker", "breaker towards partners", []string{"gateway/exchange"}, nil},
 	{"github.com/cenkalti/backoff", "backoff towards partners", []string{"gateway/exchange"}, nil},

@@ -29,20 +29,50 @@ func (n *dateNode) match(b *back, v any) bool {
 
 func (n *dateNode) back(b *back, v any) {
 	text, _ := v.(string)
-	native, ok := b.m.pack.dates.write(text, n.from.tree.form)
-	if !ok {
-		b.say("bad-date", "is not a date that the source can write; it was not taken over")
-		return
-	}
 	if n.time != nil {
-		day, clock, _ := strings.Cut(native, " ")
+		day, clock, ok := b.m.pack.dates.writeApart(text)
+		if !ok {
+			b.say("bad-date", "is not a date that the source can write; it was not taken over")
+			return
+		}
 		b.put(n.from, day)
 		if clock != "" {
 			b.put(n.time, clock)
 		}
 		return
 	}
+	native, ok := b.m.pack.dates.write(text, n.from.tree.form)
+	if !ok {
+		b.say("bad-date", "is not a date that the source can write; it was not taken over")
+		return
+	}
 	b.put(n.from, native)
+}
+
+// writeApart turns a FHIR date back into a day and a time of day for two fields: by a layout that is a declared one of a day, a
+// blank and the time, so that it is not written as another field has its moments.
+func (d *dateRules) writeApart(text string) (day, clock string, ok bool) {
+	if !strings.ContainsAny(text, "Tt") {
+		day, ok = d.write(text, "")
+		return day, "", ok
+	}
+	for _, zoned := range []bool{false, true} {
+		for _, days := range append(slices.Clone(d.layouts), newDateLayout("2006-01-02")) {
+			for _, l := range d.layouts {
+				if days.clock || !strings.HasPrefix(l.text, days.text+" ") || l.zoned != zoned {
+					continue
+				}
+				one := dateRules{layouts: []dateLayout{l}, zone: d.zone, century: d.century}
+				if native, ok := one.write(text, ""); ok {
+					words, n := strings.Split(native, " "), 1+strings.Count(days.text, " ")
+					return strings.Join(words[:n], " "), strings.Join(words[n:], " "), true
+				}
+			}
+		}
+	}
+	native, ok := d.write(text, "")
+	day, clock, _ = strings.Cut(native, " ")
+	return day, clock, ok
 }
 
 // write turns a FHIR date back into the form of the source: its first layout of that precision. A pack without layouts
@@ -56,17 +86,17 @@ func (d *dateRules) write(text, format string) (string, bool) {
 		return text, true
 	}
 	for _, layout := range d.layouts {
-		if strings.Contains(layout, "15") != hasTime {
+		if layout.clock != hasTime {
 			continue
 		}
 		t, err := time.Parse(map[bool]string{true: time.RFC3339Nano, false: "2006-01-02"}[hasTime], text)
 		if err != nil {
 			return text, !hasTime // a month or a year: as FHIR writes it, which every pack reads
 		}
-		if d.zone != nil && hasTime {
+		if d.zone != nil && hasTime && !layout.zoned {
 			t = t.In(d.zone)
 		}
-		if out := t.Format(layout); d.means(t, layout) && (!hasTime || sameMoment(d, out, t)) {
+		if out := t.Format(layout.text); d.means(t, layout) && (!hasTime || sameMoment(d, out, t)) {
 			return out, true
 		}
 	}
@@ -84,11 +114,8 @@ func sameMoment(d *dateRules, text string, t time.Time) bool {
 }
 
 // means tells whether a layout can hold the year: two digits stand for a hundred years only.
-func (d *dateRules) means(t time.Time, layout string) bool {
-	if strings.Contains(layout, "2006") {
-		return true
-	}
-	return t.Year() >= d.century && t.Year() < d.century+100
+func (d *dateRules) means(t time.Time, layout dateLayout) bool {
+	return !layout.short || t.Year() >= d.century && t.Year() < d.century+100
 }
 
 func (n *unitNode) match(_ *back, v any) bool {

@@ -10,9 +10,43 @@ import (
 // the hundred-year window that two-digit years fall into. A pack that does not declare one of them has none, and a
 // date that would need it is reported and left out.
 type dateRules struct {
-	layouts []string
+	layouts []dateLayout
 	zone    *time.Location
 	century int
+}
+
+// A dateLayout is one way of writing dates, as package time writes layouts.
+type dateLayout struct {
+	text  string
+	clock bool // it has a time of day
+	zoned bool // its times say how far they are from UTC
+	short bool // two digits of the year
+}
+
+func newDateLayout(text string) dateLayout {
+	one, two := time.Date(2001, 11, 22, 1, 0, 0, 0, time.UTC), time.Date(2001, 11, 22, 14, 0, 0, 0, time.UTC)
+	elsewhere := time.Date(2001, 11, 22, 1, 0, 0, 0, time.FixedZone("", -5*60*60))
+	return dateLayout{
+		text: text, clock: one.Format(text) != two.Format(text), zoned: one.Format(text) != elsewhere.Format(text),
+		short: strings.Contains(text, "06") && !strings.Contains(text, "2006"),
+	}
+}
+
+// fault tells what keeps dates from being read and written back, "" when nothing does.
+func (l dateLayout) fault() string {
+	afternoon := time.Date(2001, 11, 22, 13, 14, 15, 0, time.UTC)
+	again, err := time.Parse(l.text, afternoon.Format(l.text))
+	switch {
+	case err != nil:
+		return "cannot be read back (layouts are written with 2006-01-02 15:04:05)"
+	case again.Format("2006-01-02") != "2001-11-22":
+		return "must have a year, a month and a day (layouts are written with 2006-01-02 15:04:05)"
+	case strings.Contains(l.text, "MST"):
+		return "has the name of a zone, and names of zones are shared by several; only a distance, -0700, can be read"
+	case l.clock && again.Hour() != afternoon.Hour():
+		return "has hours up to twelve and does not tell morning from afternoon; write PM where the source has it, or 15 for hours up to 24"
+	}
+	return ""
 }
 
 // Reasons for which a date is not taken over as it stands.
@@ -31,11 +65,11 @@ func (d *dateRules) read(text, as string) (string, string) {
 		return out, why
 	}
 	for _, layout := range d.layouts {
-		t, err := time.Parse(layout, text)
+		t, err := time.Parse(layout.text, text)
 		if err != nil {
 			continue
 		}
-		if strings.Contains(layout, "06") && !strings.Contains(layout, "2006") {
+		if layout.short {
 			if d.century == 0 {
 				return "", badDate
 			}
@@ -44,9 +78,20 @@ func (d *dateRules) read(text, as string) (string, string) {
 		if t.Month() == 0 || t.Year() < 1 {
 			return "", badDate
 		}
-		return d.local(t, strings.Contains(layout, "15"), as)
+		if layout.zoned && as != "date" {
+			return stamped(t, as), ""
+		}
+		return d.local(t, layout.clock, as)
 	}
 	return "", badDate
+}
+
+// stamped writes a moment.
+func stamped(t time.Time, as string) string {
+	if as == "instant" || as == "by" {
+		t = t.UTC()
+	}
+	return t.Format("2006-01-02T15:04:05.999999999Z07:00")
 }
 
 // inCentury moves a two-digit year into the window of a hundred years that begins with from.
@@ -77,7 +122,7 @@ func (d *dateRules) local(t time.Time, hasTime bool, as string) (string, string)
 	case d.zone == nil:
 		return "", zoneMissing
 	}
-	at := time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), 0, d.zone)
+	at := time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), d.zone)
 	wall := at.Format("15:04:05")
 	double := at.Add(time.Hour).Format("15:04:05") == wall || at.Add(-time.Hour).Format("15:04:05") == wall
 	if wall != t.Format("15:04:05") || double {
@@ -89,10 +134,7 @@ func (d *dateRules) local(t time.Time, hasTime bool, as string) (string, string)
 		}
 		return day, ambiguousTime
 	}
-	if as == "instant" || as == "by" {
-		return at.UTC().Format("2006-01-02T15:04:05Z"), ""
-	}
-	return at.Format("2006-01-02T15:04:05Z07:00"), ""
+	return stamped(at, as), ""
 }
 
 // later is the later of the moments that a wall-clock time means before and after a change of clocks near at.
@@ -146,11 +188,12 @@ func (d *dateRules) fhir(text, as string) (out, why string, ok bool) {
 func newDateRules(n *yamlNode, file string, f *faults) dateRules {
 	s := newSection(n, file, f)
 	var d dateRules
-	d.layouts = s.strs("layouts")
-	for _, l := range d.layouts {
-		if _, err := time.Parse(l, time.Date(2001, 11, 22, 13, 14, 15, 0, time.UTC).Format(l)); err != nil {
-			f.add(file, n.line, "date layout %q cannot be read back (layouts are written with 2006-01-02 15:04:05)", l)
+	for _, text := range s.strs("layouts") {
+		l := newDateLayout(text)
+		if fault := l.fault(); fault != "" {
+			f.add(file, n.line, "date layout %q %s", text, fault)
 		}
+		d.layouts = append(d.layouts, l)
 	}
 	if zone := s.str("zone", false); zone != "" {
 		loc, err := time.LoadLocation(zone)

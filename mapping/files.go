@@ -2,9 +2,14 @@ package mapping
 
 import (
 	"errors"
+	"io/fs"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/santhosh-tekuri/jsonschema/v5"
 )
 
 var (
@@ -25,6 +30,8 @@ type fileKind struct {
 	schema   nativeSchema
 	tree     *fieldTree
 	required []string
+	columns  []string          // all of them, in the order of the schema's text
+	titles   map[string]string // what the source writes for a column's name with blanks
 	restates []restatement
 	// onlyJoined are the columns that nothing carries unless the row is joined to a row of another file.
 	onlyJoined []string
@@ -39,18 +46,40 @@ func (p *Pack) readFileKinds(s *section, file string, f *faults) {
 	for _, n := range s.list("files") {
 		fsec := newSection(n, file, f)
 		name := fsec.str("name", true)
-		schema := readSchema(p.fsys, p.Name+"/"+fsec.str("schema", true), f)
+		path := p.Name + "/" + fsec.str("schema", true)
+		schema := readSchema(p.fsys, path, f)
 		if schema == nil {
 			continue
 		}
 		k := &fileKind{
 			name: name, schema: newNativeSchema(schema), required: schema.Required, tree: p.fields.tree(schema, name, 0),
 		}
+		k.readColumns(p.fsys, path, schema)
 		p.readRestatements(fsec, k, file, f)
 		fsec.done()
 		p.files = append(p.files, k)
 	}
 }
+
+// readColumns takes the order of the columns, and how the source writes their names, from the schema.
+func (k *fileKind) readColumns(fsys fs.FS, path string, schema *jsonschema.Schema) {
+	k.columns = memberNames(fsys, path, "properties")
+	k.columns = slices.DeleteFunc(k.columns, func(name string) bool { return k.tree.props[name] == nil })
+	for _, name := range slices.Sorted(maps.Keys(k.tree.props)) { // of a schema that is put together from others
+		if !slices.Contains(k.columns, name) {
+			k.columns = append(k.columns, name)
+		}
+	}
+	k.titles = map[string]string{}
+	for name, sc := range schema.Properties {
+		if sc.Title != name && unblanked(sc.Title) == name {
+			k.titles[name] = sc.Title
+		}
+	}
+}
+
+// unblanked is how mappings write the name of a column.
+func unblanked(name string) string { return strings.Join(strings.Fields(name), "") }
 
 func (p *Pack) fileNames() []string {
 	var out []string
@@ -76,13 +105,13 @@ type row struct {
 	number int // line number of the record, the header being row 1
 }
 
-// header cleans the column names; a name with blanks inside is taken without them and reported.
+// header cleans the column names; a name with blanks inside is taken without them, and reported unless the schema has it as title.
 func (p *Pack) header(file string, head []string, problems *[]Problem) []string {
 	out := make([]string, len(head))
 	seen := map[string]bool{}
 	for i, h := range head {
-		clean := strings.Join(strings.Fields(h), "")
-		if clean != h && clean != "" && p.knownColumn(clean) {
+		clean := unblanked(h)
+		if clean != h && clean != "" && p.knownColumn(clean) && !p.titled(clean, h) {
 			*problems = append(*problems, Problem{
 				Code: "header-blanks", File: file, Row: 1, Column: clean, Text: "the column name has blanks in it; it was read without them"})
 		}
@@ -95,6 +124,11 @@ func (p *Pack) header(file string, head []string, problems *[]Problem) []string 
 		out[i] = clean
 	}
 	return out
+}
+
+// titled tells whether a schema says that the column's name is written so.
+func (p *Pack) titled(column, title string) bool {
+	return slices.ContainsFunc(p.files, func(k *fileKind) bool { return k.titles[column] == strings.TrimSpace(title) })
 }
 
 func (p *Pack) knownColumn(name string) bool {

@@ -97,6 +97,8 @@ func TestPrimitives(t *testing.T) {
 			`{"id":"1","list":[{"key":"a","value":"1"},{"key":"b","value":"2"},{"key":"a","value":"3"}]}`, `"t":[{"k":"a","vs":["1","3"]},{"k":"b","vs":["2"]}]`},
 		{"when then", "x: {$when: record.number > 3, then: big, else: small}", `{"id":"1","number":4}`, `"x":"big"`},
 		{"when by name", "x: {$when: \"record['number'] > 3 && record.`kind` == 'a'\", then: big, else: small}", `{"id":"1","number":4,"kind":"a"}`, `"x":"big"`},
+		{"has by name", "x: {$when: \"has(record['number'])\", then: there, else: absent}", `{"id":"1","number":4}`, `"x":"there"`},
+		{"has by name, absent", "x: {$when: \"has(record['number'])\", then: there, else: absent}", `{"id":"1"}`, `"x":"absent"`},
 		{"when by a name that is absent", "x: {$when: \"record['number'] > 3\", then: big, else: small}", `{"id":"1"}`, `"x":"small"`},
 		{"when else", "x: {$when: record.number > 3, then: big, else: small}", `{"id":"1"}`, `"x":"small"`},
 		{"derive", "x: {$derive: \"table('kind', record.kind, 'extra') + '!'\"}", `{"id":"1","kind":"a"}`, `"x":"x y!"`},

@@ -82,9 +82,9 @@ func (w *warner) decisions() {
 // fields counts what is ignored, and looks whether dates can be read as they are declared.
 func (w *warner) fields() {
 	for _, l := range w.p.dates.layouts {
-		if w.p.dates.zone == nil && strings.Contains(l, "15") && !strings.Contains(l, "07") { // 07 is how a layout writes a zone
+		if w.p.dates.zone == nil && l.clock && !l.zoned {
 			w.warnings.hint(w.p.Name+"/"+packFile, w.p.datesLine, "name the source's time zone: zone",
-				"date layout %q has a time and no zone: such dates are left out where a time is asked for", l)
+				"date layout %q has a time and no zone: such dates are left out where a time is asked for", l.text)
 		}
 	}
 	w.required()

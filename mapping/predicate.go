@@ -43,6 +43,7 @@ func newCEL(p *Pack) (*cel.Env, error) {
 	return cel.NewEnv(
 		cel.CustomTypeAdapter(nativeAdapter{}),
 		cel.EnableIdentifierEscapeSyntax(), // record.sheet.`Mood 1-5`
+		cel.Macros(cel.GlobalMacro("has", 1, hasNamed)),
 		cel.Variable("record", cel.DynType),
 		cel.Variable("org", cel.MapType(cel.StringType, cel.DynType)),
 		cel.Variable("now", cel.StringType),
@@ -323,6 +324,19 @@ func selectNamed(tree *cel.Ast) {
 			e.SetKindCase(factory.NewSelect(e.ID(), args[0], name))
 		}
 	}))
+}
+
+// hasNamed is the macro has(), which takes record.sheet['Sponsor?'] too: not every name of a column can be written after a dot.
+func hasNamed(make cel.MacroExprFactory, _ celast.Expr, args []celast.Expr) (celast.Expr, *cel.Error) {
+	switch arg := args[0]; {
+	case arg.Kind() == celast.SelectKind:
+		return make.NewPresenceTest(arg.AsSelect().Operand(), arg.AsSelect().FieldName()), nil
+	case arg.Kind() == celast.CallKind && arg.AsCall().FunctionName() == operators.Index:
+		if name, ok := literal(arg.AsCall().Args()[1]); ok {
+			return make.NewPresenceTest(arg.AsCall().Args()[0], name), nil
+		}
+	}
+	return nil, make.NewError(args[0].ID(), "has() asks for a field: has(record.field), or has(record['its name'])")
 }
 
 // once numbers an expression that reads no loop variable: it comes out the same wherever it is asked in a record.

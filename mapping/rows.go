@@ -10,7 +10,7 @@ import (
 )
 
 // Rows turns native records of a CSV pack, as Back reads them, into the files of a delivery again: one per kind of file
-// that has rows, named after it. Columns stand in the order of their names, the required ones first.
+// that has rows, named after it. Columns stand as the schema has them, under the titles it gives them.
 func (p *Pack) Rows(records []Native) ([]File, error) {
 	if p.Format != "csv" {
 		return nil, fmt.Errorf("mapping: pack %s keeps JSON records, not rows", p.Name)
@@ -151,21 +151,21 @@ func agrees(row map[string]string, part partialRow) bool {
 
 // write puts rows into a file that the pack recognises.
 func (k *fileKind) write(comma rune, rows []map[string]string) ([]byte, error) {
-	columns := slices.Clone(k.required)
-	for _, name := range slices.Sorted(maps.Keys(k.tree.props)) {
-		if !slices.Contains(columns, name) {
-			columns = append(columns, name)
-		}
-	}
 	var out bytes.Buffer
 	w := csv.NewWriter(&out)
 	w.Comma = comma
-	if err := w.Write(columns); err != nil {
+	head := slices.Clone(k.columns)
+	for i, c := range head {
+		if title := k.titles[c]; title != "" {
+			head[i] = title
+		}
+	}
+	if err := w.Write(head); err != nil {
 		return nil, err
 	}
 	for _, row := range rows {
-		cells := make([]string, len(columns))
-		for i, c := range columns {
+		cells := make([]string, len(k.columns))
+		for i, c := range k.columns {
 			cells[i] = row[c]
 		}
 		if err := w.Write(cells); err != nil {

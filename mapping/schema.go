@@ -64,6 +64,35 @@ func syntaxLine(fsys fs.FS, file string) int {
 	return 0
 }
 
+// memberNames lists the names within an object at the top of a JSON file, in the order in which they stand there.
+func memberNames(fsys fs.FS, file, object string) []string {
+	data, err := fs.ReadFile(fsys, file)
+	if err != nil {
+		return nil
+	}
+	var top map[string]json.RawMessage
+	if json.Unmarshal(data, &top) != nil {
+		return nil // it was reported when the file was compiled
+	}
+	dec := json.NewDecoder(bytes.NewReader(top[object]))
+	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
+		return nil
+	}
+	var out []string
+	for dec.More() {
+		name, err := dec.Token()
+		if err != nil {
+			return out
+		}
+		var member json.RawMessage
+		if dec.Decode(&member) != nil {
+			return out
+		}
+		out = append(out, name.(string))
+	}
+	return out
+}
+
 // check returns what is wrong with a decoded record: pointers and keywords, never values.
 func (s nativeSchema) check(v any) []Problem {
 	if s.quick != nil && s.quick.accepts(v) {

@@ -74,7 +74,7 @@ func (d *drafter) date(f *field) {
 	if !slices.Contains(d.layout, f.layout) {
 		d.layout = append(d.layout, f.layout)
 	}
-	if strings.Contains(f.layout, "15") {
+	if timed(f.layout) && !strings.Contains(f.layout, "-07") {
 		d.zone = true
 	}
 	if f.ambiguous {
@@ -111,6 +111,7 @@ func (d *drafter) findKey() {
 		if f := d.the(kind); whole(person) && whole(f) {
 			d.key = []*field{person, f}
 			d.note("key: %s and %s together, because no field is unique. Check that this tells records apart", person.label(), f.label())
+			d.further()
 			return
 		}
 	}
@@ -128,6 +129,49 @@ func (d *drafter) findKey() {
 			return
 		}
 	}
+}
+
+// further makes the key of rows longer by the time of day, when it does not tell them apart without, and says when it still
+// does not.
+func (d *drafter) further() {
+	alike := d.alike(d.key)
+	if at := d.the("start-time"); alike > 0 && at != nil && at.seen == d.records && d.alike(append(slices.Clone(d.key), at)) < alike {
+		d.key = append(d.key, at)
+		alike = d.alike(d.key)
+		d.note("key: %s was added, because some rows differ in it alone", at.label())
+	}
+	if alike > 0 {
+		d.note("key: %d row(s) have the same key as an earlier one and become one record with it. Where they are records of their own, add the column that tells them apart (map: key, pack.yaml: group)", alike)
+	}
+}
+
+// alike counts the rows of a CSV sample that have what an earlier one has in some columns.
+func (d *drafter) alike(key []*field) int {
+	if !d.csv || d.the("question") != nil { // rows of one screening share its key
+		return 0
+	}
+	have := map[string]bool{}
+	for i := range d.records {
+		var text []string
+		for _, f := range key {
+			text = append(text, f.cells[i])
+		}
+		have[strings.Join(text, "\x00")] = true
+	}
+	return d.records - len(have)
+}
+
+// when writes a date as a rule reads it, with the time of day from another column where there is one.
+func (d *drafter) when(date *field, clock string) string {
+	at, layout := d.the(clock), date.dateLayout()
+	if at == nil || layout == "" {
+		return d.use(date)
+	}
+	if both := layout + " " + at.clock; !slices.Contains(d.layout, both) {
+		d.layout = append(d.layout, both)
+	}
+	d.zone = true
+	return "[" + d.use(date) + ", " + d.use(at) + "]"
 }
 
 // the finds the field of a kind outside lists.
@@ -151,7 +195,7 @@ func (f *field) madeUp(n int) string {
 	if f.kind == "birth-date" {
 		at = time.Date(1980, 5, 1+n, 0, 0, 0, 0, time.UTC)
 	}
-	if f.kind == "end" {
+	if f.kind == "end" || f.kind == "end-time" {
 		at = at.Add(time.Hour)
 	}
 	switch {
@@ -163,6 +207,8 @@ func (f *field) madeUp(n int) string {
 		return at.Format(time.RFC3339)
 	case f.layout != "":
 		return at.Format(f.layout)
+	case f.clock != "":
+		return at.Format(f.clock)
 	case f.numeric() && !slices.Contains([]string{"client-id", "record-id", "id", "worker-id", "zip", "phone"}, f.kind):
 		return fmt.Sprint(30 + n)
 	}

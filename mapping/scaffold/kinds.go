@@ -13,29 +13,57 @@ import (
 //go:embed names.csv
 var namesCSV string
 
+//go:embed values.csv
+var valuesCSV string
+
 // A known is a line of names.csv.
 type known struct {
 	kind  string
 	enum  bool
-	names [][]string // alternatives, as words
+	names []called
+}
+
+// called is one way of naming a field.
+type called struct {
+	words []string
+	alone bool
+}
+
+// rows reads a file of this package without its header. A test reads both files.
+func rows(text string) [][]string {
+	r := csv.NewReader(strings.NewReader(text))
+	r.Comment = '#'
+	all, err := r.ReadAll()
+	if err != nil || len(all) == 0 {
+		return nil
+	}
+	return all[1:]
 }
 
 func knownNames() []known {
-	r := csv.NewReader(strings.NewReader(namesCSV))
-	r.Comment = '#'
-	rows, err := r.ReadAll()
-	if err != nil {
-		return nil // the file is part of the program; a test reads it
-	}
 	var out []known
-	for _, row := range rows[1:] {
+	for _, row := range rows(namesCSV) {
 		k := known{kind: row[0], enum: row[1] == "yes"}
 		for _, alternative := range strings.Split(row[2], "|") {
-			k.names = append(k.names, strings.Fields(alternative))
+			text, alone := strings.CutPrefix(alternative, "=")
+			k.names = append(k.names, called{strings.Fields(text), alone})
 		}
 		out = append(out, k)
 	}
 	return out
+}
+
+// A proposal is the code that a word of a closed list very probably means.
+type proposal struct{ system, code, display string }
+
+// propose finds the code for a value of a field of some kind.
+func propose(kind, value string) (proposal, bool) {
+	for _, row := range rows(valuesCSV) {
+		if row[0] == kind && slices.Contains(strings.Split(row[4], "|"), strings.ToLower(value)) {
+			return proposal{row[1], row[2], row[3]}, true
+		}
+	}
+	return proposal{}, false
 }
 
 // words takes a name apart at capitals, digits and signs.
@@ -87,7 +115,7 @@ func (s *sample) name(f *field, table []known) {
 	for _, name := range []string{strings.Join(segs[max(0, len(segs)-2):], " "), segs[len(segs)-1]} {
 		ws := words(name)
 		for _, k := range table {
-			if f.kind == "" && slices.ContainsFunc(k.names, func(alternative []string) bool { return fits(alternative, ws) }) {
+			if f.kind == "" && slices.ContainsFunc(k.names, func(c called) bool { return c.fits(ws) }) {
 				f.kind, listed = k.kind, k.enum
 			}
 		}
@@ -103,22 +131,27 @@ func (s *sample) name(f *field, table []known) {
 		f.kind = ""
 	}
 	f.dates()
+	if f.clock != "" { // the time of day of a date in another column
+		if f.kind = "start-time"; slices.Contains(words(segs[len(segs)-1]), "end") {
+			f.kind = "end-time"
+		}
+		return
+	}
 	if f.layout == "" && slices.Contains([]string{"birth-date", "start", "end", "recorded", "updated", "date"}, f.kind) {
 		f.kind = ""
 	}
 	f.closed(listed, s.records)
 }
 
-// fits asks of an alternative that it ends the name, or that it is of several words: "name" is no part of "house name
-// code", and "client id" is one of "client id number".
-func fits(alternative, name []string) bool {
-	if len(alternative) > 1 {
-		return within(alternative, name)
+// fits asks of a way of naming that it ends the name, or that it is of several words: "client id" is one of "client id number".
+func (c called) fits(name []string) bool {
+	if len(c.words) > 1 {
+		return within(c.words, name)
 	}
 	if n := len(name) - 1; n > 0 && name[n] == "code" { // STATUS_CODE is the status
 		name = name[:n]
 	}
-	return len(name) > 0 && name[len(name)-1] == alternative[0] && (len(name) == 1 || alternative[0] != "name" && alternative[0] != "first" && alternative[0] != "last")
+	return len(name) > 0 && name[len(name)-1] == c.words[0] && (len(name) == 1 || !c.alone)
 }
 
 // Limits of a closed list: more or longer values are not a list of choices, and could be anything.
@@ -159,6 +192,9 @@ func (f *field) closed(listed bool, records int) {
 	plain := []string{"yes", "no", "y", "n", "unknown", "none", "other", "n/a", "na", "true", "false"}
 	coded := false
 	for v := range f.values {
+		if _, known := propose(f.kind, v); listed && known {
+			continue // whatever its length, it tells of nobody
+		}
 		if len(v) > maxChoiceSize || strings.ContainsAny(v, "@|\"\n\r") || regexp.MustCompile(`[0-9]{6}`).MatchString(v) {
 			return
 		}

@@ -2,6 +2,7 @@ package scaffold
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -93,6 +94,7 @@ func (d *drafter) patient() bool {
 	}
 	l.put("set:")
 	l = l.in()
+	d.origins(l)
 	d.personName(l)
 	if d.the("phone") != nil || d.the("email") != nil {
 		l.put("telecom:")
@@ -112,8 +114,38 @@ func (d *drafter) patient() bool {
 		l.put("birthDate: {$date: %s, as: date}", d.use(f))
 	}
 	d.address(l)
+	if f := d.the("language"); f != nil && len(f.enum) > 0 {
+		l.put("communication:")
+		l.in().put("- language: {$code: %s, via: %s, text: %s}", d.use(f), d.table(f), quote(f.path))
+		l.in().in().put("preferred: true")
+	}
 	l.put("managingOrganization: {$ref: organization}")
 	return true
+}
+
+// origins proposes race and ethnicity as US Core has them: the category, where the source's word has one, and the word.
+func (d *drafter) origins(l lines) {
+	begun := false
+	for _, kind := range []string{"race", "ethnicity"} {
+		f := d.the(kind)
+		if f == nil || len(f.enum) == 0 || !regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.]*$`).MatchString(f.path) {
+			continue
+		}
+		if !begun {
+			l.put("extension:")
+		}
+		begun = true
+		native, table := "record."+f.path, d.table(f)
+		l.in().put("- $when: has(%s)", native)
+		l := l.in().in()
+		l.put("then:")
+		l = l.in()
+		l.put("url: http://hl7.org/fhir/us/core/StructureDefinition/us-core-%s", kind)
+		l.put("extension:")
+		l.in().put("- $when: \"table('%s', %s, 'code') != ''\"", table, native)
+		l.in().in().put("then: {url: ombCategory, valueCoding: {$code: %s, via: %s, as: coding}}", d.use(f), table)
+		l.in().put("- {url: text, valueString: {$copy: %s}}", quote(f.path))
+	}
 }
 
 func (d *drafter) personName(l lines) {
@@ -203,13 +235,16 @@ func (d *drafter) encounter() {
 			start = d.the(kind)
 		}
 	}
+	if end == nil && d.the("end-time") != nil {
+		end = start // it ended on the day
+	}
 	if start != nil || end != nil {
 		l.put("period:")
 		if start != nil {
-			l.in().put("start: {$date: %s}", d.use(start))
+			l.in().put("start: {$date: %s}", d.when(start, "start-time"))
 		}
 		if end != nil {
-			l.in().put("end: {$date: %s}", d.use(end))
+			l.in().put("end: {$date: %s}", d.when(end, "end-time"))
 		}
 	}
 	if f := d.the("minutes"); f != nil && f.numeric() {

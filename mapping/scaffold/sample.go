@@ -30,6 +30,8 @@ type field struct {
 	types     map[string]bool // JSON types: string, integer, number, boolean, object, array
 	layout    string          // how its dates are written, "date" and "date-time" for those of FHIR
 	ambiguous bool            // day and month could be the other way round
+	clock     string          // how its times of day are written, when all values are such
+	cells     []string        // of a CSV sample: its value in every record
 	enum      []string
 }
 
@@ -123,6 +125,12 @@ func (s *sample) readCSV(data []byte) error {
 		for i, c := range cells {
 			if i < len(columns) && columns[i] != nil {
 				columns[i].add(strings.TrimSpace(c), "string")
+				columns[i].cells = append(columns[i].cells, strings.TrimSpace(c))
+			}
+		}
+		for _, f := range s.root.props { // a short row
+			if len(f.cells) < s.records {
+				f.cells = append(f.cells, "")
 			}
 		}
 	}
@@ -260,26 +268,18 @@ func layouts() []string {
 	return []string{
 		"2006-01-02", time.RFC3339, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02 15:04", "01/02/2006 15:04:05",
 		"01/02/2006 15:04", "01/02/2006", "1/2/2006 15:04", "1/2/2006", "01/02/06 15:04", "01/02/06", "1/2/06 15:04", "1/2/06",
+		"1/2/2006 3:04 PM", "1/2/2006 3:04:05 PM", "1/2/06 3:04 PM", "2006-01-02 3:04 PM", "2006-01-02 15:04:05-07", "2006-01-02 15:04:05.999999-07", "2006-01-02 15:04:05 -0700",
 		"02/01/2006", "2/1/2006", "02.01.2006", "2.1.2006", "01-02-2006", "02-Jan-2006", "2-Jan-2006", "Jan 2, 2006", "January 2, 2006", "2006/01/02", "20060102",
 	}
 }
 
-// dates finds the one layout that all values of a field are written in.
+// dates finds the one layout that all values of a field are written in, of dates or of times of day.
 func (f *field) dates() {
 	if len(f.values) == 0 || len(f.types) != 1 || !f.types["string"] {
 		return
 	}
-	fits := func(layout string) bool {
-		for v := range f.values {
-			t, err := time.Parse(layout, v)
-			if err != nil || t.Year() < 1900 || t.Year() > 2100 {
-				return false
-			}
-		}
-		return true
-	}
 	for _, l := range layouts() {
-		if !fits(l) {
+		if !f.written(l, 1900, 2100) {
 			continue
 		}
 		switch l {
@@ -290,11 +290,42 @@ func (f *field) dates() {
 		default:
 			f.layout = l
 			swapped := strings.NewReplacer("01/02", "02/01", "1/2", "2/1", "01-02", "02-01").Replace(l)
-			f.ambiguous = swapped != l && fits(swapped)
+			f.ambiguous = swapped != l && f.written(swapped, 1900, 2100)
 		}
 		return
 	}
+	for _, l := range []string{"15:04", "15:04:05", "3:04 PM", "3:04PM", "3:04 pm", "3:04pm"} {
+		if f.written(l, 0, 0) {
+			f.clock = l
+			return
+		}
+	}
 }
+
+// written tells whether all values are dates or times in a layout, of some years.
+func (f *field) written(layout string, from, to int) bool {
+	for v := range f.values {
+		t, err := time.Parse(layout, v)
+		if err != nil || t.Year() < from || t.Year() > to {
+			return false
+		}
+	}
+	return true
+}
+
+// dateLayout is how the field's dates are written when they have no time of day, "" otherwise.
+func (f *field) dateLayout() string {
+	switch {
+	case f.layout == "date":
+		return "2006-01-02"
+	case f.layout == "date-time" || timed(f.layout):
+		return ""
+	}
+	return f.layout
+}
+
+// timed tells whether a layout has a time of day.
+func timed(layout string) bool { return strings.Contains(layout, "04") }
 
 // numeric tells whether all values are numbers, in CSV too.
 func (f *field) numeric() bool {

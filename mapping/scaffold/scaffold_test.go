@@ -108,7 +108,15 @@ func TestNew(t *testing.T) {
 			for _, want := range tt.tables {
 				name, values, _ := strings.Cut(want, " ")
 				for _, v := range strings.Split(values, ",") {
-					if !strings.Contains(text["codes/"+name+".csv"], "\n"+v+",,,,todo\n") {
+					if p, ok := propose(name, v); ok {
+						v += "," + p.system + "," + p.code + "," + p.display + ",both"
+						if strings.HasPrefix(v, "No show,") {
+							v = strings.Replace(v, ",both", ",in", 1) // as Cancelled, which stands before it
+						}
+					} else {
+						v += ",,,,todo"
+					}
+					if !strings.Contains(text["codes/"+name+".csv"], "\n"+v+"\n") {
 						t.Errorf("codes/%s.csv lacks %s", name, v)
 					}
 				}
@@ -216,7 +224,7 @@ func TestKinds(t *testing.T) {
 	tests := []struct{ name, want string }{
 		{"ClientID", "client-id"}, {"PAT_MRN_ID", "client-id"}, {"client_first_name", "first-name"}, {"DOB", "birth-date"},
 		{"DateOfBirth", "birth-date"}, {"E-mail", "email"}, {"ADDRESS1", "street"}, {"ADDRESS2", "unit"}, {"Session ID", "record-id"},
-		{"SCREENING_STATUS_CODE_DESCRIPTION", ""}, {"QUESTION_CODE", "question"}, {"ANSWER_CODE", "answer"}, {"case notes", "note"},
+		{"SCREENING_STATUS_CODE_DESCRIPTION", ""}, {"Housing status", ""}, {"Goal status", ""}, {"visit_status", "status"}, {"STATUS_CODE", "status"}, {"Where", "place"}, {"QUESTION_CODE", "question"}, {"ANSWER_CODE", "answer"}, {"case notes", "note"},
 		{"counselor", "worker-name"}, {"house name", ""}, {"frobs", ""}, {"LAST_NAME", "last-name"}, {"name", "full-name"},
 	}
 	for _, tt := range tests {
@@ -229,6 +237,116 @@ func TestKinds(t *testing.T) {
 		if f.kind != tt.want {
 			t.Errorf("%s: %q, want %q (%v)", tt.name, f.kind, tt.want, words(tt.name))
 		}
+	}
+}
+
+// A sheet of contacts: the day in one column and the time in another, several contacts of a person on a day, and names of columns
+// with blanks, which come back as they were.
+func TestNewOfASheet(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("Client No,First Name,Last Name,Contact date,Start,End Time,Entered,Housing status\n")
+	for i := range 24 {
+		fmt.Fprintf(&b, "c%d,Ana,Stone,03/%02d/2026,%d:00 PM,%d:30 PM,2026-03-%02d 09:00:00-05,stable\n", i%4, 1+i/8, 1+i%8/4, 1+i%8/4, 1+i/8)
+	}
+	d, err := New("contacts", "x.csv", []byte(b.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	loads(t, "contacts", d)
+	for file, wants := range map[string][]string{
+		"contacts.map.yaml": {"key: [sheet.ClientNo, sheet.Contactdate, sheet.Start]", "start: {$date: [sheet.Contactdate, sheet.Start]}",
+			"end: {$date: [sheet.Contactdate, sheet.EndTime]}", `{field: sheet.Housingstatus, reason: "TODO: decide"}`, "status: unknown", "add: [42CFRPart2, SUD]"},
+		"pack.yaml":            {`- "01/02/2006 3:04 PM"`, "# zone: America/New_York"},
+		"contacts.schema.json": {`"title": "Client No"`},
+	} {
+		for _, want := range wants {
+			if !strings.Contains(string(d.Files[file]), want) {
+				t.Errorf("%s lacks %s:\n%s", file, want, d.Files[file])
+			}
+		}
+	}
+	d.Files["pack.yaml"] = []byte(strings.Replace(string(d.Files["pack.yaml"]), "# zone", "zone", 1))
+	pack, err := mapping.Load(mapping.Beside(Folder("contacts", d.Files)), "contacts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	env, sheet := mapping.CaseEnv(), []mapping.File{{Name: "x.csv", Data: []byte(b.String())}}
+	trip, err := pack.GoRound(env, sheet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !trip.Whole() {
+		t.Errorf("it does not come back: %+v", trip)
+	}
+	res, err := pack.MapFiles(env, sheet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(res.Report.Problems) > 0 || len(res.Records) != 24 {
+		t.Errorf("%d records, %+v", len(res.Records), res.Report.Problems)
+	}
+	var bodies [][]byte
+	for _, r := range res.Records {
+		for _, made := range r.Resources {
+			bodies = append(bodies, made.JSON)
+		}
+	}
+	natives, _, err := pack.Back(env, bodies)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := pack.Rows(natives)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, _, _ := strings.Cut(b.String(), "\n")
+	if got, rows, _ := strings.Cut(string(back[0].Data), "\n"); got != head || !strings.Contains(rows, ",03/01/2026,1:00 PM,1:30 PM,") {
+		t.Errorf("came back as %s\n%s", got, rows)
+	}
+}
+
+// What everybody writes alike has its code in the draft, where people come from stands as US Core has it, and further words wait.
+func TestNewProposesCodes(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("client id,first name,last name,sex,race,ethnicity,preferred language,visit date,visit type\n")
+	for i := range 30 {
+		fmt.Fprintf(&b, "c%d,Ana,Stone,%s,%s,%s,%s,2026-03-%02d,%s\n", i, []string{"F", "Female", "other words"}[i%3], []string{"Black or African American", "Declined"}[i%2],
+			[]string{"Hispanic or Latino", "Not Hispanic or Latino", ""}[i%3], []string{"English", "Klingon"}[i%2], 1+i%28, []string{"phone", "canoe"}[i%2])
+	}
+	d, err := New("visits", "x.csv", []byte(b.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	loads(t, "visits", d)
+	for file, wants := range map[string][]string{
+		"codes/sex.csv":       {"F,http://hl7.org/fhir/administrative-gender,female,Female,both", "Female,http://hl7.org/fhir/administrative-gender,female,Female,in", "other words,,,,todo"},
+		"codes/race.csv":      {"Black or African American,urn:oid:2.16.840.1.113883.6.238,2054-5,", "Declined,,,,todo"},
+		"codes/ethnicity.csv": {"2135-2,", "2186-5,"},
+		"codes/language.csv":  {"English,urn:ietf:bcp:47,en,English,both", "Klingon,,,,todo"},
+		"codes/mode.csv":      {"phone,http://snomed.info/sct,185317003,", "canoe,,,,todo"},
+	} {
+		for _, want := range wants {
+			if !strings.Contains(string(d.Files[file]), want) {
+				t.Errorf("%s lacks %s:\n%s", file, want, d.Files[file])
+			}
+		}
+	}
+	pack, err := mapping.Load(mapping.Beside(Folder("visits", d.Files)), "visits")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := pack.RunCase(mapping.Case{Input: "== sheet.csv\nclientid,firstname,lastname,sex,race,ethnicity,preferredlanguage,visitdate,visittype\nc1,Ana,Stone,F,Black or African American,Hispanic or Latino,English,2026-03-01,phone\nc2,Ana,Stone,F,Declined,,Klingon,2026-03-01,canoe\n"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(mapping.Case{}.Text(got))
+	for want, times := range map[string]int{"2054-5": 1, "2135-2": 1, "us-core-race": 2, "us-core-ethnicity": 1, "ombCategory": 2, `"Declined"`: 2} {
+		if n := strings.Count(text, want); n != times {
+			t.Errorf("%s stands %d times, want %d", want, n, times)
+		}
+	}
+	if t.Failed() {
+		t.Log(text)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -47,6 +48,17 @@ func (d *drafter) draft() (*Draft, error) {
 	}
 	if len(taken) > 0 {
 		d.note("taken over from the sample, because they are few and short: the values of %s. Look whether one of them tells of a person", strings.Join(taken, ", "))
+	}
+	for _, name := range slices.Sorted(maps.Keys(d.tables)) {
+		f, proposed := d.tables[name], 0
+		for _, v := range f.enum {
+			if _, ok := propose(f.kind, v); ok {
+				proposed++
+			}
+		}
+		if proposed > 0 {
+			d.note("codes/%s.csv: codes are proposed for %d of %d value(s); check them", name, proposed, len(f.enum))
+		}
 	}
 	d.note("no other value of the sample is in the pack")
 	out.Notes = d.notes
@@ -123,6 +135,8 @@ func (d *drafter) mapping() []byte {
 		}
 		ignored = append(ignored, fmt.Sprintf("  - {field: %s, reason: %s}\n", quote(f.path), reason))
 	}
+	// Records of a program are its records, whatever they say.
+	b.WriteString("\nlabel:\n  - {rule: part2-program, when: org.part2, add: [42CFRPart2, SUD]}\n")
 	if len(ignored) > 0 {
 		b.WriteString("\nignore:\n" + strings.Join(ignored, ""))
 	}
@@ -130,13 +144,22 @@ func (d *drafter) mapping() []byte {
 	return []byte(b.String())
 }
 
-// table is the code table of a field: its values without codes, for the author to fill.
+// table is the code table of a field: its values, with the codes of words that are known, for the author to fill and check.
 func table(f *field) []byte {
 	var b bytes.Buffer
 	w := csv.NewWriter(&b)
 	rows := [][]string{{"native", "system", "code", "display", "direction"}}
+	given := map[string]bool{}
 	for _, v := range f.enum {
-		rows = append(rows, []string{v, "", "", "", "todo"})
+		row := []string{v, "", "", "", "todo"}
+		if p, ok := propose(f.kind, v); ok {
+			row = []string{v, p.system, p.code, p.display, "both"}
+			if given[p.code] { // one word comes back for a code
+				row[4] = "in"
+			}
+			given[p.code] = true
+		}
+		rows = append(rows, row)
 	}
 	if err := w.WriteAll(rows); err != nil {
 		return nil // a buffer takes everything
@@ -213,6 +236,14 @@ func (d *drafter) holdsKey(f *field) bool {
 }
 
 func (d *drafter) describe(f *field) []pair {
+	if f.title != "" && f.title != f.name { // with its blanks, as the source writes it
+		return append([]pair{{"title", strings.TrimSpace(f.title)}}, d.values(f)...)
+	}
+	return d.values(f)
+}
+
+// values describes what may stand in a field.
+func (d *drafter) values(f *field) []pair {
 	switch {
 	case len(f.props) > 0:
 		return d.object(f, f.seen)
