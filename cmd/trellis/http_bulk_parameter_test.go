@@ -104,7 +104,7 @@ func TestCustomSearchParameter(t *testing.T) {
 // TestReplicasShareAParameter: a second process learns of a definition, does part of the work and goes on where the
 // first one ended; what it makes twice is there once. A process started later knows it too.
 func TestReplicasShareAParameter(t *testing.T) {
-	in := newInstallation(t, location{data: t.TempDir(), postgres: cluster.Database(t)}, "")
+	in := newInstallation(t, location{data: t.TempDir(), postgres: database(t)}, "")
 	in.load("K1")
 	registry, err := search.New()
 	if err != nil {

@@ -77,7 +77,7 @@ func onEachStore(t *testing.T, test func(t *testing.T, where location)) {
 	t.Run("sqlite", func(t *testing.T) { t.Parallel(); test(t, location{data: t.TempDir()}) })
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
-		test(t, location{data: t.TempDir(), postgres: cluster.Database(t)})
+		test(t, location{data: t.TempDir(), postgres: database(t)})
 	})
 }
 

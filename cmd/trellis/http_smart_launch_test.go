@@ -114,7 +114,7 @@ func TestGrantCoversTheCompartment(t *testing.T) {
 // Threat "revocation": what a person takes back on one replica is refused by another within a second, however many
 // tokens there were.
 func TestRevocationOnEveryReplica(t *testing.T) {
-	where := location{data: t.TempDir(), postgres: cluster.Database(t)}
+	where := location{data: t.TempDir(), postgres: database(t)}
 	in := newInstallation(t, where, "")
 	in.load("K1")
 	in.registerApp("app")

@@ -162,7 +162,7 @@ func (l location) fresh(t *testing.T) location {
 	t.Helper()
 	out := location{data: t.TempDir()}
 	if l.postgres != "" {
-		out.postgres = cluster.Database(t)
+		out.postgres = database(t)
 	}
 	return out
 }

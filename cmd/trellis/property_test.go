@@ -73,7 +73,7 @@ func (w *world) pair(engine string, installations int) [2]*installation {
 		}
 		where := location{data: w.t.TempDir()}
 		if engine == "postgres" {
-			where.postgres = cluster.Database(w.t)
+			where.postgres = database(w.t)
 		}
 		pair[i] = newInstallation(w.t, where, "http://gateway.example")
 		pair[i].send(request{method: "GET", path: "metadata"})

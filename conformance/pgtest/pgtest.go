@@ -161,14 +161,30 @@ func (c *Cluster) DSN(database string) string {
 }
 
 // CreateDatabase makes an empty database and returns its DSN.
-func (c *Cluster) CreateDatabase(ctx context.Context) (string, error) {
+func (c *Cluster) CreateDatabase(ctx context.Context) (string, error) { return c.create(ctx, "template1") }
+
+func (c *Cluster) create(ctx context.Context, template string) (string, error) {
 	conn, err := pgx.Connect(ctx, c.DSN("postgres"))
 	if err != nil {
 		return "", err
 	}
 	name := fmt.Sprintf("t%d", c.next.Add(1))
-	_, err = conn.Exec(ctx, "CREATE DATABASE "+name)
+	_, err = conn.Exec(ctx, "CREATE DATABASE "+name+" TEMPLATE "+template)
 	return c.DSN(name), errors.Join(err, conn.Close(ctx))
+}
+
+// Copy makes a database for one test that begins as another of the cluster is, to which nobody may be connected.
+func (c *Cluster) Copy(t testing.TB, of string) string {
+	t.Helper()
+	from, err := pgx.ParseConfig(of)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dsn, err := c.create(context.Background(), from.Database)
+	if err != nil {
+		t.Fatalf("copying a database: %v", err)
+	}
+	return dsn
 }
 
 // Database makes an empty database for one test.

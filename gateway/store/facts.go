@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"trellis/auth/access"
@@ -296,42 +295,19 @@ func (s *Store) materializeThose(ctx context.Context, sql string, args ...any) e
 	return nil
 }
 
-// factCache keeps a patient's current facts by the epoch they were read at.
-type factCache struct {
-	mu sync.Mutex
-	m  map[int64]cachedFacts
-}
-
+// cachedFacts are a patient's facts with the epoch they were read at.
 type cachedFacts struct {
 	epoch int64
 	facts PatientFacts
 }
 
-// maxCachedFacts bounds the cache; it is dropped whole when full.
-const maxCachedFacts = 10_000
-
-func newFactCache() factCache { return factCache{m: map[int64]cachedFacts{}} }
-
-func (c *factCache) get(pat, epoch int64) (PatientFacts, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	f, ok := c.m[pat]
-	return f.facts, ok && f.epoch == epoch
-}
-
-func (c *factCache) put(pat, epoch int64, f PatientFacts) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.m) >= maxCachedFacts {
-		c.m = map[int64]cachedFacts{}
-	}
-	c.m[pat] = cachedFacts{epoch, f}
-}
+// maxCachedFacts bounds the patients whose facts are kept.
+const maxCachedFacts = 20_000
 
 // currentFacts are a patient's facts as of the epoch just read with the data.
 func (s *Store) currentFacts(ctx context.Context, tx Tx, pat, epoch int64) (PatientFacts, error) {
-	if f, ok := s.facts.get(pat, epoch); ok {
-		return f, nil
+	if f, ok := s.facts.get(pat); ok && f.epoch == epoch {
+		return f.facts, nil
 	}
 	facts, err := s.loadFacts(ctx, tx, pat, forever, s.custodian)
 	if err != nil {
@@ -342,6 +318,6 @@ func (s *Store) currentFacts(ctx context.Context, tx Tx, pat, epoch int64) (Pati
 		return PatientFacts{}, err
 	}
 	f := PatientFacts{ID: id, Facts: facts}
-	s.facts.put(pat, epoch, f)
+	s.facts.put(pat, cachedFacts{epoch, f})
 	return f, nil
 }

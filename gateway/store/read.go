@@ -182,8 +182,8 @@ func (s *Store) Subject(ctx context.Context, row *Row) (Subject, error) {
 	if row.pat == 0 {
 		return out, nil
 	}
-	if facts, ok := s.facts.get(row.pat, row.epoch); ok && row.npat == 1 {
-		out.Patients = []PatientFacts{facts}
+	if f, ok := s.facts.get(row.pat); ok && f.epoch == row.epoch && row.npat == 1 {
+		out.Patients = []PatientFacts{f.facts}
 		return out, nil
 	}
 	err := s.engine.Read(ctx, func(tx Tx) (err error) {

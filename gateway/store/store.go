@@ -55,7 +55,7 @@ type Store struct {
 	names    map[int64]map[int64]string
 	segments map[int64]label.Segment
 	segKeys  map[string]int64
-	facts    factCache
+	facts    *cache[int64, cachedFacts] // by patient
 	terms    termsCache
 	counts   statementCounts
 	offset   clockOffset
@@ -89,7 +89,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	s := &Store{
 		engine: cfg.Engine, dialect: cfg.Engine.Dialect(), registry: cfg.Registry, base: cfg.Base, clock: cfg.Clock,
-		zstdEnc: enc, zstdDec: dec, facts: newFactCache(), keys: newKeyCache(),
+		zstdEnc: enc, zstdDec: dec, facts: newCache[int64, cachedFacts](maxCachedFacts), keys: newKeyCache(),
 		views: newCache[viewKey, view](maxCachedViews), followed: newCache[followKey, followed](maxFollowed),
 		written: newCache[writtenKey, writtenFilter](maxWritten), located: newCache[fhir.Reference, int64](maxCachedKeys),
 		appends: make(chan *leafJob, maxLeafGroup), closing: make(chan struct{}),
