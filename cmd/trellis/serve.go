@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os/signal"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"syscall"
@@ -92,6 +93,7 @@ func runServe(args []string, stdout, stderr io.Writer) int {
 			return err
 		}
 		_, err := fmt.Fprintf(stdout, "ready %s\n", g.base)
+		debug.FreeOSMemory() // compiling packs and definitions takes twice what stays of them
 		return err
 	})
 	if err := errors.Join(err, g.close()); err != nil {

@@ -218,29 +218,27 @@ func (w *writer) mayBeMarked(v *storedVersion, doc []byte, pats []int64) (bool, 
 
 // move writes what goes into another segment: no new versions, but nothing that was known of who may see them holds.
 func (w *writer) move(m moves) error {
-	in := func(sql, column string, args ...any) error {
+	in := func(sql, column, then string, args ...any) error {
 		list := args[len(args)-1].(Int64s)
 		for chunk := range slices.Chunk(list, maxMoved) {
 			args[len(args)-1] = chunk
-			if _, err := w.tx.Exec(w.ctx, sql+w.s.dialect.In(column), args...); err != nil {
+			if _, err := w.tx.Exec(w.ctx, sql+w.s.dialect.In(column)+then, args...); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
 	for _, seg := range slices.Sorted(maps.Keys(m.bodies)) {
-		if err := in("UPDATE body SET seg=? WHERE part=0 AND ", "seq", seg, m.bodies[seg]); err != nil {
+		if err := in("UPDATE body SET seg=? WHERE part=0 AND ", "seq", "", seg, m.bodies[seg]); err != nil {
 			return err
 		}
 	}
 	for _, seg := range slices.Sorted(maps.Keys(m.heads)) {
-		if err := in("UPDATE res SET seg=? WHERE part=0 AND ", "rid", seg, m.heads[seg]); err != nil {
+		if err := in("UPDATE res SET seg=? WHERE part=0 AND ", "rid", "", seg, m.heads[seg]); err != nil {
 			return err
 		}
-		for _, rid := range m.heads[seg] {
-			if err := w.noteSegment(rid, seg); err != nil {
-				return err
-			}
+		if err := in("INSERT INTO seg_change (part,rid,at,seg) SELECT 0,rid,?,seg FROM res WHERE part=0 AND ", "rid", noted, w.now, m.heads[seg]); err != nil {
+			return err
 		}
 	}
 	for key := range m.held {
@@ -257,5 +255,8 @@ const maxMoved = 1000
 
 // noteSegment keeps when a head row got another segment: decisions of before are explained and replayed by the one it had.
 func (w *writer) noteSegment(rid, seg int64) error {
-	return w.tx.Queue(w.ctx, "INSERT INTO seg_change (part,rid,at,seg) VALUES (0,?,?,?) ON CONFLICT (part,rid,at) DO UPDATE SET seg=excluded.seg", rid, w.now, seg)
+	return w.tx.Queue(w.ctx, "INSERT INTO seg_change (part,rid,at,seg) VALUES (0,?,?,?)"+noted, rid, w.now, seg)
 }
+
+// noted lets the last of several segments of one moment stand.
+const noted = " ON CONFLICT (part,rid,at) DO UPDATE SET seg=excluded.seg"
