@@ -109,6 +109,7 @@ func TestKilledDuringIngest(t *testing.T) {
 		t.Errorf("%d records were acknowledged, %d are there after the restart", acknowledged, n)
 	}
 	rest := &countingWriter{}
+	args[3], args[5] = keyAlone(t, dir, "rco")
 	if code := runIngest(args, rest, io.Discard); code != 0 {
 		t.Fatalf("taking the ingest up again ended with %d", code)
 	}
@@ -125,6 +126,38 @@ func TestKilledDuringIngest(t *testing.T) {
 		t.Errorf("the server did not stop cleanly: %v", err)
 	}
 	wholeAfterCrash(t, dir)
+}
+
+// keyAlone writes a client's private key as "trellis client add --new-key" does, and names the client.
+func keyAlone(t *testing.T, dir, name string) (file, id string) {
+	t.Helper()
+	clients, err := readClients(filepath.Join(dir, clientsName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := clients.client(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file = filepath.Join(dir, name+".jwk")
+	if err := os.WriteFile(file, c.JWK, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file, c.ClientID
+}
+
+// A file that holds neither clients nor a private key is named as such.
+func TestClientsFileRefused(t *testing.T) {
+	for text, want := range map[string]string{`{"fhir_base":"x"}`: "neither a clients file nor a private key", `{"kty":"EC","x":"A"}`: "neither", `no`: "not a clients file"} {
+		file := filepath.Join(t.TempDir(), "clients.json")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var errs bytes.Buffer
+		if code := runToken([]string{"--clients", file, "--as", "x"}, io.Discard, &errs); code != 1 || !strings.Contains(errs.String(), want) {
+			t.Errorf("%s: status %d, %s", text, code, errs.String())
+		}
+	}
 }
 
 // sessions counts the Encounters of the test's day, as their sender sees them.

@@ -41,8 +41,9 @@ record that is sent twice changes nothing.
 
 Flags:
   --server URL      the gateway, for instance http://127.0.0.1:8080
-  --clients FILE    clients file, for instance trellis-data/demo-clients.json
-  --as NAME         which of its clients sends
+  --clients FILE    clients file, for instance trellis-data/demo-clients.json, or the private key of one client as
+                    "trellis client add --new-key" writes it
+  --as NAME         which of its clients sends; with a key, the client's id
   --fhir            the files hold FHIR resources
   --pack P          one of those that 'trellis map packs' lists
   --lineage         keep where every element comes from in the Provenance of each record
@@ -53,6 +54,7 @@ Exit status: 0 all records are in; 1 some were refused; 2 wrong use or the serve
 Examples:
   trellis ingest --server http://127.0.0.1:8080 --clients trellis-data/demo-clients.json --as rco --pack recovery-plan plans.ndjson
   trellis ingest --server http://127.0.0.1:8080 --clients trellis-data/demo-clients.json --as screening --pack ny-1115-ahc-hrsn SCREENING.csv DEMOGRAPHIC.csv QE_ADMIN.csv
+  trellis ingest --server https://gateway.example.org --clients feed.jwk --as feed --pack visits visits.csv
   trellis ingest --server http://127.0.0.1:8080 --clients trellis-data/demo-clients.json --as operator --fhir synthea/*.json
   trellis ingest --server http://127.0.0.1:8080 --clients trellis-data/demo-clients.json --as operator --fhir Patient.ndjson Condition.ndjson
 `
@@ -116,6 +118,10 @@ func runIngest(args []string, stdout, stderr io.Writer) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	if err := file.connect(ctx, *server); err != nil {
+		fmt.Fprintln(stderr, "trellis ingest:", err)
+		return 2
+	}
 	to := newRemote(*server, file.TokenEndpoint, client)
 	var refused int
 	if *isFHIR {

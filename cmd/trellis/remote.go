@@ -15,11 +15,14 @@ import (
 	"trellis/auth/oauth"
 )
 
-// clientsFile is DIR/demo-clients.json: what any SMART Backend Services client needs to connect.
+// clientsFile is DIR/demo-clients.json: what any SMART Backend Services client needs to connect. A file with nothing but a private
+// key, as "trellis client add --new-key" writes it, is a clients file too: any client may be the key's.
 type clientsFile struct {
 	FHIRBase      string       `json:"fhir_base"`
 	TokenEndpoint string       `json:"token_endpoint"`
 	Clients       []fileClient `json:"clients"`
+
+	key json.RawMessage
 }
 
 type fileClient struct {
@@ -36,15 +39,58 @@ func readClients(file string) (clientsFile, error) {
 	if err != nil {
 		return clientsFile{}, err
 	}
-	var c clientsFile
+	var c struct {
+		clientsFile
+		Type    string `json:"kty"`
+		Private string `json:"d"`
+	}
 	if err := json.Unmarshal(data, &c); err != nil {
 		return clientsFile{}, fmt.Errorf("%s is not a clients file: %w", file, err)
 	}
-	return c, nil
+	switch {
+	case c.Type != "" && c.Private != "":
+		c.key = data
+	case len(c.Clients) == 0:
+		return clientsFile{}, fmt.Errorf("%s is neither a clients file nor a private key (trellis client add --new-key writes one)", file)
+	}
+	return c.clientsFile, nil
+}
+
+// keyScope is what is asked for with a key alone; the server gives what of it the client may have.
+const keyScope = "system/*.cruds"
+
+// connect finds where the server gives tokens, unless the file tells.
+func (c *clientsFile) connect(ctx context.Context, server string) error {
+	if c.TokenEndpoint != "" {
+		return nil
+	}
+	if server == "" {
+		return errors.New("with a key alone, --server must say where tokens are given")
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(server, "/")+"/fhir/.well-known/smart-configuration", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := (&http.Client{Timeout: 30 * time.Second}).Do(req)
+	if err != nil {
+		return err
+	}
+	var found struct {
+		TokenEndpoint string `json:"token_endpoint"`
+	}
+	err = json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&found)
+	if err := errors.Join(err, resp.Body.Close()); err != nil || resp.StatusCode != http.StatusOK || found.TokenEndpoint == "" {
+		return fmt.Errorf("%s does not say where tokens are given (status %d)", req.URL, resp.StatusCode)
+	}
+	c.TokenEndpoint = found.TokenEndpoint
+	return nil
 }
 
 // client finds a client by name.
 func (c clientsFile) client(name string) (fileClient, error) {
+	if c.key != nil {
+		return fileClient{Name: name, ClientID: name, Scope: keyScope, JWK: c.key}, nil
+	}
 	var names []string
 	for _, k := range c.Clients {
 		if k.Name == name {
