@@ -97,7 +97,10 @@ func someQuery(t *rapid.T) Query {
 // and refuses everything it refuses.
 func TestProjectionsNeverWiden(t *testing.T) {
 	written := map[Form]int{}
-	rapid.Check(t, func(t *rapid.T) {
+	seldom := func() bool {
+		return slices.ContainsFunc(Forms(), func(f Form) bool { return written[f] < 5 })
+	}
+	property := func(t *rapid.T) {
 		c := someConsent(t)
 		if rapid.Bool().Draw(t, "plain") { // most drawn instruments have a part some form refuses
 			c.Root.Actions, c.Root.Types, c.Root.Codes, c.Root.Through = nil, nil, nil, nil
@@ -129,11 +132,12 @@ func TestProjectionsNeverWiden(t *testing.T) {
 				}
 			}
 		}
-	})
-	for _, form := range Forms() {
-		if written[form] == 0 {
-			t.Errorf("nothing was ever written as %s: that it never widens proves nothing", form)
-		}
+	}
+	for round := 0; round == 0 || round < 50 && seldom(); round++ { // a form that refuses most of what is drawn needs more
+		rapid.Check(t, property)
+	}
+	if seldom() {
+		t.Errorf("some form was hardly ever written (%v): that it never widens proves nothing", written)
 	}
 }
 
