@@ -22,7 +22,13 @@ const crashRecords = 300
 // demoProcess starts `trellis demo` as a process of its own and waits for its ready line.
 func demoProcess(t *testing.T, dir, addr string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], "demo", "--data", dir, "--addr", addr)
+	return serverProcess(t, "demo", "--data", dir, "--addr", addr)
+}
+
+// serverProcess runs a command that serves, and returns when it is ready. It is killed when the test ends.
+func serverProcess(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], args...)
 	cmd.Env = append(os.Environ(), asCommand+"=1")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -51,7 +57,7 @@ func demoProcess(t *testing.T, dir, addr string) *exec.Cmd {
 			return cmd
 		}
 	}
-	t.Fatal("the demonstration did not get ready")
+	t.Fatal("the server did not get ready")
 	return nil
 }
 
