@@ -4,7 +4,16 @@
 
 test: deps
 	go vet ./...
-	go test -timeout 20m ./...
+	@properties=$$(grep -rl --include='*_test.go' '"pgregory.net/rapid"' . | xargs -n1 dirname | sort -u); \
+	others=$$(go list -f '.{{slice .Dir (len .Module.Dir)}}' ./... | grep -vxF "$$properties"); \
+	status=0; \
+	go test -timeout 20m $$others || status=1; \
+	go test -timeout 20m $$properties -rapid.seed=$(SEED) || status=1; \
+	exit $$status
+
+# Property tests draw the same cases each time, so that a run says the same of the same code. SEED=0 draws new ones, as plain
+# `go test` does.
+SEED ?= 42
 
 # What tests need and a fresh Debian machine lacks: PostgreSQL, a browser, and Node.js with two FHIR client libraries.
 # Nothing is skipped silently: without one of them the tests that use it fail.
