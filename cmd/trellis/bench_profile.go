@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"runtime"
 	"runtime/pprof"
 	"slices"
@@ -69,7 +68,8 @@ func spent(ctx context.Context, b *storeBench, s side) (string, error) {
 
 const other = "other"
 
-// layerOf is the layer of a sample: goroutines of the load generator first, since they call into net as well.
+// layerOf is the layer of a sample: of the load generator and of the audit log is all they call, the rest is told by the innermost
+// call, and the runtime's is what nobody asked for.
 func layerOf(s *profile.Sample) string {
 	var names []string // innermost first
 	for _, location := range s.Location {
@@ -80,25 +80,14 @@ func layerOf(s *profile.Sample) string {
 		}
 	}
 	all := layers()
-	within := func(l layer, name string) bool {
-		return slices.ContainsFunc(l.functions, func(f string) bool { return strings.HasPrefix(name, f) })
-	}
-	if slices.ContainsFunc(names, func(name string) bool { return within(all[0], name) }) {
-		return all[0].name
-	}
-	own := all[1 : len(all)-1]
-	if slices.ContainsFunc(names, func(name string) bool { return within(own[0], name) }) {
-		return own[0].name // also what it asks of the database
-	}
-	for _, name := range names {
-		for _, l := range own {
-			if within(l, name) {
-				return l.name
+	for _, turn := range [][]layer{all[:1], all[1:2], all[2 : len(all)-1], all[len(all)-1:]} {
+		for _, name := range names {
+			for _, l := range turn {
+				if slices.ContainsFunc(l.functions, func(f string) bool { return strings.HasPrefix(name, f) }) {
+					return l.name
+				}
 			}
 		}
-	}
-	if slices.ContainsFunc(names, func(name string) bool { return within(all[len(all)-1], name) }) {
-		return all[len(all)-1].name
 	}
 	return other
 }
@@ -109,9 +98,8 @@ func (b *storeBench) whereTimeGoes(ctx context.Context) error {
 	if err := b.site.renew(ctx); err != nil {
 		return err
 	}
-	request := func(random *rand.Rand) []byte { return b.readRequest(random) }
 	for _, one := range []struct{ name, address string }{{"a read", b.site.address}, {"a read with audit off", b.site.auditOff}, {"a read of the baseline", b.at}} {
-		value, err := spent(ctx, b, httpSide(one.address, b.clients, 200, request))
+		value, err := spent(ctx, b, httpSide(one.address, b.clients, 200, b.readRequest))
 		if err != nil {
 			return err
 		}
