@@ -33,6 +33,29 @@ func benchPeerEncounter(b *testing.B, env Env) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "records/s")
 }
 
+// BenchmarkScreening measures the engine alone on an AHC-HRSN screening of twelve answers; the target is 1,500 per second and
+// core.
+func BenchmarkScreening(b *testing.B) {
+	p := load(b, "sdoh-screening")
+	var answers []string
+	for _, pair := range []string{"living_situation|worried", "housing_problems|pests", "housing_problems|mold", "food_worry|often", "food_ran_out|never",
+		"transport|yes", "utilities|no", "hurt|never", "insulted|never", "threatened|never", "screamed_at|never"} {
+		question, answer, _ := strings.Cut(pair, "|")
+		answers = append(answers, `{"question": "`+question+`", "answer": "`+answer+`"}`)
+	}
+	record := []byte(`{"screening_id": "B-1", "instrument": "ahc-hrsn-core", "status": "done", "screened_at": "2026-03-02T10:00:00-05:00",
+		"last_updated": "2026-03-02T10:00:00-05:00", "client": {"id": "C-1", "sex": "female", "name": {"first": "Ada", "last": "Testwoman"}},
+		"answers": [` + strings.Join(answers, ",") + `, {"question": "safety_score", "number": 4}]}`)
+	env := testEnv(true)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := p.MapJSON(env, record); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "records/s")
+}
+
 // BenchmarkScreeningFiles measures a delivery of 200 people with two instruments each; a record is one visit.
 func BenchmarkScreeningFiles(b *testing.B) {
 	p := load(b, "ny-1115-ahc-hrsn")

@@ -77,7 +77,7 @@ func (r *run) remove(l *loop, gone map[int]bool) {
 	list, _ := parent[l.from.segs[last]].([]any)
 	origins := make([]string, 0, len(list))
 	kept := make([]any, 0, len(list))
-	for i, b := range r.items(&loop{from: l.from}) {
+	for i, b := range r.items(l) {
 		if !gone[i] {
 			kept = append(kept, b.value)
 			origins = append(origins, b.ptr)
@@ -88,4 +88,6 @@ func (r *run) remove(l *loop, gone map[int]bool) {
 		r.moved = map[string][]string{}
 	}
 	r.moved[r.pointer(l.from)] = origins
+	clear(r.known) // what was said of the record as it was
+	r.memo = memo{}
 }

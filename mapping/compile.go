@@ -13,7 +13,8 @@ import (
 //	map: peer-encounter          name of the record kind; ids are made under it
 //	version: 1.0.0
 //	key: session_id              field or fields that identify the record
-//	include: [client.map.yaml]   files of the pack or of packs/shared with further check, label, emit and ignore entries
+//	include: [client.map.yaml]   files of the pack or of packs/shared with further let, check, label, emit and ignore entries
+//	let:        names for expressions                                 (let.go)
 //	check:      what to report or drop before anything is made        (checks.go)
 //	provenance: when it was recorded, who wrote it                    (provenance.go)
 //	label:      rules for every resource of the record                (labels.go)
@@ -26,6 +27,7 @@ type recordMap struct {
 	key           []*path
 	tree          *fieldTree
 	varSlot       map[string]int
+	lets          []*letName
 	checks        []checkRule
 	labels        []labelRule
 	emissions     []emission
@@ -49,6 +51,8 @@ type compiler struct {
 	conditions []string
 	// derived tells that the resource being compiled is never read back.
 	derived bool
+	walked  map[string]int // numbers of the lists that loops walk
+	lastID  int64          // of the parts of expressions that were put in place of their names, downwards
 	// places says where each node and emission was written, for the checks that look at the finished tree.
 	places map[any]place
 }
@@ -71,7 +75,7 @@ func (c *compiler) hint(line int, hint, format string, args ...any) {
 // declare puts a loop variable into scope. Every name of a mapping has one slot; names may be used again where they
 // are not in scope.
 func (c *compiler) declare(name string, tree *fieldTree, line int) int {
-	if name == "" || name == "record" || name == "org" || name == "now" || name == "propose" || c.lookup(name) != nil {
+	if name == "" || reserved(name) || c.lookup(name) != nil || c.letNamed(name) != nil {
 		c.fault(line, "loop variable %q cannot be named so, or is in use already", name)
 	}
 	if c.m.tree != nil && c.m.tree.props[name] != nil {
@@ -101,13 +105,24 @@ func (c *compiler) celEnv() (*cel.Env, error) {
 	for i, v := range c.scope {
 		names[i] = v.name
 	}
-	key := strings.Join(names, " ")
+	return c.celEnvOf(names)
+}
+
+// celEnvOf is the environment of some loop variables and of the expressions that were named before and can be computed of
+// them.
+func (c *compiler) celEnvOf(names []string) (*cel.Env, error) {
+	key := strings.Join(names, " ") + " " + itoa(len(c.m.lets))
 	if env := c.envs[key]; env != nil {
 		return env, nil
 	}
 	var opts []cel.EnvOption
 	for _, n := range names {
 		opts = append(opts, cel.Variable(n, cel.DynType))
+	}
+	for _, l := range c.m.lets {
+		if !slices.ContainsFunc(l.needs, func(n string) bool { return !slices.Contains(names, n) }) {
+			opts = append(opts, cel.Variable(l.name, l.typ))
+		}
 	}
 	env, err := c.p.cel.Extend(opts...)
 	if err != nil {
@@ -201,7 +216,7 @@ func (c *compiler) under(p *predicate, holds bool, f func()) {
 	if !holds {
 		text = "not (" + text + ")"
 	}
-	c.conditions = append(c.conditions, text)
+	c.conditions = append(c.conditions, text+p.where)
 	f()
 	c.conditions = c.conditions[:len(c.conditions)-1]
 }
@@ -223,7 +238,7 @@ func (c *compiler) within(elem string, f func()) {
 func (c *compiler) celLeaf(op string, line int, p *predicate) leaf {
 	l := c.leaf(op, line)
 	if p != nil {
-		l.how = howCEL(op, p.text)
+		l.how = howCEL(op, p.words())
 		l.fields = append(l.fields, p.fields...)
 		for _, f := range p.fields {
 			c.p.uses[f] = true
@@ -311,6 +326,7 @@ func (c *compiler) loop(s *section, fromKey string, wantKey bool) loop {
 			groupKey: key, groupFirst: tree, groupItems: {id: -1, name: tree.name, items: tree},
 		}}
 	}
+	l.list = c.list(&l)
 	as := s.str("as", true)
 	l.slot = c.declare(as, tree, line)
 	l.where = c.when(s, "where")
@@ -330,6 +346,15 @@ func (c *compiler) loop(s *section, fromKey string, wantKey bool) loop {
 	l.key = c.paths(keys, line)
 	c.keyed(&l)
 	return l
+}
+
+// list numbers the list that a loop walks.
+func (c *compiler) list(l *loop) int {
+	name := itoa(l.from.slot) + " " + l.from.text + " " + l.group
+	if _, ok := c.walked[name]; !ok {
+		c.walked[name] = len(c.walked)
+	}
+	return c.walked[name]
 }
 
 // keyed remembers what tells the items of a list apart.
@@ -377,11 +402,13 @@ func (c *compiler) compileMap(n *yamlNode) {
 		c.m.provenance = c.provenance(prov)
 	}
 	s.done()
+	c.checkLets()
 	c.checkSlots(n.line)
 }
 
 // entries reads the sections that included files may have too.
 func (c *compiler) entries(s *section) {
+	c.lets(s.child("let"))
 	for _, n := range s.list("check") {
 		c.m.checks = append(c.m.checks, c.check(n))
 	}

@@ -66,7 +66,7 @@ func (s *structureMap) emission(em *emission) (call, group doc) {
 	name := "make-" + ident(em.slot)
 	var notes []string
 	if em.test != nil {
-		notes = append(notes, "when CEL: "+em.test.text)
+		notes = append(notes, "when CEL: "+em.test.words())
 	}
 	sources := []doc{{{"context", "src"}}}
 	inputs := []doc{{{"name", "src"}, {"type", "Native"}, {"mode", "source"}}}
@@ -85,7 +85,7 @@ func (s *structureMap) emission(em *emission) (call, group doc) {
 			notes = append(notes, "grouped by "+l.group)
 		}
 		if l.where != nil {
-			notes = append(notes, "where CEL: "+l.where.text)
+			notes = append(notes, "where CEL: "+l.where.words())
 		}
 	}
 	s.rules++
@@ -102,7 +102,7 @@ func (s *structureMap) emission(em *emission) (call, group doc) {
 		rule := s.rule("src", "", "profile", doc{{"context", "tgt"}, {"contextType", "variable"}, {"element", "meta.profile"},
 			{"transform", "copy"}, {"parameter", []doc{{{"valueString", unquoted(p.url)}}}}})
 		if p.test != nil {
-			rule = append(rule, member{"documentation", "when CEL: " + p.test.text})
+			rule = append(rule, member{"documentation", "when CEL: " + p.test.words()})
 		}
 		rules = append(rules, rule)
 	}
@@ -204,16 +204,16 @@ func (s *structureMap) node(n node, context, element string, notes []string) []d
 		}
 		return out
 	case *whenNode:
-		out := s.node(v.then, context, element, append(notes[:len(notes):len(notes)], "when CEL: "+v.test.text))
+		out := s.node(v.then, context, element, append(notes[:len(notes):len(notes)], "when CEL: "+v.test.words()))
 		if v.els != nil {
-			out = append(out, s.node(v.els, context, element, append(notes[:len(notes):len(notes)], "unless CEL: "+v.test.text))...)
+			out = append(out, s.node(v.els, context, element, append(notes[:len(notes):len(notes)], "unless CEL: "+v.test.words()))...)
 		}
 		return out
 	case *eachNode:
 		sources, loop := s.chain(v.from)
 		s.slots[v.slot] = loop
 		if v.where != nil {
-			notes = append(notes[:len(notes):len(notes)], "where CEL: "+v.where.text)
+			notes = append(notes[:len(notes):len(notes)], "where CEL: "+v.where.words())
 		}
 		return one(s.with(sources, element, strings.Join(notes, "; "), nil, s.node(v.item, context, element, nil)))
 	case *splitNode:
@@ -222,7 +222,7 @@ func (s *structureMap) node(n node, context, element string, notes []string) []d
 		notes = append(notes[:len(notes):len(notes)], fmt.Sprintf("each part of the text, split at %q", v.by))
 		return one(s.with(sources, element, strings.Join(notes, "; "), nil, s.node(v.item, context, element, nil)))
 	case *deriveNode:
-		return one(s.with([]doc{{{"context", "src"}}}, element, strings.TrimPrefix(note+"; computed, CEL: "+v.expr.text, "; "), []doc{target(context, element, "", "")}, nil))
+		return one(s.with([]doc{{{"context", "src"}}}, element, strings.TrimPrefix(note+"; computed, CEL: "+v.expr.words(), "; "), []doc{target(context, element, "", "")}, nil))
 	case *textNode:
 		return one(s.with([]doc{{{"context", "src"}}}, element, "a narrative is generated", []doc{target(context, element, "", "")}, nil))
 	}

@@ -74,7 +74,7 @@ func directory(resource string) bool {
 }
 
 func (r *run) focus(inst *instance) {
-	copy(r.vars, inst.vars)
+	r.stand(inst)
 	r.keys = inst.keys
 }
 

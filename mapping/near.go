@@ -68,11 +68,17 @@ func (c *compiler) celFaults(iss *cel.Issues, line int) {
 	for _, e := range iss.Errors() {
 		hint := ""
 		if m := undeclared.FindStringSubmatch(e.Message); m != nil {
-			known := []string{"record", "org", "now", "table", "day", "instant", "latest"}
+			known := []string{"record", "org", "now", "table", "day", "instant", "latest", "sum", "repeated"}
 			for _, v := range c.scope {
 				known = append(known, v.name)
 			}
+			for _, l := range c.m.lets {
+				known = append(known, l.name)
+			}
 			hint = didYouMean(m[1], known)
+			if why := c.unusable(m[1]); why != "" {
+				hint = why
+			}
 			if c.m.tree != nil && c.m.tree.props[m[1]] != nil {
 				hint = `did you mean "record.` + m[1] + `"?`
 			}

@@ -229,7 +229,7 @@ func (p *Pack) readRecord(n *yamlNode, file string, f *faults) {
 	if root == nil {
 		return
 	}
-	c := &compiler{p: p, m: m, file: m.file, f: f, envs: map[string]*cel.Env{}}
+	c := &compiler{p: p, m: m, file: m.file, f: f, envs: map[string]*cel.Env{}, walked: map[string]int{}}
 	c.compileMap(root)
 	p.compilers = append(p.compilers, c)
 	p.maps = append(p.maps, m)

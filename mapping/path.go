@@ -1,6 +1,8 @@
 package mapping
 
 import (
+	"cel.dev/cel-go/common/types/ref"
+
 	"encoding/json"
 	"strconv"
 	"strings"
@@ -23,6 +25,20 @@ type binding struct {
 
 	group   string   // the value is a group by this field: {key, first, items}; ptr is that of its first item
 	origins []string // pointers of the group's items
+
+	memo *memo // what the run has found out about the item; nil for a part
+}
+
+// A memo keeps what a run has found out about the record, or about one item of a list: loops come to it again and again.
+type memo struct {
+	lists []walk    // lists that stand in it
+	said  []ref.Val // what the named expressions that read it alone came to, by their number
+}
+
+// A walk is what a loop finds in a list.
+type walk struct {
+	list  int
+	items []binding
 }
 
 // value returns the native value at p, nil when it is absent.

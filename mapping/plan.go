@@ -69,6 +69,7 @@ func identifierOf(resource string) identifierKind {
 // A loop is one level of `each`: a list, or a list grouped by a field. A group is bound as {key, first, items}.
 type loop struct {
 	from  *path
+	list  int // number of the list, with its grouping
 	slot  int
 	group string
 	key   []*path
@@ -80,16 +81,17 @@ type loop struct {
 type instance struct {
 	em   *emission
 	id   string
-	key  string   // record key its id is made under
-	slot string   // slot, with the loop keys behind a colon
-	keys []string // loop keys
-	vars []binding
+	key  string    // record key its id is made under
+	slot string    // slot, with the loop keys behind a colon
+	keys []string  // loop keys
+	at   []binding // what the loops stand at
 }
 
 // planAll decides which resources the record gives before any is built, so that references only ever point at
 // resources that exist.
 func (r *run) planAll(key string) {
-	seen := map[string]bool{}
+	seen := make(map[string]bool, len(r.m.emissions))
+	r.plan = make([]instance, 0, len(r.m.emissions))
 	for i := range r.m.emissions {
 		em := &r.m.emissions[i]
 		r.planLoop(em, key, 0, nil, seen)
@@ -152,13 +154,33 @@ func (r *run) planOne(em *emission, key string, keys []string, seen map[string]b
 		return
 	}
 	seen[id] = true
-	vars := make([]binding, len(r.vars))
-	copy(vars, r.vars)
-	r.plan = append(r.plan, instance{em: em, id: id, key: key, slot: slot, keys: keys, vars: vars})
+	var at []binding
+	for i := range em.loops {
+		at = append(at, r.vars[em.loops[i].slot])
+	}
+	r.plan = append(r.plan, instance{em: em, id: id, key: key, slot: slot, keys: keys, at: at})
 }
 
-// items lists what a loop walks.
+// items lists what a loop walks; the same each time until a check takes items out.
 func (r *run) items(l *loop) []binding {
+	holder := &r.memo
+	if l.from.slot >= 0 {
+		holder = r.vars[l.from.slot].memo
+	}
+	if holder == nil {
+		return r.walk(l)
+	}
+	for _, w := range holder.lists {
+		if w.list == l.list {
+			return w.items
+		}
+	}
+	items := r.walk(l)
+	holder.lists = append(holder.lists, walk{l.list, items})
+	return items
+}
+
+func (r *run) walk(l *loop) []binding {
 	list, _ := r.value(l.from).([]any)
 	if len(list) == 0 {
 		return nil
@@ -175,10 +197,14 @@ func (r *run) items(l *loop) []binding {
 		}
 		out = append(out, binding{value: v, ptr: ptr})
 	}
-	if l.group == "" {
-		return out
+	if l.group != "" {
+		out = grouped(l.group, out)
 	}
-	return grouped(l.group, out)
+	memos := make([]memo, len(out))
+	for i := range out {
+		out[i].memo = &memos[i]
+	}
+	return out
 }
 
 // origins gives the pointers of the items of a group, or of a list that lost some: they stand elsewhere in the record.

@@ -26,6 +26,7 @@ const evalCost = 2_000_000
 type predicate struct {
 	rule    string // file:line
 	text    string
+	where   string // what the names in it stand for, for people: ", where kind is …"
 	program cel.Program
 	// bounded is the program with a bound on its cost, for records of many items; nil when the expression cannot loop
 	bounded cel.Program
@@ -37,6 +38,9 @@ type predicate struct {
 	// from item to item
 	once int
 }
+
+// words are the expression for people, with what the names in it stand for.
+func (p *predicate) words() string { return p.text + p.where }
 
 // newCEL makes the environment of a pack: its variables are dynamic, because native records are.
 func newCEL(p *Pack) (*cel.Env, error) {
@@ -60,18 +64,23 @@ func newCEL(p *Pack) (*cel.Env, error) {
 			cel.UnaryBinding(sum))),
 		cel.Function("latest", cel.Overload("latest_texts", []*cel.Type{cel.ListType(cel.DynType)}, cel.StringType,
 			cel.UnaryBinding(latest))),
+		cel.Function("repeated", cel.Overload("repeated_texts", []*cel.Type{cel.ListType(cel.DynType)}, cel.ListType(cel.StringType),
+			cel.UnaryBinding(repeated))),
 	)
 }
 
 // celTable is table(name, native value, column): one cell of a code table, "" when there is no such row.
 func (p *Pack) celTable(args ...ref.Val) ref.Val {
-	name, ok1 := args[0].Value().(string)
-	column, ok2 := args[2].Value().(string)
-	if !ok1 || !ok2 || p.tables[name] == nil {
+	name, ok1 := args[0].(types.String)
+	column, ok2 := args[2].(types.String)
+	if !ok1 || !ok2 || p.tables[string(name)] == nil {
 		return types.NewErr("table: no such table")
 	}
-	native := fmt.Sprint(args[1].Value())
-	return types.String(p.tables[name].cell(native, column))
+	native, ok := args[1].(types.String)
+	if !ok {
+		native = types.String(fmt.Sprint(args[1].Value()))
+	}
+	return types.String(p.tables[string(name)].cell(string(native), string(column)))
 }
 
 // celTime is day(text) or instant(text): the native date as YYYY-MM-DD or as the UTC instant by which it had come, ""
@@ -131,6 +140,23 @@ func latest(v ref.Val) ref.Val {
 	return types.String(strings.Replace(best, ".000000Z", "Z", 1))
 }
 
+// repeated lists the texts that stand in a list more than once.
+func repeated(v ref.Val) ref.Val {
+	list, ok := v.(traits.Lister)
+	if !ok {
+		return types.NewErr("repeated: not a list")
+	}
+	seen := map[string]int{}
+	var out []string
+	for it := list.Iterator(); it.HasNext() == types.True; {
+		text := fmt.Sprint(it.Next().Value())
+		if seen[text]++; seen[text] == 2 {
+			out = append(out, text)
+		}
+	}
+	return types.NewStringList(types.DefaultTypeAdapter, out)
+}
+
 // nativeAdapter shows decoded JSON to CEL; numbers stay integers where they are.
 type nativeAdapter struct{}
 
@@ -164,11 +190,15 @@ func (r *run) ResolveName(name string) (any, bool) {
 	case "propose":
 		return r.env.ProposeConcerns, true
 	}
-	i, ok := r.m.varSlot[name]
-	if !ok || r.vars[i].value == nil {
-		return nil, false
+	if i, ok := r.m.varSlot[name]; ok {
+		return r.vars[i].value, r.vars[i].value != nil
 	}
-	return r.vars[i].value, true
+	for i, l := range r.m.lets {
+		if l.name == name {
+			return r.letValue(i), true
+		}
+	}
+	return nil, false
 }
 
 // test evaluates a predicate; an expression that fails (a field it reads is absent) is false.
@@ -176,7 +206,7 @@ func (r *run) test(p *predicate) bool {
 	if p == nil {
 		return true
 	}
-	if p.once == 0 || r.known == nil {
+	if p.once == 0 {
 		return r.eval(p)
 	}
 	if r.known[p.once-1] == unknown {
@@ -278,36 +308,47 @@ func (c *compiler) predicate(text string, line int, wantBool bool) *predicate {
 		c.f.add(c.file, line, "CEL environment: %v", err)
 		return nil
 	}
-	tree, iss := env.Compile(text)
-	if iss.Err() != nil {
-		c.celFaults(iss, line)
+	tree, p := c.program(env, text, line)
+	if p == nil {
 		return nil
 	}
-	selectNamed(tree)
 	if t := tree.OutputType(); wantBool && !t.IsExactType(cel.BoolType) && !t.IsExactType(cel.DynType) {
 		c.f.add(c.file, line, "CEL: must be true or false, is %s", t)
 		return nil
 	}
-	prog, err := env.Program(tree, cel.EvalOptions(cel.OptOptimize))
-	var bounded cel.Program
-	if err == nil && loops(tree.NativeRep().Expr()) {
-		bounded, err = env.Program(tree, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(evalCost))
-	}
-	if err != nil {
-		c.f.add(c.file, line, "CEL: %v", err)
-		return nil
-	}
-	reader := celReader{c: c, line: line, vars: map[string]*fieldTree{"record": c.m.tree}}
+	at, places := place{c.file, line}, map[int64]place{}
+	expr := c.spelledOut(tree.NativeRep().Expr(), at, places)
+	reader := celReader{c: c, at: at, places: places, vars: map[string]*fieldTree{"record": c.m.tree}}
 	for _, v := range c.scope {
 		reader.vars[v.name] = v.tree
 	}
-	reader.read(tree.NativeRep().Expr())
-	expr := tree.NativeRep().Expr()
-	return &predicate{
-		once: c.once(expr),
-		rule: c.file + ":" + itoa(line), text: text, program: prog, bounded: bounded, fields: reader.fields,
-		whenTrue: c.implications(expr, true), whenFalse: c.implications(expr, false), always: c.reachable(expr, line),
+	reader.read(expr)
+	p.where = c.whereOf(tree.NativeRep().Expr())
+	p.once, p.fields = c.once(expr), reader.fields
+	p.whenTrue, p.whenFalse = c.implications(expr, true), c.implications(expr, false)
+	p.always = c.reachable(expr, at, places)
+	return p
+}
+
+// program compiles a CEL text to what computes it; nil when it cannot be, which is faulted.
+func (c *compiler) program(env *cel.Env, text string, line int) (*cel.Ast, *predicate) {
+	tree, iss := env.Compile(text)
+	if iss.Err() != nil {
+		c.celFaults(iss, line)
+		return nil, nil
 	}
+	selectNamed(tree)
+	p := &predicate{rule: c.file + ":" + itoa(line), text: text}
+	var err error
+	p.program, err = env.Program(tree, cel.EvalOptions(cel.OptOptimize))
+	if err == nil && loops(tree.NativeRep().Expr()) {
+		p.bounded, err = env.Program(tree, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(evalCost))
+	}
+	if err != nil {
+		c.f.add(c.file, line, "CEL: %v", err)
+		return nil, nil
+	}
+	return tree, p
 }
 
 // selectNamed makes record['Sponsor?'] the selection that it is, so that fields whose names CEL cannot write are checked, counted
@@ -362,13 +403,18 @@ func loops(e celast.Expr) bool {
 // celReader finds the native fields an expression reads, and faults those the schema does not know.
 type celReader struct {
 	c      *compiler
-	line   int
+	at     place
+	places map[int64]place // of what stands in place of a name
 	vars   map[string]*fieldTree
 	fields []int
 }
 
 // read returns the field tree an expression stands for, nil when it is not a path.
 func (r *celReader) read(e celast.Expr) *fieldTree {
+	if at, ok := r.places[e.ID()]; ok {
+		defer func(outside place) { r.at = outside }(r.at)
+		r.at = at
+	}
 	switch e.Kind() {
 	case celast.IdentKind:
 		return r.vars[e.AsIdent()]
@@ -396,7 +442,7 @@ func (r *celReader) selection(s celast.SelectExpr) *fieldTree {
 	}
 	kid := t.props[s.FieldName()]
 	if kid == nil {
-		r.c.hint(r.line, didYouMean(s.FieldName(), keysOf(t.props)), "CEL: the schema has no field %q below %q", s.FieldName(), t.name)
+		r.c.f.hint(r.at.file, r.at.line, didYouMean(s.FieldName(), keysOf(t.props)), "CEL: the schema has no field %q below %q", s.FieldName(), t.name)
 		return nil
 	}
 	if kid.id >= 0 {
@@ -432,16 +478,16 @@ func (r *celReader) checkTable(args []celast.Expr) {
 	name, ok := literal(args[0])
 	column, ok2 := literal(args[2])
 	if !ok || !ok2 {
-		r.c.f.add(r.c.file, r.line, "CEL: table() needs the table and the column as literal texts")
+		r.c.f.add(r.at.file, r.at.line, "CEL: table() needs the table and the column as literal texts")
 		return
 	}
 	t := r.c.p.tables[name]
 	if t == nil {
-		r.c.hint(r.line, didYouMean(name, keysOf(r.c.p.tables)), "CEL: there is no table %q", name)
+		r.c.f.hint(r.at.file, r.at.line, didYouMean(name, keysOf(r.c.p.tables)), "CEL: there is no table %q", name)
 		return
 	}
 	if _, ok := t.columns[column]; !ok {
-		r.c.hint(r.line, didYouMean(column, keysOf(t.columns)), "CEL: table %q has no column %q", name, column)
+		r.c.f.hint(r.at.file, r.at.line, didYouMean(column, keysOf(t.columns)), "CEL: table %q has no column %q", name, column)
 	}
 }
 
@@ -455,7 +501,7 @@ func literal(e celast.Expr) (string, bool) {
 
 func (r *celReader) comprehension(e celast.ComprehensionExpr) {
 	over := r.read(e.IterRange())
-	inner := celReader{c: r.c, line: r.line, vars: map[string]*fieldTree{}}
+	inner := celReader{c: r.c, at: r.at, places: r.places, vars: map[string]*fieldTree{}}
 	for k, v := range r.vars {
 		inner.vars[k] = v
 	}

@@ -28,9 +28,7 @@ const (
 // https://hl7.org/fhir/us/core/StructureDefinition-us-core-provenance.html
 func (r *run) provenance(key string, res []Resource) (Resource, bool) {
 	rule := r.m.provenance
-	for i := range r.vars {
-		r.vars[i] = binding{}
-	}
+	clear(r.vars)
 	r.keys = nil
 	id := r.env.id("Provenance", r.m.name, key, "provenance")
 	out := Resource{Type: "Provenance", ID: id, Slot: "provenance"}

@@ -21,7 +21,8 @@ type run struct {
 	reject bool
 	digest string
 	few    bool      // the record has few list items
-	known  []outcome // of predicates; nil while checks may still take items out of the record
+	known  []outcome // of predicates
+	memo   memo      // of the record
 
 	buffers
 	problems []Problem
@@ -157,12 +158,13 @@ func (r *run) execute() (Record, bool) {
 		r.digest = r.hash()
 	}
 	rec := Record{Key: key, Digest: r.digest}
+	r.known = make([]outcome, r.m.predicates)
 	r.runChecks()
 	if r.reject {
 		return Record{}, false
 	}
-	r.known = make([]outcome, r.m.predicates)
 	r.planAll(key)
+	rec.Resources = make([]Resource, 0, len(r.plan)+1)
 	for i := range r.plan {
 		rec.Resources = append(rec.Resources, r.build(&r.plan[i]))
 	}
@@ -189,7 +191,7 @@ func (r *run) execute() (Record, bool) {
 // build writes one planned resource.
 func (r *run) build(inst *instance) Resource {
 	em := inst.em
-	copy(r.vars, inst.vars)
+	r.stand(inst)
 	r.keys = inst.keys
 	r.buf, r.trace, r.names = r.buf[:0], r.trace[:0], r.names[:0]
 	r.elem = append(r.elem[:0], em.resource...)
@@ -211,6 +213,14 @@ func (r *run) build(inst *instance) Resource {
 	return Resource{
 		Type: em.resource, ID: inst.id, Slot: inst.slot, JSON: bytes.Clone(r.buf), metaEnd: metaEnd, Shared: em.shared,
 		Lineage: r.lineage(),
+	}
+}
+
+// stand puts the loop variables where they were when the resource was planned.
+func (r *run) stand(inst *instance) {
+	clear(r.vars)
+	for i, b := range inst.at {
+		r.vars[inst.em.loops[i].slot] = b
 	}
 }
 
