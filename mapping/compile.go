@@ -158,7 +158,8 @@ func (c *compiler) paths(texts []string, line int) []*path {
 
 // leaf names a rule at line for the element being compiled.
 func (c *compiler) leaf(op string, line int, from ...*path) leaf {
-	l := leaf{rule: c.file + ":" + itoa(line) + " " + op, element: strings.Join(c.elem, ".")}
+	c.p.leaves++
+	l := leaf{no: c.p.leaves, rule: c.file + ":" + itoa(line) + " " + op, element: strings.Join(c.elem, ".")}
 	for _, p := range from {
 		if p != nil {
 			p.tree.walk(func(t *fieldTree) { l.fields = append(l.fields, t.id) })

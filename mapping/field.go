@@ -157,6 +157,9 @@ func (t *fieldTree) listed(v any) any {
 // strangers calls f for every object with fields that an open schema lets pass and does not name: how many, never which,
 // for their names are the sender's.
 func (t *fieldTree) strangers(v any, ptr string, f func(ptr string, count int)) {
+	if t.names(v) {
+		return
+	}
 	switch x := v.(type) {
 	case map[string]any:
 		if t.props == nil {
@@ -181,6 +184,31 @@ func (t *fieldTree) strangers(v any, ptr string, f func(ptr string, count int)) 
 			t.items.strangers(kid, ptr+"/"+itoa(i), f)
 		}
 	}
+}
+
+// names tells whether the schema names every field of a value.
+func (t *fieldTree) names(v any) bool {
+	switch x := v.(type) {
+	case map[string]any:
+		if t.props == nil {
+			return true
+		}
+		for k, kid := range x {
+			if p := t.props[k]; p == nil || !p.names(kid) {
+				return false
+			}
+		}
+	case []any:
+		if t.items == nil {
+			return true
+		}
+		for _, kid := range x {
+			if !t.items.names(kid) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // find resolves a path such as client.name.first or goals[] below t; nil when the schema does not know it.

@@ -29,6 +29,7 @@ func itoa(i int) string { return strconv.Itoa(i) }
 
 // A leaf carries what a value-making primitive reports about itself.
 type leaf struct {
+	no      int    // its number in the pack, from 1
 	rule    string // file:line primitive
 	element string // FHIR element without indices
 	fields  []int  // native leaves it reads

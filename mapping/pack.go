@@ -64,6 +64,7 @@ type Pack struct {
 	dates   dateRules
 	tables  map[string]*table
 	cel     *cel.Env
+	leaves  int // how many were made
 	fields  fieldSet
 	order   []int // field numbers by name
 	ignored map[int]string

@@ -52,25 +52,24 @@ type Loss struct {
 type tally struct {
 	pack    *Pack
 	present []int
-	rules   map[*leaf]bool
+	carried []*leaf // by number; nil for those that nothing came of
 }
 
 func newTally(p *Pack) *tally {
-	return &tally{pack: p, present: make([]int, len(p.fields.names)), rules: make(map[*leaf]bool, 64)}
+	return &tally{pack: p, present: make([]int, len(p.fields.names)), carried: make([]*leaf, p.leaves+1)}
 }
 
-func (t *tally) carry(l *leaf) {
-	if !t.rules[l] {
-		t.rules[l] = true
-	}
-}
+func (t *tally) carry(l *leaf) { t.carried[l.no] = l }
 
 // coverage sums the tally up, field by field in the order of their names.
 func (t *tally) coverage() ([]Field, []Loss) {
 	n := len(t.present)
 	elements := make([][]string, n)
 	twoWay := make([]bool, n)
-	for l := range t.rules {
+	for _, l := range t.carried {
+		if l == nil {
+			continue
+		}
 		for _, f := range l.fields {
 			elements[f] = append(elements[f], l.element)
 			twoWay[f] = twoWay[f] || !l.oneWay
