@@ -54,7 +54,7 @@ func wellFormed(p declaredParameter) string {
 	case p.Name == "_type":
 		return "_type=Patient"
 	}
-	value, ok := map[string]string{"token": "x", "string": "x", "date": "2026-01-01", "reference": "x", "uri": "urn:x", "number": "1", "quantity": "1"}[p.Type]
+	value, ok := map[string]string{"token": "x", "string": "x", "date": "2026-01-01", "reference": "x", "uri": "urn:x", "number": "1", "quantity": "1", "special": "1|2|3|km"}[p.Type]
 	if !ok {
 		return ""
 	}

@@ -34,13 +34,13 @@ var (
 	sorts = map[string][]string{"Condition": {"recorded-date", "-code", "_id", "-_lastUpdated"}, "Observation": {"-date", "code", "_id"}, "MedicationRequest": {"-authoredon", "_id"},
 		"Encounter": {"date", "-_id"}, "CarePlan": {"-date", "_id"}, "Procedure": {"date"}, "DiagnosticReport": {"-date"}}
 	includes = map[string][]string{"Condition": {"_include=Condition:encounter", "_include=*", "_revinclude=Provenance:target", "_revinclude=CarePlan:condition", "_revinclude=Encounter:diagnosis", "_include=Condition:encounter&_include:iterate=Encounter:diagnosis"},
-		"Observation":       {"_include=Observation:focus", "_include=*", "_revinclude=DiagnosticReport:result", "_revinclude=List:item"},
+		"Observation":       {"_include=Observation:focus", "_include=*", "_revinclude=DiagnosticReport:result", "_revinclude=List:item", "_revinclude=*", "_revinclude:iterate=*"},
 		"MedicationRequest": {"_include=MedicationRequest:encounter", "_revinclude=CarePlan:activity-reference", "_include=MedicationRequest:encounter&_include:iterate=Encounter:diagnosis&_revinclude:iterate=Provenance:target"},
 		"Encounter":         {"_include=Encounter:diagnosis", "_include=Encounter:service-provider", "_revinclude=Condition:encounter"},
 		"CarePlan":          {"_include=CarePlan:condition&_include=CarePlan:activity-reference", "_include=*"},
 		"List":              {"_include=List:item", "_include=*"}, "Provenance": {"_include=Provenance:target"}, "DiagnosticReport": {"_include=DiagnosticReport:result"}, "Procedure": {"_include=Procedure:reason-reference"},
 		"AuditEvent": {"_include=AuditEvent:entity"}, "Organization": {"_revinclude=Encounter:service-provider", "_revinclude=Patient:organization"},
-		"Patient": {"_revinclude=Condition:patient&_revinclude=Observation:patient&_revinclude=CarePlan:subject", "_revinclude=Provenance:target", "_include=Patient:organization", "_revinclude=Encounter:patient&_include:iterate=Encounter:diagnosis"}}
+		"Patient": {"_revinclude=Condition:patient&_revinclude=Observation:patient&_revinclude=CarePlan:subject", "_revinclude=Provenance:target", "_revinclude=*", "_include=Patient:organization", "_revinclude=Encounter:patient&_include:iterate=Encounter:diagnosis"}}
 )
 
 // drawSearch draws a search. positive leaves out what can match more when less is to be seen; whole leaves out pages.

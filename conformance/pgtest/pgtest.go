@@ -161,7 +161,9 @@ func (c *Cluster) DSN(database string) string {
 }
 
 // CreateDatabase makes an empty database and returns its DSN.
-func (c *Cluster) CreateDatabase(ctx context.Context) (string, error) { return c.create(ctx, "template1") }
+func (c *Cluster) CreateDatabase(ctx context.Context) (string, error) {
+	return c.create(ctx, "template1")
+}
 
 func (c *Cluster) create(ctx context.Context, template string) (string, error) {
 	conn, err := pgx.Connect(ctx, c.DSN("postgres"))

@@ -61,6 +61,11 @@ func featureRecords() []string {
 		`{"resourceType":"Condition","id":"c1","subject":{"reference":"Patient/p1"},"encounter":{"reference":"Encounter/e1"},"code":{"text":"Essential hypertension","coding":[{"system":"http://hl7.org/fhir/sid/icd-10-cm","code":"I10","display":"High blood pressure"}]},"onsetDateTime":"2024-05"}`,
 		`{"resourceType":"Condition","id":"c2","subject":{"reference":"https://fhir.example/fhir/Patient/p2"},"code":{"coding":[{"system":"urn:other","code":"I10"}]}}`,
 
+		at("albany", "42.6526", "-73.7562"), at("troy", "42.7284", "-73.6918"), at("city", "40.7128", "-74.0060"),
+		at("suva", "-18.1416", "178.4419"), at("east", "-17.9", "-179.5"), at("pole", "90", "0"),
+		`{"resourceType":"Location","id":"nowhere","status":"active","name":"By telephone"}`,
+		`{"resourceType":"HealthcareService","id":"meeting","active":true,"location":[{"reference":"Location/troy"}]}`,
+
 		charge("n1", "-3"), charge("n2", "0"), charge("n3", "100"), charge("n4", "99.5"), charge("n5", "100000000000"), charge("n6", "0.001"),
 
 		`{"resourceType":"ValueSet","id":"v1","status":"active","url":"http://acme.org/vs","version":"1"}`,
@@ -80,6 +85,11 @@ func featureRecords() []string {
 
 func charge(id, factor string) string {
 	return fmt.Sprintf(`{"resourceType":"ChargeItem","id":%q,"status":"billed","subject":{"reference":"Patient/p1"},"code":{"text":"x"},"factorOverride":%s}`, id, factor)
+}
+
+// at is a place on the globe.
+func at(id, latitude, longitude string) string {
+	return fmt.Sprintf(`{"resourceType":"Location","id":%q,"status":"active","position":{"longitude":%s,"latitude":%s}}`, id, longitude, latitude)
 }
 
 // testFeatures asks every kind of parameter with its modifiers, prefixes and forms of values, across patients and in
@@ -146,6 +156,23 @@ func testFeatures(t *testing.T, open Open) {
 		{"Observation", "combo-value-quantity", "60", "bp1"},
 		{"DocumentReference", "relationship", "replaces$DocumentReference/d0", "d1"},
 		{"DocumentReference", "relationship", "appends$DocumentReference/d0", ""},
+		// Positions: on the globe, over the date line and at the pole too.
+		{"Location", "near", "42.6526|-73.7562|9|km", "albany"},
+		{"Location", "near", "42.6526|-73.7562|0", "albany"},
+		{"Location", "near", "42.6526|-73.7562|10", "albany troy"},
+		{"Location", "near", "42.6526|-73.7562|6.1|[mi_i]", "albany"},
+		{"Location", "near", "42.6526|-73.7562|6.2|[mi_i]", "albany troy"},
+		{"Location", "near", "42.6526|-73.7562", "albany troy"},
+		{"Location", "near", "42.6526|-73.7562|217|km", "albany troy city"},
+		{"Location", "near", "42.6526|-73.7562|216|km", "albany troy"},
+		{"Location", "near", "-18|-179.9|100|km", "east"},
+		{"Location", "near", "-18|179.9|250|km", "suva east"},
+		{"Location", "near", "89.9|180|12|km", "pole"},
+		{"Location", "near", "89.9|180|30000|km", "albany troy city suva east pole"},
+		{"Location", "near", "40.7|-74|5|km,-18.1|178.4|10|km", "city suva"},
+		{"Location", "near:missing", "true", "nowhere"},
+		{"HealthcareService", "location.near", "42.7|-73.7|5|km", "meeting"},
+		{"HealthcareService", "location.near", "42.6526|-73.7562|5|km", ""},
 		// Tokens.
 		{"Condition", "code", icd + "|I10", "c1"},
 		{"Condition", "code", "urn:other|", "c2"},

@@ -133,6 +133,9 @@ func testIncludes(t *testing.T, open Open) {
 		want       []string
 	}{
 		{"Patient", "_revinclude=Condition:patient", []string{"p1", "c2"}},
+		{"Patient", "_revinclude=*", []string{"p1", "c2", "e1"}},
+		{"Condition", "_revinclude=*", []string{"c2", "e1"}},
+		{"Encounter", "_revinclude=*", []string{"e1"}},
 		{"Encounter", "_include=Encounter:diagnosis", []string{"e1", "c2"}},
 		{"Encounter", "_include=Encounter:diagnosis:Condition&_include=Encounter:patient", []string{"e1", "c2", "p1"}},
 		{"Encounter", "_include=Encounter:diagnosis:Procedure", []string{"e1"}},

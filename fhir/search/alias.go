@@ -9,7 +9,7 @@ func (ps *parameters) alias() {
 		p.Reads, p.Target = []string{p.Code}, ""
 	}
 	for _, p := range ps.sorted {
-		if p.Kind != KindComposite && p.URL == "" {
+		if p.Kind != KindComposite && p.Kind != KindSpecial && p.URL == "" {
 			ps.sameRows(p)
 		}
 	}

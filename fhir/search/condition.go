@@ -1,7 +1,7 @@
 package search
 
 // Condition is one node of what a query asks of a resource. A store compiles the tree into its own
-// language; the closed set of nodes is And, Or, Not, Index, Element, Chain, Has, Field, Label, Typed and Scan.
+// language; the closed set of nodes is And, Or, Not, Index, Element, Near, Chain, Has, Field, Label, Typed and Scan.
 type Condition interface{ condition() }
 
 // And holds when all its conditions hold; the empty And always does.
@@ -36,6 +36,14 @@ type Component struct {
 	Kind   Kind
 	Mode   Mode
 	Values []Value
+}
+
+// Near holds when a position of the resource (an element row of longitude and latitude, in millionths of a degree) is at most
+// so many metres from a place on the globe.
+type Near struct {
+	Params              []string
+	Latitude, Longitude float64 // degrees
+	Metres              float64
 }
 
 // Chain holds when a reference of Params leads to a resource of type Target that meets Where. The caller
@@ -81,6 +89,7 @@ func (Or) condition()      {}
 func (Not) condition()     {}
 func (Index) condition()   {}
 func (Element) condition() {}
+func (Near) condition()    {}
 func (Chain) condition()   {}
 func (Has) condition()     {}
 func (Field) condition()   {}

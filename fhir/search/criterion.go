@@ -192,6 +192,8 @@ func (p *parser) simple(a ask, par *Parameter, modifier string) (Condition, erro
 			return nil, bad(a.name, "this modifier is not offered")
 		}
 		return p.composite(a, par, alternatives)
+	case KindSpecial:
+		return p.near(a, par, modifier, alternatives)
 	}
 	mode := Exact
 	switch {
@@ -244,6 +246,8 @@ func present(par *Parameter) Condition {
 			out = append(out, Index{Kind: KindComposite, Params: par.composite.reads})
 		}
 		return out
+	case KindSpecial:
+		return Index{Kind: KindComposite, Params: par.Reads}
 	}
 	return Index{Kind: par.Kind, Params: par.Reads}
 }

@@ -115,6 +115,10 @@ func (x *extraction) node(p *Parameter, n *fhir.Node) {
 		x.text(p.Code, n)
 	case KindURI:
 		x.uri(p.Code, n.Text())
+	case KindSpecial:
+		if a, b, ok := position(n); ok {
+			x.v.Elements = appendNew(x.v.Elements, ElementRow{p.Code, a, b})
+		}
 	case KindNumber, KindQuantity:
 		if unit, rng, ok := quantitySpan(n); ok {
 			x.v.Numbers = appendNew(x.v.Numbers, Number{p.Code, unit, rng})

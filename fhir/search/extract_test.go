@@ -60,6 +60,7 @@ func TestExtractDetails(t *testing.T) {
 		{`{"resourceType":"CarePlan","id":"c","activity":[{"detail":{"scheduledTiming":{"event":["2026-01-01","2026-01-03"]}}}]}`, "{activity-date {1767225600000000 1767484800000000}}"},
 		{`{"resourceType":"Encounter","id":"e","period":{"start":"2026-01-01"}}`, "{date {1767225600000000 9223372036854775807}}"},
 		{`{"resourceType":"Group","id":"g","characteristic":[{"code":{"coding":[{"code":"a"}]},"valueBoolean":true,"exclude":false}]}`, "{characteristic-value {a 0 0} {true 0 0}}"},
+		{`{"resourceType":"Location","id":"l","position":{"longitude":-73.75,"latitude":42.65012345}}`, "{near {  -73750000 -73749999} {  42650123 42650124}}"},
 		{`{"resourceType":"DocumentReference","id":"d","relatesTo":[{"code":"appends","target":{"reference":"DocumentReference/x"}}]}`, "{relationship {appends 0 0} {DocumentReference x 0 0}}"},
 		{`{"resourceType":"ValueSet","id":"v","useContext":[{"code":{"code":"age"},"valueRange":{"low":{"value":1,"unit":"a"}}}]}`, "{context-type-quantity {age 0 0} { a"},
 	} {

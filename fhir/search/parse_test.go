@@ -3,6 +3,7 @@ package search
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"trellis/fhir"
@@ -34,10 +35,10 @@ func TestResultParameters(t *testing.T) {
 	if got := fmt.Sprint(q.Sort); got != "[{date date [date] true} {combo-code token [code component-code] false} {_lastUpdated  [] false}]" {
 		t.Error(got)
 	}
-	if got := fmt.Sprint(q.Include); got != "[{Observation * [based-on derived-from device encounter focus has-member part-of performer specimen subject]  false} {Patient link [link]  true}]" {
+	if got := fmt.Sprint(q.Include); got != "[{Observation * [based-on derived-from device encounter focus has-member part-of performer specimen subject]  false false} {Patient link [link]  true false}]" {
 		t.Error(got)
 	}
-	if got := fmt.Sprint(q.RevInclude); got != "[{Provenance target [target]  false}]" {
+	if got := fmt.Sprint(q.RevInclude); got != "[{Provenance target [target]  false false}]" {
 		t.Error(got)
 	}
 	if q.Used.Has("_cursor") || q.Used.Has("_format") {
@@ -49,8 +50,20 @@ func TestResultParameters(t *testing.T) {
 			t.Errorf("%s: %v %v", value, q, err)
 		}
 	}
-	if q, err := parseTree(t, r, "Observation", "_include=Observation:patient", Options{}); err != nil || fmt.Sprint(q.Include) != "[{Observation patient [subject] Patient false}]" {
+	if q, err := parseTree(t, r, "Observation", "_include=Observation:patient", Options{}); err != nil || fmt.Sprint(q.Include) != "[{Observation patient [subject] Patient false false}]" {
 		t.Error(q, err)
+	}
+	// Whatever may refer to what is searched; with :iterate whatever refers to anything.
+	q, err = parseTree(t, r, "Organization", "_revinclude=*", Options{})
+	if err != nil || !slices.ContainsFunc(q.RevInclude, func(i Include) bool {
+		return i.Source == "Location" && i.Whatever && slices.Contains(i.Params, "organization")
+	}) ||
+		slices.ContainsFunc(q.RevInclude, func(i Include) bool { return i.Source == "QuestionnaireResponse" && len(i.Params) == 0 }) {
+		t.Error(q, err)
+	}
+	iterated, err := parseTree(t, r, "Organization", "_revinclude:iterate=*", Options{})
+	if err != nil || len(iterated.RevInclude) <= len(q.RevInclude) || !iterated.RevInclude[0].Iterate {
+		t.Error(iterated, err)
 	}
 }
 

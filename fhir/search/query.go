@@ -50,6 +50,8 @@ type Include struct {
 	Params  []string // index parameters to follow
 	Target  string   // "" for any
 	Iterate bool
+	// Whatever marks one of the types that `_revinclude=*` stands for: types that may not be searched are passed over.
+	Whatever bool
 }
 
 // Total is how a total is wanted (R4 3.1.1.5.5).

@@ -22,6 +22,7 @@ const (
 	KindQuantity  Kind = "quantity"
 	KindURI       Kind = "uri"
 	KindComposite Kind = "composite"
+	KindSpecial   Kind = "special" // Location.near; see Near
 )
 
 // definition is one generated row: base type, code, kind, expression, target types and the components of a composite.
@@ -125,9 +126,6 @@ func (ps *parameters) define(d definition) error {
 			return nil
 		}
 		p.composite = c
-	case d.kind == "special":
-		ps.unserved[d.code] = "search by position is not offered"
-		return nil
 	case strings.Contains(d.expression, "["):
 		ps.unserved[d.code] = "search by a resource inside a Bundle is not offered"
 		return nil

@@ -1,6 +1,7 @@
 package search
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -132,6 +133,8 @@ func (p *parser) sorts(value string) error {
 				return bad("_sort", "sorting by a reference is not offered")
 			case par.Kind == KindComposite:
 				return bad("_sort", "sorting by a composite is not offered")
+			case par.Kind == KindSpecial:
+				return bad("_sort", "sorting by a distance is not offered")
 			case par.notReady:
 				return notReady("_sort")
 			}
@@ -159,9 +162,13 @@ func (p *parser) include(name, modifier, value string) error {
 	if value == "*" && name == "_include" && p.q.Type != "" {
 		value = p.q.Type + ":*"
 	}
+	if value == "*" && name == "_revinclude" {
+		p.everything(inc.Iterate)
+		return nil
+	}
 	parts := strings.Split(value, ":")
 	if len(parts) < 2 || len(parts) > 3 || !fhir.KnownType(parts[0]) {
-		return bad(name, "must be Type:parameter, Type:parameter:Target or Type:*")
+		return bad(name, "must be Type:parameter, Type:parameter:Target, Type:* or *")
 	}
 	inc.Source, inc.Code = parts[0], parts[1]
 	if len(parts) == 3 {
@@ -185,6 +192,23 @@ func (p *parser) include(name, modifier, value string) error {
 		p.q.Include = append(p.q.Include, inc)
 	}
 	return nil
+}
+
+// everything stands for whatever refers to what is found, of the types the token may search.
+func (p *parser) everything(iterate bool) {
+	for _, typ := range fhir.Types() {
+		inc := Include{Source: typ, Code: "*", Iterate: iterate, Whatever: true}
+		leads := false
+		for _, par := range p.s.byType[typ].indexed {
+			if par.Kind == KindReference && !par.notReady {
+				inc.Params = append(inc.Params, par.Code)
+				leads = leads || iterate || len(par.Targets) == 0 || slices.ContainsFunc(par.Targets, p.searched)
+			}
+		}
+		if leads {
+			p.q.RevInclude = append(p.q.RevInclude, inc)
+		}
+	}
 }
 
 func (p *parser) searched(typ string) bool {

@@ -36,6 +36,8 @@ func show(c Condition) string {
 		return "[" + out + showMode(c.Mode) + showValues(c.Kind, c.Values) + "]"
 	case Element:
 		return fmt.Sprintf("<%s: %s%s |%s%s>", strings.Join(c.Params, "+"), c.A.Kind, showValues(c.A.Kind, c.A.Values), c.B.Kind, showValues(c.B.Kind, c.B.Values))
+	case Near:
+		return fmt.Sprintf("near %s %v %v %vm", strings.Join(c.Params, "+"), c.Latitude, c.Longitude, c.Metres)
 	case Chain:
 		return fmt.Sprintf("%s->%s{%s}", strings.Join(c.Params, "+"), c.Target, show(c.Where))
 	case Has:
@@ -147,6 +149,13 @@ func TestTrees(t *testing.T) {
 		{"Patient", "deceased=false", "[token deceased false]"},
 		{"Patient", "email=a@b", "[token email a@b]"},
 		{"Observation", "status=http://hl7.org/fhir/observation-status|final,http://x|final", "[token status final http://x|final]"},
+		// position
+		{"Location", "near=42.65|-73.75", "near near 42.65 -73.75 50000m"},
+		{"Location", "near=42.65|-73.75|2.5", "near near 42.65 -73.75 2500m"},
+		{"Location", "near=42.65|-73.75|300|m", "near near 42.65 -73.75 300m"},
+		{"Location", "near=42.65|-73.75|1|[mi_i],-1|-180|40000|km", "or(near near 42.65 -73.75 1609.344m near near -1 -180 2.1e+07m)"},
+		{"Location", "near:missing=true", "not([composite near])"},
+		{"HealthcareService", "location.near=1|2|3|km", "location->Location{near near 1 2 3000m}"},
 		// string
 		{"Patient", "name=Ånn  Lee", "[string name ^ ann lee]"},
 		{"Patient", "phonetic=x", "[string name ^ x]"},
@@ -304,7 +313,14 @@ func TestRefusals(t *testing.T) {
 		{"Provenance", "target._id=x", "too many types", fhir.Unsupported},
 		{"Observation", "code-value-quantity=a", "joined by $", fhir.Invalid},
 		{"MolecularSequence", "chromosome-variant-coordinate=1$2$3", "two components", fhir.Unsupported},
-		{"Location", "near=1|2", "position", fhir.Unsupported},
+		{"Location", "near=1", "latitude|longitude|distance|units", fhir.Invalid},
+		{"Location", "near=91|2", "latitude from -90", fhir.Invalid},
+		{"Location", "near=NaN|2", "latitude from -90", fhir.Invalid},
+		{"Location", "near=1|2|-3|km", "not negative", fhir.Invalid},
+		{"Location", "near=1|2|3|kg", "unit of length", fhir.Invalid},
+		{"Location", "near=1|2|3|mi", "[mi_i]", fhir.Invalid},
+		{"Location", "near:exact=1|2", "modifier", fhir.Unsupported},
+		{"Location", "_sort=near", "distance", fhir.Unsupported},
 		{"Bundle", "composition=Composition/1", "inside a Bundle", fhir.Unsupported},
 		{"Observation", "_query=x", "_query", fhir.Unsupported},
 		{"Observation", "_type=Patient", "_type", fhir.Unsupported},
@@ -319,7 +335,7 @@ func TestRefusals(t *testing.T) {
 		{"Observation", "_summary=text&_include=Observation:subject", "_include", fhir.Invalid},
 		{"Observation", "_include=Observation:patient:Group", "never refers", fhir.Unsupported},
 		{"Observation", "_include:nope=Observation:patient", "modifier", fhir.Unsupported},
-		{"Observation", "_revinclude=*", "_revinclude", fhir.Unsupported},
+		{"Observation", "_revinclude:nope=*", "_revinclude", fhir.Unsupported},
 		{"Patient", "identifier:of-type=a|b", "system|code|value", fhir.Invalid},
 		{"Patient", "_has:Observation:code:status=x", "no reference", fhir.Unsupported},
 		{"Patient", "_has:Observation:performer:nonsense=x", "nonsense", fhir.Unsupported},

@@ -159,6 +159,9 @@ func (s *Server) revIncludes() map[string][]string {
 			}
 		}
 	}
+	for typ := range out {
+		out[typ] = append([]string{"*"}, out[typ]...)
+	}
 	return out
 }
 

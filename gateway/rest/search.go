@@ -93,6 +93,7 @@ func (k *call) reachable(q *search.Query) error {
 			return err
 		}
 	}
+	q.RevInclude = slices.DeleteFunc(q.RevInclude, func(inc search.Include) bool { return inc.Whatever && !k.may(inc.Source, smart.Search) })
 	for _, inc := range q.RevInclude {
 		if err := k.allow(inc.Source, smart.Search); err != nil {
 			return err

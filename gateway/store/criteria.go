@@ -42,6 +42,8 @@ func (w where) add(c search.Condition) error {
 		return w.index(c)
 	case search.Element:
 		return w.element(c)
+	case search.Near:
+		return w.near(c)
 	case search.Chain:
 		return w.chain(c)
 	case search.Has:

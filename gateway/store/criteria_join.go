@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 
 	"trellis/auth/label"
@@ -33,6 +34,34 @@ func (w where) element(c search.Element) error {
 			return err
 		}
 	}
+	w.b.add(end)
+	return nil
+}
+
+// earthRadius is the mean one, in metres.
+const earthRadius = 6_371_008.8
+
+// near holds when a position is within a distance, by the haversine of the angle between the two. The latitudes that come
+// into question narrow the rows first.
+func (w where) near(c search.Near) error {
+	params, err := w.params(w.typ, c.Params)
+	if err != nil {
+		return err
+	}
+	const radians = math.Pi / 180
+	angle := math.Min(c.Metres/earthRadius, math.Pi)
+	x, end := w.rows("idx_element", params, false)
+	w.b.add(" AND "+x+".blo>=? AND "+x+".blo<=?",
+		int64(math.Floor((c.Latitude-angle/radians)*1e6))-1, int64(math.Ceil((c.Latitude+angle/radians)*1e6))+1) // stored in millionths
+	const number = "CAST(? AS DOUBLE PRECISION)"
+	haversine := func(column string) string {
+		half := "SIN(" + x + "." + column + "*" + number + "-" + number + ")"
+		return half + "*" + half
+	}
+	north, east := c.Latitude*radians/2, c.Longitude*radians/2
+	const step = 1e-6 * radians
+	w.b.add(" AND "+haversine("blo")+"+"+number+"*COS("+x+".blo*"+number+")*"+haversine("alo")+"<="+number,
+		step/2, north, step/2, north, math.Cos(c.Latitude*radians), step, step/2, east, step/2, east, math.Pow(math.Sin(angle/2), 2)+1e-15)
 	w.b.add(end)
 	return nil
 }

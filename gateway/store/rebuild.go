@@ -8,7 +8,7 @@ import (
 
 // indexVersion names how index rows are made of resources. Whoever changes what fhir/search extracts, or how it is written
 // to the tables, raises it: a database indexed otherwise is not served until its index is made anew.
-const indexVersion = "1"
+const indexVersion = "2"
 
 // The settings a rebuild keeps: the version of the index, and the row key up to which it has come.
 const (
@@ -24,13 +24,23 @@ var ErrIndex = errors.New("the search index was made by another version, or its 
 var ErrServing = errors.New("a server is running on this database, or was until a moment ago; stop it first")
 
 // CheckIndexVersion is ErrIndex unless the index is whole and as this version makes it. A database without the setting is
-// new, or older than it, and then of version 1.
+// new, or older than it.
 func (s *Store) CheckIndexVersion(ctx context.Context) error {
 	have, found, err := s.Setting(ctx, settingIndexVersion)
 	switch {
 	case err != nil:
 		return err
 	case !found:
+		var rid int64
+		if err := s.engine.Read(ctx, func(tx Tx) error {
+			found, err = one(ctx, tx, "SELECT rid FROM res WHERE part=0 LIMIT 1", nil, &rid)
+			return err
+		}); err != nil {
+			return err
+		}
+		if found {
+			return ErrIndex
+		}
 		return s.PutSetting(ctx, settingIndexVersion, []byte(indexVersion))
 	case string(have) != indexVersion:
 		return ErrIndex

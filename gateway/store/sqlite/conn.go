@@ -129,7 +129,7 @@ func arguments(args []any) ([]driver.NamedValue, error) {
 				return nil, err
 			}
 			out[i].Value = string(data)
-		case int64, string, []byte, nil:
+		case int64, float64, string, []byte, nil:
 			out[i].Value = v
 		default:
 			return nil, fmt.Errorf("sqlite: an argument of type %T", a)
