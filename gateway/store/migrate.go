@@ -79,6 +79,11 @@ func apply(ctx context.Context, tx Tx, d Dialect, name string, data []byte) erro
 			return err
 		}
 	}
+	if no == 1 { // a new database: what comes into its index is made by this version
+		if err := putSetting(ctx, tx, settingIndexVersion, []byte(indexVersion)); err != nil {
+			return err
+		}
+	}
 	_, err = tx.Exec(ctx, "INSERT INTO migration (no,name,hash) VALUES (?,?,?)", no, name, hash)
 	return err
 }

@@ -23,29 +23,14 @@ var ErrIndex = errors.New("the search index was made by another version, or its 
 // ErrServing is returned when the index cannot be rebuilt because a server is using it.
 var ErrServing = errors.New("a server is running on this database, or was until a moment ago; stop it first")
 
-// CheckIndexVersion is ErrIndex unless the index is whole and as this version makes it. A database without the setting is
-// new, or older than it.
+// CheckIndexVersion is ErrIndex unless the index is whole and as this version makes it. A database that does not say is older
+// than versions are.
 func (s *Store) CheckIndexVersion(ctx context.Context) error {
-	have, found, err := s.Setting(ctx, settingIndexVersion)
-	switch {
-	case err != nil:
-		return err
-	case !found:
-		var rid int64
-		if err := s.engine.Read(ctx, func(tx Tx) error {
-			found, err = one(ctx, tx, "SELECT rid FROM res WHERE part=0 LIMIT 1", nil, &rid)
-			return err
-		}); err != nil {
-			return err
-		}
-		if found {
-			return ErrIndex
-		}
-		return s.PutSetting(ctx, settingIndexVersion, []byte(indexVersion))
-	case string(have) != indexVersion:
-		return ErrIndex
+	have, _, err := s.Setting(ctx, settingIndexVersion)
+	if err == nil && string(have) != indexVersion {
+		err = ErrIndex
 	}
-	return nil
+	return err
 }
 
 // RebuildIndex makes the whole index anew while no server runs. Interrupted, even by kill -9, it goes on where it ended
