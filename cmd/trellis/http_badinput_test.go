@@ -127,7 +127,7 @@ func malformedSearches() []badInput {
 		{"negative _count", get("Condition?_count=-1"), 400, "_count"},
 		{"unknown _sort", get("Condition?_sort=zqcanary"), 400, "_sort"},
 		{"unknown _include", get("Condition?_include=Condition:zqcanary"), 400, "_include"},
-		{"_revinclude of everything", get("Condition?_revinclude=*"), 400, "_revinclude"},
+		{"unknown _revinclude", get("Condition?_revinclude=Zqcanary:*"), 400, "_revinclude"},
 		{"unsupported _total", get("Condition?_total=roughly"), 400, "_total"},
 		{"unsupported _summary", get("Condition?_summary=most"), 400, "_summary"},
 		{"unsupported _elements", get("Condition?_elements=zqcanary"), 400, "_elements"},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -318,5 +319,75 @@ func testMoved(t *testing.T, open Open) {
 	target, err := b.s.Lookup(b.ctx, f, "Condition", "c1", 0)
 	if err != nil || target.Visible || len(target.Subject.Patients[0].Facts.Consents) != 0 {
 		t.Errorf("after the consent moved away: visible %v, %v", target.Visible, err)
+	}
+}
+
+// testFollowed: a reference that was found to lead somewhere is not asked about again, and no longer stands once it is not to.
+func testFollowed(t *testing.T, open Open) {
+	at := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	b := newBench(t, open, func() time.Time { return at })
+	hosp, _ := b.register()
+	b.put("hosp", false, patient("p1", "Reyes", "1990"))
+	b.put("hosp", false, episode("e1", "p1", "hosp"))
+	b.put("clinic", false, condition("c2", "p1", "I10"))
+	b.put("otp", true, condition("c1", "p1", "F11.20"))
+	b.put("clinic", false, `{"resourceType":"Encounter","id":"v1","status":"finished","class":{"code":"AMB"},"subject":{"reference":"Patient/p1"},"diagnosis":[{"condition":{"reference":"Condition/c1"}},{"condition":{"reference":"Condition/c2"}}]}`)
+	// hides asks by the row as the filter sees it now, and says how many statements that took.
+	hides := func(what string, statements int64, want ...string) {
+		t.Helper()
+		f := b.filter(hosp, "TREAT")
+		target, err := b.s.Lookup(b.ctx, f, "Encounter", "v1", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := b.s.Statements()["visible"]
+		hidden, err := b.s.Hidden(b.ctx, f, []store.Row{target.Row})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := []string{}
+		for ref := range hidden {
+			got = append(got, ref.ID)
+		}
+		slices.Sort(got)
+		if want == nil {
+			want = []string{}
+		}
+		equal(t, what, got, want)
+		if n := b.s.Statements()["visible"] - before; n != statements {
+			t.Errorf("%s: %d statements, want %d", what, n, statements)
+		}
+	}
+	hides("without consent", 1, "c1")
+	hides("what is hidden is asked again", 1, "c1")
+	b.put("otp", true, Consent("k1", "p1", "otp", `,"period":{"end":"2026-05-31"}`))
+	hides("with consent", 1)
+	hides("again", 0)
+	at = time.Date(2026, 5, 20, 0, 0, 0, 0, time.UTC)
+	hides("weeks later", 0)
+	at = time.Date(2026, 6, 2, 0, 0, 0, 0, time.UTC)
+	hides("when the consent has ended", 1, "c1")
+	b.put("otp", true, Consent("k1", "p1", "otp", ""))
+	hides("with consent anew", 1)
+	hides("with consent anew, again", 0)
+	if _, err := b.s.Apply(b.ctx, []store.Change{{Method: store.Delete, Type: "Condition", ID: "c2", Owner: "clinic"}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	hides("after a deletion", 1, "c2")
+	b.put("clinic", false, condition("c2", "p1", "I10"))
+	hides("put back", 1)
+	hides("put back, again", 0)
+	b.put("otp", true, strings.Replace(Consent("k1", "p1", "otp", ""), `"status":"active"`, `"status":"inactive"`, 1))
+	hides("revoked", 1, "c1")
+	// The same row under a filter to which what it leads to is not open any more, as when an agreement has ended.
+	f := b.filter(hosp, "TREAT")
+	target, err := b.s.Lookup(b.ctx, f, "Encounter", "v1", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Open = nil
+	hidden, err := b.s.Hidden(b.ctx, f, []store.Row{target.Row})
+	if err != nil || !hidden[fhir.Reference{Type: "Condition", ID: "c2"}] {
+		t.Errorf("no longer open: %v %v", hidden, err)
 	}
 }

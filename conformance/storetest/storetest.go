@@ -65,7 +65,7 @@ func Run(t *testing.T, open Open) {
 	}{
 		{"versions", testVersions}, {"owner", testOwner}, {"delete", testDelete}, {"search", testSearch},
 		{"dates", testDates}, {"paging", testPaging}, {"sort", testSort}, {"includes", testIncludes},
-		{"filter", testFilter}, {"grants", testGrants}, {"hidden rows cost no page", testHiddenRows},
+		{"filter", testFilter}, {"grants", testGrants}, {"hidden rows cost no page", testHiddenRows}, {"followed", testFollowed},
 		{"several patients", testSeveralPatients}, {"moved", testMoved},
 		{"features", testFeatures}, {"orders", testOrders}, {"following", testFollowing}, {"random", testRandom}, {"same instant", testSameInstant},
 		{"gate 1, extremes", testExtremes}, {"gate 2, long lists", testLists}, {"gate 3, many versions", testManyVersions},

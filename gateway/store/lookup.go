@@ -28,8 +28,14 @@ func (s *Store) lookupKnown(ctx context.Context, tx Tx, c compiled, ref fhir.Ref
 	s.counts.add("lookup")
 	found.Exists, err = one(ctx, tx, "SELECT r.rid,r.pat,r.npat,r.seg,r.lo,r.hi,r.ver,r.seq,COALESCE(ps.epoch,-1) FROM res r LEFT JOIN patient_state ps ON ps.part=0 AND ps.pat=r.pat WHERE r.part=0 AND r.type_no=? AND r.id=? AND r.ver>0",
 		[]any{typeNo, ref.ID}, &row.rid, &row.pat, &row.npat, &row.Segment, &row.period.Lo, &row.period.Hi, &ver, &seq, &row.epoch)
-	if err != nil || !found.Exists || row.pat != pat || row.npat != 1 || row.epoch != v.epoch {
+	if err != nil || !found.Exists || row.pat != pat || row.npat != 1 {
 		return false, err
+	}
+	if row.epoch > v.epoch {
+		s.views.forget(viewKey{pat, c.org, c.purpose}) // the next look-up reads it anew
+	}
+	if row.epoch != v.epoch {
+		return false, nil
 	}
 	if found.Visible = slices.Contains(segments, row.Segment); found.Visible {
 		kept, err := s.versionAt(ctx, tx, seq)

@@ -60,35 +60,35 @@ func (s *Store) follow(ctx context.Context, tx Tx, c compiled, ask map[fhir.Refe
 			return err
 		}
 		var b statement
-		b.add("SELECT r.id,r.pat FROM res r WHERE r.part=0 AND r.type_no=? AND ", typeNo)
+		b.add("SELECT r.id,r.pat,r.seg FROM res r WHERE r.part=0 AND r.type_no=? AND ", typeNo)
 		b.inTexts(s.dialect, "r.id", ids)
 		b.add(" AND r.del=0 AND ")
 		if err := s.followableRow(&b, c, "r"); err != nil {
 			return err
 		}
 		s.counts.add("visible")
-		var found []fhir.Reference
+		found := map[fhir.Reference]int64{}
 		err = each(ctx, tx, b.String(), b.args, func(r Rows) error {
 			ref := fhir.Reference{Type: typ}
-			var pat int64
-			err := r.Scan(&ref.ID, &pat)
+			var pat, seg int64
+			err := r.Scan(&ref.ID, &pat, &seg)
 			delete(hidden, ref)
 			if by := ask[ref]; by.pat == pat && pat != 0 && c.remembers() {
-				found = append(found, ref)
+				found[ref] = seg
 			}
 			return err
 		})
 		if err != nil {
 			return err
 		}
-		for _, ref := range found {
+		for ref, seg := range found {
 			by := ask[ref]
-			v, err := s.viewOf(ctx, tx, c, by.pat, now)
+			v, err := s.viewAt(ctx, tx, c, by.pat, now, by.epoch)
 			if err != nil {
 				return err
 			}
 			if v.epoch == by.epoch {
-				s.followed.put(followKey{c.org, c.purpose, by.pat, ref}, followed{by.epoch, min(v.to, now+termsLife.Microseconds())}) // agreements end by themselves
+				s.followed.put(followKey{c.org, c.purpose, by.pat, ref}, followed{by.epoch, v.to, seg, c.standing(seg)})
 			}
 		}
 	}
@@ -133,15 +133,44 @@ func Askable(ref fhir.Reference) bool {
 	return ref.Type != "Patient" && !label.Directory(ref.Type)
 }
 
-// followKey names a reference that was found to lead somewhere visible. That holds for as long as nothing that decides
-// it has changed: the patient's epoch, and the time to which the grants in force stand. What is hidden is asked
-// anew each time.
+// followKey names a reference that was found to lead somewhere visible. What is hidden is asked anew each time.
 type followKey struct {
 	org, purpose, pat int64
 	ref               fhir.Reference
 }
 
-type followed struct{ epoch, to int64 }
+// followed is why a reference leads to something visible. That holds for as long as nothing that decides it has changed: the
+// patient's epoch, which rises with every change and deletion of the patient's records and consents; the time to which the
+// grants in force stand; and how the segment of what it leads to stands with the caller, which agreements decide that end
+// by themselves.
+type followed struct {
+	epoch, to int64
+	seg       int64
+	standing  standing
+}
+
+func (v followed) holds(c compiled, epoch, now int64) bool {
+	return v.epoch == epoch && now < v.to && v.standing == c.standing(v.seg)
+}
+
+// standing is how a segment stands with a caller whatever patients grant.
+type standing byte
+
+const (
+	byGrant standing = iota
+	isOpen
+	isOwn
+)
+
+func (c compiled) standing(seg int64) standing {
+	switch {
+	case slices.Contains(c.own, seg):
+		return isOwn
+	case slices.Contains(c.open, seg):
+		return isOpen
+	}
+	return byGrant
+}
 
 // remembers reports whether what references lead to may be kept: a key says no more of who asks than the organisation
 // and its purpose, and a person or a walled token sees other things.
@@ -167,7 +196,7 @@ func (s *Store) unknown(by compiled, rows []Row, own func(*Row) bool, now int64)
 			if !Askable(ref) {
 				continue
 			}
-			if v, ok := s.followed.get(followKey{by.org, by.purpose, r.pat, ref}); ok && by.remembers() && v.epoch == r.epoch && now < v.to {
+			if v, ok := s.followed.get(followKey{by.org, by.purpose, r.pat, ref}); ok && by.remembers() && v.holds(by, r.epoch, now) {
 				continue
 			}
 			if out == nil {

@@ -36,6 +36,16 @@ func (s *Store) viewOf(ctx context.Context, tx Tx, c compiled, pat, now int64) (
 	return v, nil
 }
 
+// viewAt is the view of a patient at now, read anew when the one at hand is of an earlier epoch than a row just read.
+func (s *Store) viewAt(ctx context.Context, tx Tx, c compiled, pat, now, epoch int64) (view, error) {
+	v, err := s.viewOf(ctx, tx, c, pat, now)
+	if err == nil && v.epoch < epoch {
+		s.views.forget(viewKey{pat, c.org, c.purpose})
+		v, err = s.viewOf(ctx, tx, c, pat, now)
+	}
+	return v, err
+}
+
 // grantedSegment is a segment with what grants in force say of it.
 type grantedSegment struct{ permitted, denied bool }
 
