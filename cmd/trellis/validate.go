@@ -118,7 +118,7 @@ func (v *validation) prepare(packages []string) (err error) {
 	if v.parser, err = fhir.NewParser(); err != nil {
 		return err
 	}
-	var definitions []*fhir.Resource
+	var definitions []*profile.Definition
 	var systems []*terminology.CodeSystem
 	var sets []*terminology.ValueSet
 	for _, name := range packages {
@@ -129,7 +129,7 @@ func (v *validation) prepare(packages []string) (err error) {
 		for _, r := range list {
 			switch r.Type {
 			case "StructureDefinition":
-				definitions = append(definitions, r)
+				definitions = append(definitions, profile.ReadDefinition(r))
 			case "CodeSystem":
 				systems = append(systems, terminology.ReadCodeSystem(r))
 			case "ValueSet":

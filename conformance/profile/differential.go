@@ -9,11 +9,11 @@ import (
 
 // fromDifferential puts a differential over the definition it constrains: one of the library, or R4's own structure. It
 // understands what names its elements by id, as publishers write them.
-func (l *Library) fromDifferential(root fhir.Node, list []fhir.Node, depth int) (*element, error) {
+func (l *Library) fromDifferential(root fhir.Node, list []fhir.Node) (*element, error) {
 	if len(list) > maxElements {
 		return nil, refuse("it has more than %d elements", maxElements)
 	}
-	above, err := l.above(root.Get("baseDefinition").Text(), root.Get("type").Text(), depth)
+	above, err := l.above(root.Get("baseDefinition").Text(), root.Get("type").Text())
 	if err != nil {
 		return nil, err
 	}
@@ -29,8 +29,8 @@ func (l *Library) fromDifferential(root fhir.Node, list []fhir.Node, depth int) 
 }
 
 // above is a copy of the definition that a differential constrains.
-func (l *Library) above(canonical, typ string, depth int) (*element, error) {
-	p, err := l.find(canonical, depth+1)
+func (l *Library) above(canonical, typ string) (*element, error) {
+	p, err := l.find(canonical)
 	if err == nil {
 		return p.root.clone(), nil
 	}
@@ -199,7 +199,7 @@ func (b *overlay) expand(e *element) error {
 		return nil
 	}
 	var found *element
-	if p, err := b.library.find(base+code, maxBases); err == nil {
+	if p, err := b.library.find(base + code); err == nil {
 		found = p.root.clone()
 	} else {
 		found = ofType(code)

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"sync"
+	"time"
 
 	"trellis/fhir"
 	"trellis/fhir/path"
@@ -45,6 +45,7 @@ const (
 	maxSteps    = 400_000 // looks at an element by one definition
 	maxNesting  = 120     // elements and profiles in each other
 	maxText     = 300     // of a text that a profile brings
+	maxTime     = 10 * time.Second
 )
 
 // Terms answers for codes. A *terminology.Library does.
@@ -54,32 +55,20 @@ type Terms interface {
 	Holds(valueSet string, code fhir.Coding) terminology.Answer
 }
 
-// Checker checks resources by the profiles of a library. It is safe for concurrent use.
+// Checker checks resources by the profiles of a library. It is safe for concurrent use. Without Terms no code is checked, and
+// without Paths no invariant but R4's own; both are said.
 type Checker struct {
 	Library *Library
 	Terms   Terms
 	Paths   *path.Evaluator
-
-	invariants sync.Map // expression -> *path.Invariant, or nil for one that cannot be read
-}
-
-// compiled is an invariant, read once.
-func (c *Checker) compiled(expression string) (*path.Invariant, error) {
-	if known, ok := c.invariants.Load(expression); ok {
-		if in, _ := known.(*path.Invariant); in != nil {
-			return in, nil
-		}
-		return nil, path.ErrUnevaluated
-	}
-	in, err := path.ReadInvariant(expression)
-	c.invariants.Store(expression, in)
-	return in, err
 }
 
 // Check says what there is to say of a resource, and of those it contains or bundles, by the profiles given for the resource
 // itself and those that each claims in meta.profile. Findings come in the order of the profiles and of their elements.
 // A profile that is not held is a warning, not silence; R4's own types as profiles are taken as checked.
 func (c *Checker) Check(ctx context.Context, doc fhir.Node, profiles []string) []Finding {
+	ctx, cancel := context.WithTimeout(ctx, maxTime)
+	defer cancel()
 	r := newRun(ctx, c, doc)
 	for _, canonical := range profiles {
 		r.by(r.top, canonical, "", "the profile asked for")
@@ -90,6 +79,8 @@ func (c *Checker) Check(ctx context.Context, doc fhir.Node, profiles []string) [
 
 // CheckEach is Check, but of a Bundle the profiles are for the entries of their types.
 func (c *Checker) CheckEach(ctx context.Context, doc fhir.Node, profiles []string) []Finding {
+	ctx, cancel := context.WithTimeout(ctx, maxTime)
+	defer cancel()
 	r := newRun(ctx, c, doc)
 	for _, canonical := range profiles {
 		typ := c.Library.typeOf(canonical)

@@ -59,7 +59,7 @@ func (r *run) holds(v item, e *element, c constraint) verdict {
 	if v.node.IsZero() || r.c.Paths == nil {
 		return untold
 	}
-	in, err := r.c.compiled(c.expression)
+	in, err := r.c.Paths.Read(c.expression)
 	if err != nil {
 		return untold
 	}

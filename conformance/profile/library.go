@@ -14,11 +14,8 @@ import (
 // base begins the canonical URLs of R4's own types.
 const base = "http://hl7.org/fhir/StructureDefinition/"
 
-// Bounds of a definition.
-const (
-	maxElements = 5000
-	maxBases    = 10 // of a differential, one above the other
-)
+// maxElements bounds a definition.
+const maxElements = 5000
 
 // ErrUnknown is returned for a profile that the library does not hold.
 var ErrUnknown = errors.New("profile: not held")
@@ -30,27 +27,45 @@ func (r *Refusal) Error() string { return "profile: " + r.Reason }
 
 func refuse(format string, args ...any) error { return &Refusal{fmt.Sprintf(format, args...)} }
 
+// A Definition is a StructureDefinition that has not been looked at yet.
+type Definition struct {
+	url, version, typ, id string
+	doc                   []byte
+}
+
+// ReadDefinition takes a StructureDefinition resource.
+func ReadDefinition(r *fhir.Resource) *Definition {
+	return &Definition{r.Root.Get("url").Text(), r.Root.Get("version").Text(), r.Root.Get("type").Text(), r.ID, r.JSON}
+}
+
 // Library is a set of StructureDefinitions. It is immutable but for what it compiles when it is asked, and safe for
 // concurrent use.
 type Library struct {
 	byURL map[string][]*definition // the latest version first
+
+	mu sync.Mutex // held while something is compiled
 }
 
 type definition struct {
-	root     fhir.Node
-	version  string
-	id       string
-	once     sync.Once
+	*Definition
+	state    int // of compiling
 	compiled *Profile
 	err      error
 }
 
-// NewLibrary takes StructureDefinition resources. What is none is left out.
-func NewLibrary(definitions []*fhir.Resource) *Library {
+// States of a definition.
+const (
+	untouched = iota
+	compiling
+	compiled
+)
+
+// NewLibrary puts definitions together. Of several with one URL the latest version counts where none is asked for.
+func NewLibrary(definitions []*Definition) *Library {
 	l := &Library{byURL: map[string][]*definition{}}
-	for _, r := range definitions {
-		if url := r.Root.Get("url").Text(); r.Type == "StructureDefinition" && url != "" {
-			l.byURL[url] = append(l.byURL[url], &definition{root: r.Root, version: r.Root.Get("version").Text(), id: r.ID})
+	for _, d := range definitions {
+		if d.url != "" {
+			l.byURL[d.url] = append(l.byURL[d.url], &definition{Definition: d})
 		}
 	}
 	for _, list := range l.byURL {
@@ -104,7 +119,11 @@ func (l *Library) Canonicals() []string {
 
 // Find gets a profile by its canonical URL, that version where |version follows it and the latest otherwise. The error is
 // ErrUnknown, or a *Refusal of a definition that is held.
-func (l *Library) Find(canonical string) (*Profile, error) { return l.find(canonical, 0) }
+func (l *Library) Find(canonical string) (*Profile, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.find(canonical)
+}
 
 // beside is Find for a canonical that another profile names: without a version, that of the other profile is the first choice,
 // because a guide's profiles are released together.
@@ -115,15 +134,23 @@ func (l *Library) beside(p *Profile, canonical string) (*Profile, error) {
 	return l.Find(canonical)
 }
 
-func (l *Library) find(canonical string, depth int) (*Profile, error) {
+// find is Find for who holds the lock.
+func (l *Library) find(canonical string) (*Profile, error) {
 	d := l.definition(canonical)
-	if d == nil {
+	switch {
+	case d == nil:
 		return nil, ErrUnknown
+	case d.state == compiling:
+		return nil, refuse("it stands on itself")
+	case d.state == untouched:
+		d.state = compiling
+		if root, err := fhir.ParseJSON(d.doc); err != nil {
+			d.err = refuse("it cannot be read")
+		} else {
+			d.compiled, d.err = l.compile(root)
+		}
+		d.state = compiled
 	}
-	if depth > maxBases {
-		return nil, refuse("its base definitions stand on each other in a circle, or too many of them")
-	}
-	d.once.Do(func() { d.compiled, d.err = l.compile(d.root, depth) })
 	return d.compiled, d.err
 }
 
@@ -140,7 +167,7 @@ func (l *Library) definition(canonical string) *definition {
 // typeOf is the type a profile constrains, "" when it is not known.
 func (l *Library) typeOf(canonical string) string {
 	if d := l.definition(canonical); d != nil {
-		return d.root.Get("type").Text()
+		return d.typ
 	}
 	url, _, _ := strings.Cut(canonical, "|")
 	if name, ok := strings.CutPrefix(url, base); ok && (fhir.KnownType(name) || name == "Resource" || name == "DomainResource" || fhir.DataTypeElements(name) != nil) {
@@ -149,7 +176,7 @@ func (l *Library) typeOf(canonical string) string {
 	return ""
 }
 
-func (l *Library) compile(root fhir.Node, depth int) (*Profile, error) {
+func (l *Library) compile(root fhir.Node) (*Profile, error) {
 	p := &Profile{URL: root.Get("url").Text(), Version: root.Get("version").Text(), Name: root.Get("name").Text(), Type: root.Get("type").Text(),
 		Kind: root.Get("kind").Text(), Derivation: root.Get("derivation").Text()}
 	if v := root.Get("fhirVersion").Text(); v != "" && !strings.HasPrefix(v, "4.0") {
@@ -162,7 +189,7 @@ func (l *Library) compile(root fhir.Node, depth int) (*Profile, error) {
 	if list := root.Path("snapshot").Get("element").List(); len(list) > 0 {
 		p.root, err = fromSnapshot(list)
 	} else if list := root.Path("differential").Get("element").List(); len(list) > 0 {
-		p.root, err = l.fromDifferential(root, list, depth)
+		p.root, err = l.fromDifferential(root, list)
 	} else {
 		err = refuse("it has neither a snapshot nor a differential")
 	}

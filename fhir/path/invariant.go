@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gofhir/fhirpath"
@@ -18,6 +19,7 @@ const (
 	maxInvariant   = 4000 // characters
 	maxBrackets    = 24   // open at once; the parser's time grows with them
 	maxCollection  = 10_000
+	maxRemembered  = 5000
 	evaluationTime = 250 * time.Millisecond
 )
 
@@ -30,12 +32,31 @@ var ErrUnevaluated = errors.New("path: the expression could not be evaluated")
 type Invariant struct {
 	compiled  *fhirpath.Expression
 	extension bool // it looks at extensions
-	resolves  bool
+	logic     bool // it joins conditions
 	matches   bool
 }
 
-// ReadInvariant compiles an expression. The error is ErrUnevaluated.
-func ReadInvariant(text string) (in *Invariant, err error) {
+// Read compiles an expression, and remembers it. The error is ErrUnevaluated.
+func (e *Evaluator) Read(text string) (*Invariant, error) {
+	e.mu.Lock()
+	in, known := e.read[text]
+	e.mu.Unlock()
+	if !known {
+		in, _ = readInvariant(text) // nil says as much as the error
+		e.mu.Lock()
+		if len(e.read) >= maxRemembered {
+			clear(e.read)
+		}
+		e.read[text] = in
+		e.mu.Unlock()
+	}
+	if in == nil {
+		return nil, ErrUnevaluated
+	}
+	return in, nil
+}
+
+func readInvariant(text string) (in *Invariant, err error) {
 	defer func() {
 		if recover() != nil { // the library's parser on a text nobody tried
 			in, err = nil, ErrUnevaluated
@@ -58,8 +79,10 @@ func ReadInvariant(text string) (in *Invariant, err error) {
 		return nil, ErrUnevaluated
 	}
 	in = &Invariant{compiled: compiled, extension: strings.Contains(text, "xtension")}
+	for _, word := range strings.FieldsFunc(text, notOfName) {
+		in.logic = in.logic || word == "and" || word == "or" || word == "xor" || word == "implies"
+	}
 	for _, name := range calls {
-		in.resolves = in.resolves || name == "resolve"
 		in.matches = in.matches || name == "matches" || name == "replaceMatches"
 	}
 	return in, nil
@@ -120,14 +143,19 @@ type Subject struct {
 type Evaluator struct {
 	model *model
 	regex chan struct{} // the library's cache of regular expressions is written while it is read
+
+	mu   sync.Mutex
+	read map[string]*Invariant // nil for what cannot be read
 }
 
 // NewEvaluator makes an evaluator.
 func NewEvaluator() *Evaluator {
-	return &Evaluator{model: &model{known: map[string]map[string]modelElement{}}, regex: make(chan struct{}, 1)}
+	return &Evaluator{model: &model{known: map[string]map[string]modelElement{}}, regex: make(chan struct{}, 1), read: map[string]*Invariant{}}
 }
 
-// Holds reports whether the invariant is true of the subject. An empty answer is not true. The error is ErrUnevaluated.
+// Holds reports whether the invariant is true of the subject. An empty answer is not true; but where conditions are joined,
+// the library finds an element that exists neither true nor false and answers with nothing, so that nothing is known. The
+// error is ErrUnevaluated.
 func (e *Evaluator) Holds(ctx context.Context, in *Invariant, s Subject) (holds bool, err error) {
 	defer func() {
 		if recover() != nil { // the library, on an expression or a resource nobody tried
@@ -164,6 +192,9 @@ func (e *Evaluator) Holds(ctx context.Context, in *Invariant, s Subject) (holds 
 	c.SetResolver(known)
 	found, err := in.compiled.EvaluateWithContext(c)
 	if err != nil || ctx.Err() != nil || known.failed {
+		return false, ErrUnevaluated
+	}
+	if len(found) == 0 && in.logic {
 		return false, ErrUnevaluated
 	}
 	return truth(found)
