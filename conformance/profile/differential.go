@@ -24,6 +24,9 @@ func (l *Library) fromDifferential(root fhir.Node, list []fhir.Node) (*element, 
 			return nil, err
 		}
 		e.merge(n)
+		if id := n.Get("id").Text(); id != "" {
+			e.id = id
+		}
 	}
 	return above, nil
 }
@@ -150,7 +153,9 @@ func (b *overlay) slice(c *element, name, id string) (*element, error) {
 		}
 	}
 	s := c.clone()
-	s.id, s.sliceName, s.min, s.slicing, s.slices = id, name, 0, nil, nil
+	s.id = id
+	s.moved(s.path, s.path)
+	s.sliceName, s.min, s.slicing, s.slices = name, 0, nil, nil
 	if typ := choiceType(c.name, name); c.choice && typ != "" {
 		s.types = slices.DeleteFunc(s.types, func(t typeRef) bool { return t.code != typ })
 	}
@@ -217,13 +222,15 @@ func (b *overlay) expand(e *element) error {
 	return nil
 }
 
-// moved writes the paths below an element anew.
+// moved writes the paths and ids below an element anew.
 func (e *element) moved(from, to string) {
-	for _, list := range [][]*element{e.children, e.slices} {
-		for _, c := range list {
-			c.path = to + strings.TrimPrefix(c.path, from)
-			c.id = c.path
-			c.moved(from, to)
+	for _, c := range e.children {
+		c.path = to + strings.TrimPrefix(c.path, from)
+		c.id = e.id + c.path[strings.LastIndexByte(c.path, '.'):]
+		c.moved(from, to)
+		for _, s := range c.slices {
+			s.path, s.id = c.path, c.id+":"+s.sliceName
+			s.moved(from, to)
 		}
 	}
 }

@@ -124,10 +124,13 @@ func (r *run) by(v item, canonical, at, which string) {
 // add keeps a finding once.
 func (r *run) add(f Finding) {
 	key := f.Severity + "\x00" + f.Expression + "\x00" + f.Text
+	if !strings.Contains(f.Rule, ".") {
+		key += "\x00" + f.Rule // several constraints may have one text; an element and its slices say the same once
+	}
 	switch {
 	case r.said[key]:
 		return
-	case len(r.findings) == maxFindings:
+	case len(r.findings) >= maxFindings:
 		if !r.ended {
 			r.ended = true
 			r.findings = append(r.findings, Finding{severityWarning, "too-costly", "", "", "", fmt.Sprintf("there is more than %d to say of the resource: the check was ended", maxFindings)})

@@ -256,5 +256,11 @@ func (e *element) put(c *element) {
 		sliced.slices = append(sliced.slices, c)
 		return
 	}
-	e.children = append(e.children, c)
+	if c.sliceName == "" {
+		e.children = append(e.children, c)
+		return
+	}
+	all := &element{id: c.path, max: unbounded, types: c.types, slices: []*element{c}}
+	all.named(c.path)
+	e.children = append(e.children, all)
 }
