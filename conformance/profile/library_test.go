@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"trellis/conformance/profile"
 	"trellis/fhir"
@@ -237,9 +238,13 @@ func FuzzCheck(f *testing.F) {
 		if strings.Contains(structure, "zqcanary") {
 			t.Skip()
 		}
+		start := time.Now()
 		got := checker(t, profile.ReadDefinition(sd)).Check(context.Background(), r.Root, []string{site + "p"})
 		if len(got) > 502 {
 			t.Fatalf("%d findings", len(got))
+		}
+		if took := time.Since(start); took > 20*time.Second {
+			t.Fatalf("it takes %s", took)
 		}
 		for _, f := range got {
 			if strings.Contains(f.Sentence(), "zqcanary") {

@@ -20,6 +20,7 @@ const (
 	maxBrackets    = 24   // open at once; the parser's time grows with them
 	maxCollection  = 10_000
 	maxRemembered  = 5000
+	maxHeavy       = 64 << 10 // bytes that an expression looks at whose time grows with their square
 	evaluationTime = 250 * time.Millisecond
 )
 
@@ -33,7 +34,9 @@ type Invariant struct {
 	compiled  *fhirpath.Expression
 	extension bool // it looks at extensions
 	logic     bool // it joins conditions
+	outside   bool // it names %resource or another variable
 	matches   bool
+	heavy     bool // the library's time grows with the square of what it looks at, and it does not look at the clock
 }
 
 // Read compiles an expression, and remembers it. The error is ErrUnevaluated.
@@ -78,12 +81,17 @@ func readInvariant(text string) (in *Invariant, err error) {
 	if err != nil {
 		return nil, ErrUnevaluated
 	}
-	in = &Invariant{compiled: compiled, extension: strings.Contains(text, "xtension")}
+	in = &Invariant{compiled: compiled, extension: strings.Contains(text, "xtension"), outside: strings.Contains(text, "%"), heavy: strings.Contains(text, "|")}
 	for _, word := range strings.FieldsFunc(text, notOfName) {
 		in.logic = in.logic || word == "and" || word == "or" || word == "xor" || word == "implies"
 	}
 	for _, name := range calls {
-		in.matches = in.matches || name == "matches" || name == "replaceMatches"
+		switch name {
+		case "matches", "replaceMatches":
+			in.matches = true
+		case "descendants", "distinct", "isDistinct", "intersect", "exclude", "subsetOf", "supersetOf", "union":
+			in.heavy = true
+		}
 	}
 	return in, nil
 }
@@ -165,6 +173,9 @@ func (e *Evaluator) Holds(ctx context.Context, in *Invariant, s Subject) (holds 
 	if in.extension && extendsValue(s.Element) {
 		return false, ErrUnevaluated // the library does not see extensions of primitive values
 	}
+	if in.heavy && (len(s.Element.Raw()) > maxHeavy || in.outside && len(s.Root.Raw()) > maxHeavy) {
+		return false, ErrUnevaluated
+	}
 	if in.matches {
 		select {
 		case e.regex <- struct{}{}:
@@ -178,8 +189,10 @@ func (e *Evaluator) Holds(ctx context.Context, in *Invariant, s Subject) (holds 
 	this := types.Collection{value(s.Element, s.Type)}
 	c := eval.NewContext(nil).WithThis(this)
 	c.SetVariable("context", this)
-	c.SetVariable("resource", types.Collection{value(s.Resource, "")})
-	c.SetVariable("rootResource", types.Collection{value(s.Root, "")})
+	if in.outside {
+		c.SetVariable("resource", types.Collection{value(s.Resource, "")})
+		c.SetVariable("rootResource", types.Collection{value(s.Root, "")})
+	}
 	for name, url := range map[string]string{"ucum": "http://unitsofmeasure.org", "sct": fhir.SystemSNOMED, "loinc": fhir.SystemLOINC} {
 		c.SetVariable(name, types.Collection{types.NewString(url)})
 	}
