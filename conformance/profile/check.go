@@ -2,6 +2,7 @@ package profile
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -102,9 +103,6 @@ func (r *run) below(v item, e *element, p *Profile) {
 			continue // the definition of a primitive type has its value as an element
 		}
 		items := v.reach(c.name, c.choice, c.types)
-		if c.choice && len(items) == 0 && len(c.types) > 0 && !strings.HasSuffix(c.path, "[x]") {
-			continue
-		}
 		r.count(v, len(items), c, p, c.name)
 		if c.max == 0 {
 			continue
@@ -131,12 +129,19 @@ func (r *run) count(v item, n int, e *element, p *Profile, name string) {
 	case n < e.min && n == 0:
 		r.about(severityError, "required", at, e, p, "%s is missing: the profile asks for at least %d", name, e.min)
 	case n < e.min:
-		r.about(severityError, "required", at, e, p, "%s occurs %d times: the profile asks for at least %d", name, n, e.min)
+		r.about(severityError, "required", at, e, p, "%s occurs %s: the profile asks for at least %d", name, times(n), e.min)
 	case e.max == 0 && n > 0:
 		r.about(severityError, "structure", at, e, p, "%s is not allowed by the profile", name)
 	case e.max != unbounded && n > e.max:
-		r.about(severityError, "structure", at, e, p, "%s occurs %d times: the profile allows %d at most", name, n, e.max)
+		r.about(severityError, "structure", at, e, p, "%s occurs %s: the profile allows %d at most", name, times(n), e.max)
 	}
+}
+
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return strconv.Itoa(n) + " times"
 }
 
 // definitions checks an item by the definitions of its type: the profiles the element names, the definition of an extension
@@ -161,9 +166,49 @@ func (r *run) definitions(v item, e *element, p *Profile) {
 	case len(named) > 1:
 		r.oneOf(v, named, e, p)
 	}
-	if len(e.children) == 0 && !v.primitive() && v.typ != "" && !fhir.KnownType(v.typ) && e.content == "" {
-		if own, err := r.c.Library.Find(base + v.typ); err == nil && own.root != e {
-			r.checkOnce(v, own)
+	if len(e.children) > 0 || e.content != "" {
+		return
+	}
+	if own, err := r.c.Library.Find(base + v.typ); err == nil && own.root != e && !v.primitive() && !fhir.KnownType(v.typ) {
+		r.checkOnce(v, own)
+		return
+	}
+	r.sweep(v, e, p)
+}
+
+// sweep looks for extensions below an item whose elements no definition that is held describes.
+func (r *run) sweep(v item, e *element, p *Profile) {
+	if r.steps++; r.steps > maxSteps || r.nesting > maxNesting {
+		return // check says so
+	}
+	r.nesting++
+	defer func() { r.nesting-- }()
+	object := v.object()
+	of := fhir.DataTypeElements(v.typ)
+	if fhir.KnownType(v.typ) {
+		of = fhir.ElementsOf(v.typ)
+	}
+	for _, m := range object.Members {
+		name := strings.TrimPrefix(m.Name, "_")
+		if m.Name != name && !object.Get(name).IsZero() || m.Value.Kind != '{' && m.Value.Kind != '[' && object.Get("_"+name).IsZero() {
+			continue // it comes with its value, or there is nothing below
+		}
+		typ, at := "", name
+		if i := slices.IndexFunc(of, func(f fhir.Element) bool { return f.Name == name }); i >= 0 {
+			typ = of[i].Type
+			if of[i].Choice != "" {
+				at = strings.TrimSuffix(of[i].Choice, "[x]")
+			}
+		}
+		if name == "extension" || name == "modifierExtension" {
+			typ = "Extension"
+		}
+		for _, below := range v.values(object.Get(name), object.Get("_"+name), v.at+"."+at, typ) {
+			if typ == "Extension" {
+				r.extension(below, e, p)
+				continue
+			}
+			r.sweep(below, e, p)
 		}
 	}
 }

@@ -148,7 +148,7 @@ func TestRules(t *testing.T) {
 		bad  map[string]string
 	}{
 		"min": {"Patient", []string{"Patient", "Patient.name 1..*", "Patient.name.family 1..1"}, nil,
-			[]string{`"name":[{"family":"Zqcanary"}]`, `"name":[{"_family":{"extension":[{"url":"urn:x:absent","valueCode":"unknown"}]}}]`},
+			[]string{`"name":[{"family":"Zqcanary"}]`, `"name":[{"_family":{"extension":[{"url":"absent","valueCode":"unknown"}]}}]`},
 			map[string]string{``: "e required Patient.name Patient.name", `"name":[{"family":"Zqcanary"},{"text":"Zqcanary"}]`: "e required Patient.name[1].family Patient.name.family"}},
 		"max": {"Patient", []string{"Patient", "Patient.name 0..1", "Patient.photo 0..0"}, nil, []string{`"name":[{"text":"Zqcanary"}]`},
 			map[string]string{`"name":[{"text":"Zqcanary"},{"text":"Zqcanary"}]`: "e structure Patient.name Patient.name", `"photo":[{"title":"Zqcanary"}]`: "e structure Patient.photo Patient.photo"}},
@@ -237,6 +237,11 @@ func TestRules(t *testing.T) {
 			[]string{`"extension":[{"url":"` + site + `colour","valueCode":"zqcanary"}]`},
 			map[string]string{``: "e required Patient.extension Patient.extension:colour", `"extension":[{"url":"` + site + `colour","valueString":"zqcanary"}]`: "e structure Patient.extension[0].value Extension.value[x]",
 				`"extension":[{"url":"` + site + `colour","valueCode":"x"},{"url":"http://zqcanary.example/x","valueCode":"x"}]`: "i not-supported Patient.extension[1]"}},
+		"extensions where nothing is said": {"Patient", []string{"Patient", "Patient.name", `Patient.contact {"type":[{"code":"BackboneElement"}]}`, "Patient.deceased[x]"}, []*profile.Definition{
+			definition(t, "colour", "1", "Extension", "Extension", `Extension.url 1..1 {"fixedUri":"`+site+`colour"}`, `Extension.value[x] 1..1 {"type":[{"code":"code"}]}`)},
+			[]string{`"contact":[{"name":{"_family":{"extension":[{"url":"` + site + `colour","valueCode":"zqcanary"}]}}}]`},
+			map[string]string{`"contact":[{"name":{"given":["x"],"_given":[{"extension":[{"url":"` + site + `colour","valueString":"zqcanary"}]}]}}]`: "e structure Patient.contact[0].name.given[0].extension[0].value Extension.value[x]",
+				`"name":[{"period":{"extension":[{"url":"urn:zqcanary:x"}]}}]`: "i not-supported Patient.name[0].period.extension[0]"}},
 		"extensions of a primitive": {"Patient", []string{"Patient", "Patient.birthDate 0..1", `Patient.birthDate.extension:time 1..1 {"type":[{"code":"Extension","profile":["urn:time"]}]}`, "Patient.name"}, nil, nil,
 			map[string]string{`"_birthDate":{"extension":[{"url":"urn:other","valueString":"zqcanary"}]}`: "i not-supported Patient.birthDate.extension[0]; e required Patient.birthDate.extension Patient.birthDate.extension:time"}},
 		"content of another element": {"Observation", []string{"Observation", "Observation.referenceRange", "Observation.referenceRange.text 1..1", "Observation.component", `Observation.component.referenceRange {"contentReference":"#Observation.referenceRange"}`}, nil,

@@ -41,11 +41,11 @@ func (f Finding) Sentence() string {
 
 // Bounds of one check.
 const (
-	maxFindings = 500
+	maxFindings = 500     // of one severity
 	maxSteps    = 400_000 // looks at an element by one definition
 	maxNesting  = 120     // elements and profiles in each other
 	maxText     = 300     // of a text that a profile brings
-	maxTime     = 10 * time.Second
+	maxTime     = 5 * time.Second
 )
 
 // Terms answers for codes. A *terminology.Library does.
@@ -127,17 +127,16 @@ func (r *run) add(f Finding) {
 	if !strings.Contains(f.Rule, ".") {
 		key += "\x00" + f.Rule // several constraints may have one text; an element and its slices say the same once
 	}
-	switch {
-	case r.said[key]:
-		return
-	case len(r.findings) >= maxFindings:
-		if !r.ended {
-			r.ended = true
-			r.findings = append(r.findings, Finding{severityWarning, "too-costly", "", "", "", fmt.Sprintf("there is more than %d to say of the resource: the check was ended", maxFindings)})
-		}
+	if r.said[key] {
 		return
 	}
 	r.said[key] = true
+	if r.kept[f.Severity]++; r.kept[f.Severity] > maxFindings {
+		if r.kept[f.Severity] == maxFindings+1 {
+			r.findings = append(r.findings, Finding{severityWarning, "too-costly", "", "", "", fmt.Sprintf("of the severity %s there is more than the %d listed", f.Severity, maxFindings)})
+		}
+		return
+	}
 	r.findings = append(r.findings, f)
 }
 

@@ -44,15 +44,15 @@ func (r *run) holds(v item, e *element, c constraint) verdict {
 		value := len(v.reach("value", true, nil)) > 0
 		return told(value != !v.node.Get("extension").IsZero())
 	case "dom-2":
-		return r.contained(v, func(n fhir.Node) bool { return n.Get("contained").IsZero() })
+		return contained(v, func(n fhir.Node) bool { return n.Get("contained").IsZero() })
 	case "dom-3":
 		return told(containedUsed(v.node))
 	case "dom-4":
-		return r.contained(v, func(n fhir.Node) bool {
+		return contained(v, func(n fhir.Node) bool {
 			return n.Path("meta", "versionId").IsZero() && n.Path("meta", "lastUpdated").IsZero()
 		})
 	case "dom-5":
-		return r.contained(v, func(n fhir.Node) bool { return n.Path("meta", "security").IsZero() })
+		return contained(v, func(n fhir.Node) bool { return n.Path("meta", "security").IsZero() })
 	case "dom-6":
 		return told(!v.node.Path("text", "div").IsZero())
 	}
@@ -96,7 +96,8 @@ func (r *run) holds(v item, e *element, c constraint) verdict {
 	return told(ok)
 }
 
-func (r *run) contained(v item, good func(fhir.Node) bool) verdict {
+// contained reports whether all that a resource contains is good.
+func contained(v item, good func(fhir.Node) bool) verdict {
 	for _, n := range v.node.Get("contained").List() {
 		if !good(n) {
 			return no

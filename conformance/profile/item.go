@@ -33,6 +33,7 @@ type run struct {
 	byURL    map[string]fhir.Node // entries of a Bundle by fullUrl and by type and id
 	findings []Finding
 	said     map[string]bool
+	kept     map[string]int  // findings by severity
 	done     map[string]bool // places checked by a definition
 	steps    int
 	nesting  int
@@ -40,7 +41,7 @@ type run struct {
 }
 
 func newRun(ctx context.Context, c *Checker, doc fhir.Node) *run {
-	r := &run{ctx: ctx, c: c, root: doc, byURL: map[string]fhir.Node{}, said: map[string]bool{}, done: map[string]bool{}}
+	r := &run{ctx: ctx, c: c, root: doc, byURL: map[string]fhir.Node{}, said: map[string]bool{}, kept: map[string]int{}, done: map[string]bool{}}
 	typ := doc.Get("resourceType").Text()
 	r.top = item{node: doc, typ: typ, at: typ, home: &home{node: doc, at: typ}}
 	if typ == "Bundle" {
@@ -59,7 +60,7 @@ func newRun(ctx context.Context, c *Checker, doc fhir.Node) *run {
 
 // silent is a run whose findings nobody sees: it asks whether an item fits a profile.
 func (r *run) silent() *run {
-	return &run{ctx: r.ctx, c: r.c, root: r.root, top: r.top, byURL: r.byURL, said: map[string]bool{}, done: map[string]bool{}, steps: r.steps, nesting: r.nesting}
+	return &run{ctx: r.ctx, c: r.c, root: r.root, top: r.top, byURL: r.byURL, said: map[string]bool{}, kept: map[string]int{}, done: map[string]bool{}, steps: r.steps, nesting: r.nesting}
 }
 
 // claim is a profile that a resource of the document says it conforms to.

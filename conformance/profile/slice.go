@@ -143,7 +143,7 @@ func (r *run) discriminates(v item, s *element, d discriminator, p *Profile) ver
 			return told(v.node.Get("url").Text() == url)
 		}
 	}
-	target, home := r.descend(s, p, steps)
+	target := r.descend(s, p, steps)
 	if target == nil {
 		return untold
 	}
@@ -152,9 +152,9 @@ func (r *run) discriminates(v item, s *element, d discriminator, p *Profile) ver
 	case "value", "pattern":
 		out := no
 		for _, f := range found {
-			out = out.or(r.satisfies(f, target, home, 0))
+			out = out.or(r.satisfies(f, target, 0))
 		}
-		if out == no && (!all || r.satisfies(item{}, target, home, 0) == untold) {
+		if out == no && (!all || r.satisfies(item{}, target, 0) == untold) {
 			return untold
 		}
 		return out
@@ -253,7 +253,7 @@ func pathSteps(path string) ([]step, bool) {
 }
 
 // descend follows a path through the definition: into the profiles that elements name, and into fixed values and patterns.
-func (r *run) descend(e *element, p *Profile, steps []step) (*element, *Profile) {
+func (r *run) descend(e *element, p *Profile, steps []step) *element {
 	for _, s := range steps {
 		var next *element
 		switch s.kind {
@@ -299,18 +299,18 @@ func (r *run) descend(e *element, p *Profile, steps []step) (*element, *Profile)
 				for _, canonical := range t.targets {
 					typ := r.c.Library.typeOf(canonical)
 					if typ == "" {
-						return nil, p
+						return nil
 					}
 					next.types = append(next.types, typeRef{code: typ, profiles: []string{canonical}})
 				}
 			}
 		}
 		if next == nil {
-			return nil, p
+			return nil
 		}
 		e = next
 	}
-	return e, p
+	return e
 }
 
 // onlyProfile is the profile of an element that names one.
@@ -363,7 +363,7 @@ func (r *run) follow(items []item, steps []step) (found []item, all bool) {
 
 // satisfies says whether an item has the value by which an element tells slices: fixed, a pattern, a code of a required value
 // set, or such values in what stands below it. It cannot be told where the element has none of these.
-func (r *run) satisfies(v item, e *element, p *Profile, depth int) verdict {
+func (r *run) satisfies(v item, e *element, depth int) verdict {
 	switch {
 	case depth > 8:
 		return untold
@@ -379,9 +379,9 @@ func (r *run) satisfies(v item, e *element, p *Profile, depth int) verdict {
 		}
 		one := no
 		for _, i := range v.reach(c.name, c.choice, c.types) {
-			one = one.or(r.satisfies(i, c, p, depth+1))
+			one = one.or(r.satisfies(i, c, depth+1))
 		}
-		if one == no && r.satisfies(item{}, c, p, depth+1) == untold {
+		if one == no && r.satisfies(item{}, c, depth+1) == untold {
 			continue // says nothing
 		}
 		if one != untold {
