@@ -45,7 +45,7 @@ Examples:
   trellis validate patient.json
   trellis validate --package hl7.fhir.us.core.tgz bundle.json
   trellis validate --package us-core.tgz --profile 'http://hl7.org/fhir/us/core/StructureDefinition/us-core-patient|6.1.0' patients.ndjson
-  trellis map run --pack recovery-plan --out ndjson plans.json | trellis validate --package us-core.tgz -
+  trellis map run --pack recovery-plan plans.json | trellis validate --package us-core.tgz -
   trellis validate --json --package ./my-guide/package *.json | jq 'select(.errors > 0)'
 `
 
