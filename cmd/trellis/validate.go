@@ -143,7 +143,7 @@ func (v *validation) prepare(packages []string) (err error) {
 		var refused *profile.Refusal
 		switch {
 		case errors.As(err, &refused):
-			return fmt.Errorf("--profile %s cannot be checked by: %s", canonical, refused.Reason)
+			return fmt.Errorf("--profile %s cannot be used: %s", canonical, refused.Reason)
 		case err != nil:
 			return fmt.Errorf("--profile %s is in none of the packages", canonical)
 		}

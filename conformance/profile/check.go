@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,15 +12,10 @@ import (
 
 // check says what there is to say of an item by one definition of it, and of all below it.
 func (r *run) check(v item, e *element, p *Profile) {
-	if r.steps++; r.steps > maxSteps || r.nesting > maxNesting || r.ctx.Err() != nil {
-		if !r.ended {
-			r.ended = true
-			r.findings = append(r.findings, Finding{severityWarning, "too-costly", v.at, "", "", "the check was ended here, because it takes too long"})
-		}
+	if !r.enter(v) {
 		return
 	}
-	r.nesting++
-	defer func() { r.nesting-- }()
+	defer r.leave()
 	if !r.fits(v, e, p) {
 		return
 	}
@@ -33,6 +29,21 @@ func (r *run) check(v item, e *element, p *Profile) {
 	r.below(v, e, p)
 	r.definitions(v, e, p)
 }
+
+// enter reports whether there is time and room for a look at an item. Where there is none the check ends, and says so.
+func (r *run) enter(v item) bool {
+	if r.steps++; r.steps > maxSteps || r.nesting >= maxNesting || r.ctx.Err() != nil {
+		if !r.ended {
+			r.ended = true
+			r.findings = append(r.findings, Finding{severityWarning, "too-costly", v.at, "", "", "the check was ended here, because it takes too long"})
+		}
+		return false
+	}
+	r.nesting++
+	return true
+}
+
+func (r *run) leave() { r.nesting-- }
 
 // fits checks the type: that of a choice, or of a resource in another. What has another type is not checked further.
 func (r *run) fits(v item, e *element, p *Profile) bool {
@@ -123,18 +134,21 @@ func (r *run) all(items []item, v item, e *element, p *Profile) {
 
 // count checks cardinality.
 func (r *run) count(v item, n int, e *element, p *Profile, name string) {
-	at := v
-	at.at += "." + e.name
+	code, text := "structure", ""
 	switch {
 	case n < e.min && n == 0:
-		r.about(severityError, "required", at, e, p, "%s is missing: the profile asks for at least %d", name, e.min)
+		code, text = "required", fmt.Sprintf("%s is missing: the profile asks for at least %d", name, e.min)
 	case n < e.min:
-		r.about(severityError, "required", at, e, p, "%s occurs %s: the profile asks for at least %d", name, times(n), e.min)
+		code, text = "required", fmt.Sprintf("%s occurs %s: the profile asks for at least %d", name, times(n), e.min)
 	case e.max == 0 && n > 0:
-		r.about(severityError, "structure", at, e, p, "%s is not allowed by the profile", name)
+		text = name + " is not allowed by the profile"
 	case e.max != unbounded && n > e.max:
-		r.about(severityError, "structure", at, e, p, "%s occurs %s: the profile allows %d at most", name, times(n), e.max)
+		text = fmt.Sprintf("%s occurs %s: the profile allows %d at most", name, times(n), e.max)
+	default:
+		return
 	}
+	v.at += "." + e.name
+	r.about(severityError, code, v, e, p, "%s", text)
 }
 
 func times(n int) string {
@@ -178,16 +192,11 @@ func (r *run) definitions(v item, e *element, p *Profile) {
 
 // sweep looks for extensions below an item whose elements no definition that is held describes.
 func (r *run) sweep(v item, e *element, p *Profile) {
-	if r.steps++; r.steps > maxSteps || r.nesting > maxNesting {
-		return // check says so
+	if !r.enter(v) {
+		return
 	}
-	r.nesting++
-	defer func() { r.nesting-- }()
-	object := v.object()
-	of := fhir.DataTypeElements(v.typ)
-	if fhir.KnownType(v.typ) {
-		of = fhir.ElementsOf(v.typ)
-	}
+	defer r.leave()
+	object, of := v.object(), r.elements(v.typ)
 	for _, m := range object.Members {
 		name := strings.TrimPrefix(m.Name, "_")
 		if m.Name != name && !object.Get(name).IsZero() || m.Value.Kind != '{' && m.Value.Kind != '[' && object.Get("_"+name).IsZero() {
@@ -211,6 +220,18 @@ func (r *run) sweep(v item, e *element, p *Profile) {
 			r.sweep(below, e, p)
 		}
 	}
+}
+
+// elements are those of a resource type or data type, read once.
+func (r *run) elements(typ string) []fhir.Element {
+	list, known := r.types[typ]
+	if !known {
+		if list = fhir.DataTypeElements(typ); fhir.KnownType(typ) {
+			list = fhir.ElementsOf(typ)
+		}
+		r.types[typ] = list
+	}
+	return list
 }
 
 func (r *run) checkOnce(v item, p *Profile) {

@@ -194,7 +194,7 @@ func TestRules(t *testing.T) {
 			[]string{`"valueQuantity":{"value":1,"system":"urn:colour","code":"blue"}`}, map[string]string{`"valueQuantity":{"value":1,"system":"urn:colour","code":"zqcanary"}`: "e code-invalid Observation.value Observation.value[x]"}},
 		"reference": {"Observation", []string{"Observation", `Observation.subject 0..1 {"type":[{"code":"Reference","targetProfile":["http://hl7.org/fhir/StructureDefinition/Patient","` + site + `group"]}]}`},
 			[]*profile.Definition{definition(t, "group", "1", "Group", "Group")},
-			[]string{`"subject":{"reference":"Patient/zqcanary"}`, `"subject":{"reference":"https://x.example/fhir/Group/zqcanary"}`, `"subject":{"reference":"urn:uuid:zqcanary"}`, `"subject":{"display":"Zqcanary"}`,
+			[]string{`"subject":{"reference":"Patient/zqcanary"}`, `"subject":{"reference":"https://x.example/fhir/Group/zqcanary/_history/2"}`, `"subject":{"reference":"Patient?identifier=zqcanary"}`, `"subject":{"reference":"https://x.example/zqcanary"}`, `"subject":{"reference":"urn:uuid:zqcanary"}`, `"subject":{"display":"Zqcanary"}`,
 				`"contained":[{"resourceType":"Patient","id":"zqcanary"}],"subject":{"reference":"#zqcanary"}`, `"subject":{"type":"Group","identifier":{"value":"zqcanary"}}`},
 			map[string]string{`"subject":{"reference":"Device/zqcanary"}`: "e structure Observation.subject Observation.subject", `"subject":{"type":"Device","identifier":{"value":"zqcanary"}}`: "e structure Observation.subject Observation.subject",
 				`"contained":[{"resourceType":"Device","id":"zqcanary"}],"subject":{"reference":"#zqcanary"}`: "e structure Observation.subject Observation.subject"}},

@@ -6,5 +6,6 @@
 //
 // It knows the definitions it is handed and no others. What cannot be checked, a code of a system that nobody holds or an
 // invariant that cannot be evaluated, is said as information and counts neither for nor against the resource. No text of a
-// finding repeats a value of the resource. It is pure, and its work is bounded: by steps, findings and time.
+// finding repeats a value of the resource. It is pure, and its work is bounded by steps and findings,
+// and by the time its caller gives it.
 package profile

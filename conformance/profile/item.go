@@ -35,13 +35,14 @@ type run struct {
 	said     map[string]bool
 	kept     map[string]int  // findings by severity
 	done     map[string]bool // places checked by a definition
+	types    map[string][]fhir.Element
 	steps    int
 	nesting  int
 	ended    bool
 }
 
 func newRun(ctx context.Context, c *Checker, doc fhir.Node) *run {
-	r := &run{ctx: ctx, c: c, root: doc, byURL: map[string]fhir.Node{}, said: map[string]bool{}, kept: map[string]int{}, done: map[string]bool{}}
+	r := &run{ctx: ctx, c: c, root: doc, byURL: map[string]fhir.Node{}, said: map[string]bool{}, kept: map[string]int{}, done: map[string]bool{}, types: map[string][]fhir.Element{}}
 	typ := doc.Get("resourceType").Text()
 	r.top = item{node: doc, typ: typ, at: typ, home: &home{node: doc, at: typ}}
 	if typ == "Bundle" {
@@ -60,7 +61,7 @@ func newRun(ctx context.Context, c *Checker, doc fhir.Node) *run {
 
 // silent is a run whose findings nobody sees: it asks whether an item fits a profile.
 func (r *run) silent() *run {
-	return &run{ctx: r.ctx, c: r.c, root: r.root, top: r.top, byURL: r.byURL, said: map[string]bool{}, kept: map[string]int{}, done: map[string]bool{}, steps: r.steps, nesting: r.nesting}
+	return &run{ctx: r.ctx, c: r.c, root: r.root, top: r.top, byURL: r.byURL, said: map[string]bool{}, kept: map[string]int{}, done: map[string]bool{}, types: r.types, steps: r.steps, nesting: r.nesting}
 }
 
 // claim is a profile that a resource of the document says it conforms to.

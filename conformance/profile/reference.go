@@ -1,7 +1,6 @@
 package profile
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 
@@ -51,13 +50,21 @@ func (r *run) bundled(text string) fhir.Node {
 	return fhir.Node{}
 }
 
-// typeIn is the resource type in a literal reference: Patient in .../Patient/1, also ?-criteria.
+// typeIn is the resource type in a literal reference: Patient in .../Patient/1, .../Patient/1/_history/2 and Patient?criteria.
 func typeIn(text string) string {
-	m := regexp.MustCompile(`(?:^|/)([A-Z][A-Za-z]+)(?:/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?|\?[^#]*)$`).FindStringSubmatch(text)
-	if m == nil || !fhir.KnownType(m[1]) {
+	text, _, _ = strings.Cut(text, "/_history/")
+	typ, _, conditional := strings.Cut(text, "?")
+	if !conditional {
+		i := strings.LastIndexByte(text, '/')
+		if i < 0 || !fhir.ValidID(text[i+1:]) {
+			return ""
+		}
+		typ = text[:i]
+	}
+	if typ = typ[strings.LastIndexByte(typ, '/')+1:]; !fhir.KnownType(typ) {
 		return ""
 	}
-	return m[1]
+	return typ
 }
 
 // reference checks the type of what a reference points to, as far as it is known.

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"time"
@@ -107,6 +108,9 @@ func (k *call) validateDelete(typ, id string) error {
 	return nil
 }
 
+// maxChecking bounds the time of a check: whoever may store a StructureDefinition may make one that asks for much.
+const maxChecking = 5 * time.Second
+
 // check lists what there is to say of a resource. No text repeats a value of it.
 func (k *call) check(doc []byte, typ string, profiles []string) []fhir.Issue {
 	res, err := k.s.Parser.Parse(doc)
@@ -125,7 +129,9 @@ func (k *call) check(doc []byte, typ string, profiles []string) []fhir.Issue {
 	if err != nil {
 		return append(out, fhir.Issue{Severity: "fatal", Code: "exception", Text: "the resource could not be checked against profiles"})
 	}
-	for _, f := range checker.Check(k.ctx, res.Root, profiles) {
+	ctx, cancel := context.WithTimeout(k.ctx, maxChecking)
+	defer cancel()
+	for _, f := range checker.Check(ctx, res.Root, profiles) {
 		out = append(out, fhir.Issue{Severity: f.Severity, Code: f.Code, Text: f.Sentence(), Expression: f.Expression})
 	}
 	return append(out, k.consequences(res)...)
