@@ -152,15 +152,15 @@ func (b *overlay) slice(c *element, name, id string) (*element, error) {
 			return s, nil
 		}
 	}
+	if b.budget -= c.size(); b.budget < 0 {
+		return nil, refuse("its differential makes too many elements")
+	}
 	s := c.clone()
 	s.id = id
 	s.moved(s.path, s.path)
 	s.sliceName, s.min, s.slicing, s.slices = name, 0, nil, nil
 	if typ := choiceType(c.name, name); c.choice && typ != "" {
 		s.types = slices.DeleteFunc(s.types, func(t typeRef) bool { return t.code != typ })
-	}
-	if b.budget -= s.size(); b.budget < 0 {
-		return nil, refuse("its differential makes too many elements")
 	}
 	c.slices = append(c.slices, s)
 	return s, nil
@@ -181,9 +181,12 @@ func (e *element) size() int {
 func (b *overlay) expand(e *element) error {
 	if e.content != "" {
 		if target := b.root.at(e.content); target != nil {
-			for _, c := range target.children {
-				e.children = append(e.children, c.clone())
+			if b.budget -= target.size(); b.budget < 0 {
+				return refuse("its differential makes too many elements")
 			}
+			copied := target.clone()
+			e.children = copied.children
+			e.moved(target.path, e.path)
 			return nil
 		}
 	}

@@ -46,16 +46,18 @@ func TestRefusedDefinitions(t *testing.T) {
 		list []*profile.Definition
 		want string
 	}{
-		"neither":          {[]*profile.Definition{raw(`"type":"Patient"`)}, "neither a snapshot nor a differential"},
-		"no type":          {[]*profile.Definition{raw(`"snapshot":{"element":[{"path":"Patient"}]}`)}, "which type"},
-		"another FHIR":     {[]*profile.Definition{raw(`"type":"Patient","fhirVersion":"5.0.0","snapshot":{"element":[{"path":"Patient"}]}`)}, "another version of FHIR"},
-		"two roots":        {[]*profile.Definition{raw(`"type":"Patient","snapshot":{"element":[{"path":"Patient"},{"path":"Patient"}]}`)}, "two roots"},
-		"gap":              {[]*profile.Definition{raw(`"type":"Patient","snapshot":{"element":[{"path":"Patient"},{"path":"Patient.name.family"}]}`)}, "without the one above it"},
-		"no path":          {[]*profile.Definition{raw(`"type":"Patient","snapshot":{"element":[{"id":"Patient"}]}`)}, "no path"},
-		"unknown base":     {[]*profile.Definition{differential(t, "p", "Patient", site+"none", "Patient")}, "based on is not known here"},
-		"unknown type":     {[]*profile.Definition{differential(t, "p", "Zq", "http://hl7.org/fhir/StructureDefinition/Zq", "Zq")}, "none of R4's"},
-		"unknown element":  {[]*profile.Definition{differential(t, "p", "Patient", "http://hl7.org/fhir/StructureDefinition/Patient", "Patient.zq")}, "does not have"},
-		"below a choice":   {[]*profile.Definition{differential(t, "p", "Patient", "http://hl7.org/fhir/StructureDefinition/Patient", "Patient.deceased[x].id")}, "not one type"},
+		"neither":         {[]*profile.Definition{raw(`"type":"Patient"`)}, "neither a snapshot nor a differential"},
+		"no type":         {[]*profile.Definition{raw(`"snapshot":{"element":[{"path":"Patient"}]}`)}, "which type"},
+		"another FHIR":    {[]*profile.Definition{raw(`"type":"Patient","fhirVersion":"5.0.0","snapshot":{"element":[{"path":"Patient"}]}`)}, "another version of FHIR"},
+		"two roots":       {[]*profile.Definition{raw(`"type":"Patient","snapshot":{"element":[{"path":"Patient"},{"path":"Patient"}]}`)}, "two roots"},
+		"gap":             {[]*profile.Definition{raw(`"type":"Patient","snapshot":{"element":[{"path":"Patient"},{"path":"Patient.name.family"}]}`)}, "without the one above it"},
+		"no path":         {[]*profile.Definition{raw(`"type":"Patient","snapshot":{"element":[{"id":"Patient"}]}`)}, "no path"},
+		"unknown base":    {[]*profile.Definition{differential(t, "p", "Patient", site+"none", "Patient")}, "based on is not known here"},
+		"unknown type":    {[]*profile.Definition{differential(t, "p", "Zq", "http://hl7.org/fhir/StructureDefinition/Zq", "Zq")}, "none of R4's"},
+		"unknown element": {[]*profile.Definition{differential(t, "p", "Patient", "http://hl7.org/fhir/StructureDefinition/Patient", "Patient.zq")}, "does not have"},
+		"below a choice":  {[]*profile.Definition{differential(t, "p", "Patient", "http://hl7.org/fhir/StructureDefinition/Patient", "Patient.deceased[x].id")}, "not one type"},
+		"too much of it": {[]*profile.Definition{definition(t, "b", "1", "Questionnaire", "Questionnaire", "Questionnaire.item", "Questionnaire.item.text", `Questionnaire.item.item {"contentReference":"#Questionnaire.item"}`),
+			differential(t, "p", "Questionnaire", site+"b", grown(20)...)}, "too many elements"},
 		"standing on self": {[]*profile.Definition{differential(t, "p", "Patient", site+"q", "Patient"), differential(t, "q", "Patient", site+"p", "Patient")}, "stands on itself"},
 	} {
 		c2 := checker(t, c.list...)
@@ -70,6 +72,19 @@ func TestRefusedDefinitions(t *testing.T) {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
+}
+
+// grown are rows that go ever deeper into what repeats itself, and slice it on the way.
+func grown(depth int) []string {
+	var out []string
+	path := "Questionnaire"
+	for i := range depth {
+		path += ".item"
+		for j := range 20 {
+			out = append(out, fmt.Sprintf("%s:s%d%d.text 1..1", path, i, j))
+		}
+	}
+	return out
 }
 
 func TestDifferentials(t *testing.T) {

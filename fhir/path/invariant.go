@@ -20,6 +20,7 @@ const (
 	maxBrackets    = 24   // open at once; the parser's time grows with them
 	maxCollection  = 10_000
 	maxRemembered  = 5000
+	maxRepeats     = 12       // objects in each other that repeat() is written out for
 	maxHeavy       = 64 << 10 // bytes that an expression looks at whose time grows with their square
 	evaluationTime = 250 * time.Millisecond
 )
@@ -36,6 +37,7 @@ type Invariant struct {
 	logic     bool // it joins conditions
 	outside   bool // it names %resource or another variable
 	matches   bool
+	repeats   bool
 	heavy     bool // the library's time grows with the square of what it looks at, and it does not look at the clock
 }
 
@@ -65,23 +67,25 @@ func readInvariant(text string) (in *Invariant, err error) {
 			in, err = nil, ErrUnevaluated
 		}
 	}()
-	calls, ok := called(text)
+	if _, ok := called(text); !ok {
+		return nil, ErrUnevaluated
+	}
+	text, repeats, ok := rewritten(text)
 	if !ok {
 		return nil, ErrUnevaluated
 	}
+	calls, _ := called(text)
 	for _, name := range calls {
 		switch name {
-		case "trace": // writes what it is given, patients' values, to standard error
-			return nil, ErrUnevaluated
-		case "repeat", "memberOf", "conformsTo", "htmlChecks", "elementDefinition", "slice", "checkModifiers":
-			return nil, ErrUnevaluated // repeat goes one step only; the others need services or are not there
+		case "trace", "repeat", "memberOf", "conformsTo", "htmlChecks", "elementDefinition", "slice", "checkModifiers":
+			return nil, ErrUnevaluated // as rewritten says of the first two; the others need services or are not there
 		}
 	}
 	compiled, err := fhirpath.Compile(text)
 	if err != nil {
 		return nil, ErrUnevaluated
 	}
-	in = &Invariant{compiled: compiled, extension: strings.Contains(text, "xtension"), outside: strings.Contains(text, "%"), heavy: strings.Contains(text, "|")}
+	in = &Invariant{compiled: compiled, extension: strings.Contains(text, "xtension"), outside: strings.Contains(text, "%"), repeats: repeats, heavy: strings.Contains(text, "|")}
 	for _, word := range strings.FieldsFunc(text, notOfName) {
 		in.logic = in.logic || word == "and" || word == "or" || word == "xor" || word == "implies"
 	}
@@ -174,6 +178,9 @@ func (e *Evaluator) Holds(ctx context.Context, in *Invariant, s Subject) (holds 
 		return false, ErrUnevaluated // the library does not see extensions of primitive values
 	}
 	if in.heavy && (len(s.Element.Raw()) > maxHeavy || in.outside && len(s.Root.Raw()) > maxHeavy) {
+		return false, ErrUnevaluated
+	}
+	if in.repeats && (depth(s.Element) > maxRepeats || in.outside && depth(s.Root) > maxRepeats) {
 		return false, ErrUnevaluated
 	}
 	if in.matches {
