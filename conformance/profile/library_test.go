@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -267,4 +268,20 @@ func FuzzCheck(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestTogether is for the race detector: one checker serves every request.
+func TestTogether(t *testing.T) {
+	c := checker(t, differential(t, "p", "Patient", "http://hl7.org/fhir/StructureDefinition/Patient", "Patient", `Patient.name 1..* {"constraint":[{"key":"x","severity":"error","human":"x","expression":"family.matches('^[a-z]+$')"}]}`))
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 20 {
+				if got := short(check(t, c, `{"resourceType":"Patient","name":[{"family":"1"}]}`, site+"p")); !slices.Equal(got, []string{"e invariant Patient.name[0] x"}) {
+					t.Error(got)
+				}
+			}
+		})
+	}
+	all.Wait()
 }
