@@ -17,6 +17,7 @@ func TestHolds(t *testing.T) {
 		set(t, "partly", `{"include":[{"system":"urn:part"}]}`),
 		set(t, "filtered", `{"include":[{"system":"urn:part","filter":[{"property":"x","op":"=","value":"y"}]}]}`),
 		set(t, "round", `{"include":[{"valueSet":["urn:round"]}]}`),
+		set(t, "piped", `{"include":[{"system":"urn:animals|2"},{"system":"urn:nowhere|1"}]}`),
 		set(t, "locked", `{"lockedDate":"2020-01-01","include":[{"system":"urn:animals"}]}`),
 		ReadValueSet(read(t, `{"resourceType":"ValueSet","id":"expansion","url":"urn:expansion","status":"active","expansion":{"contains":[{"system":"urn:x","code":"a"}]}}`)))
 	for _, c := range []struct {
@@ -29,6 +30,7 @@ func TestHolds(t *testing.T) {
 		{"both", "urn:animals", "poodle", In}, {"both", "urn:animals", "stone", Out}, {"lost", "urn:animals", "dog", Untold}, {"lost", "urn:animals", "zebra", Out},
 		{"in-use", "urn:animals", "dodo", Out}, {"in-use", "urn:animals", "dog", In},
 		{"partly", "urn:part", "p", In}, {"partly", "urn:part", "q", Untold}, {"filtered", "urn:part", "p", Untold},
+		{"piped", "urn:animals", "dog", In}, {"piped", "urn:animals", "zebra", Out}, {"piped", "urn:nowhere", "x", Untold},
 		{"round", "urn:animals", "dog", Untold}, {"locked", "urn:animals", "dog", Untold}, {"none", "urn:animals", "dog", Untold},
 		{"expansion", "urn:x", "a", In}, {"expansion", "urn:x", "b", Out}, {"all-animals", "urn:animals", "dog", In},
 	} {
