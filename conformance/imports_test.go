@@ -120,6 +120,7 @@ func TestPurePackages(t *testing.T) {
 		{"auth/people", "who may sign in is a fact about an account; it is kept and shown elsewhere", []string{"net", "os", "database", "log"}},
 		{"auth/label", "a label follows from record, source and code tables alone", []string{"net", "os", "database", "log", "context"}},
 		{"auth/smart", "a scope is read, nothing more", []string{"net", "os", "database", "log", "context"}},
+		{"conformance/profile", "a resource is checked by the definitions it is handed, offline", []string{"net", "os", "database", "log"}},
 		{"mapping", "mapping is pure", []string{"net/http", "os", "database", "log"}},
 		{"gateway/release", "the gate makes bytes; statuses and headers are the edge's", []string{"net/http"}},
 		{"gateway/intake", "intake knows no HTTP", []string{"net/http"}},

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	annotations "github.com/google/fhir/go/proto/google/fhir/proto/annotations_go_proto"
+	datatypes "github.com/google/fhir/go/proto/google/fhir/proto/r4/core/datatypes_go_proto"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
@@ -24,6 +25,19 @@ type Element struct {
 
 // ElementsOf lists the elements of a resource type in R4's order; nil for what is no resource type.
 func ElementsOf(resource string) []Element { return elements(resourceMessage(resource)) }
+
+// DataTypeElements lists the elements of a data type, "Identifier" say; nil for a primitive and for what is no data type.
+func DataTypeElements(name string) []Element {
+	m := datatypes.File_proto_google_fhir_proto_r4_core_datatypes_proto.Messages().ByName(protoreflect.Name(name))
+	if m == nil {
+		return nil
+	}
+	kind, _ := proto.GetExtension(m.Options(), annotations.E_StructureDefinitionKind).(annotations.StructureDefinitionKindValue)
+	if kind != annotations.StructureDefinitionKindValue_KIND_COMPLEX_TYPE {
+		return nil
+	}
+	return elements(m)
+}
 
 // Elements lists what stands below an element; nil for a primitive and for a contained resource.
 func (e Element) Elements() []Element {

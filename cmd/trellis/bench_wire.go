@@ -19,6 +19,7 @@ import (
 	"trellis/fhir"
 	"trellis/gateway/audit"
 	"trellis/gateway/intake"
+	"trellis/gateway/profiles"
 	"trellis/gateway/release"
 	"trellis/gateway/rest"
 	"trellis/gateway/store"
@@ -206,7 +207,7 @@ func (s *site) withoutAudit(tokens *oauth.Server) (http.Handler, error) {
 		return nil, err
 	}
 	terms := terminology.New(s.store, packs)
-	server := &rest.Server{Terminology: terms, Base: s.base, Store: s.store, OAuth: tokens, Intake: desk, Parser: s.parser, Registry: s.registry, Labels: s.labels, Cursors: cursors, Logger: s.logger,
+	server := &rest.Server{Terminology: terms, Profiles: profiles.New(s.store, terms), Base: s.base, Store: s.store, OAuth: tokens, Intake: desk, Parser: s.parser, Registry: s.registry, Labels: s.labels, Cursors: cursors, Logger: s.logger,
 		Gate: &release.Gate{Records: s.store, Log: discardLog{}, Base: s.base, Logger: s.logger}}
 	return server.Handler()
 }

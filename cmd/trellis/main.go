@@ -21,6 +21,7 @@ func commands() []command {
 		{"demo", "start with a synthetic community and print a tour", runDemo},
 		{"serve", "run the gateway from a configuration file", runServe},
 		{"map", "turn native records into FHIR, without a server", runMap},
+		{"validate", "check resources against R4 and the profiles of guides, without a server", runValidate},
 		{"guide", "list or write the code systems, extensions and profiles of our own", runGuide},
 		{"ingest", "send native records or FHIR resources to a server", runIngest},
 		{"intake", "map records that were sent anew, by a new version of their pack", runIntake},

@@ -31,6 +31,7 @@ import (
 	"trellis/gateway/exchange"
 	"trellis/gateway/intake"
 	"trellis/gateway/login"
+	"trellis/gateway/profiles"
 	"trellis/gateway/release"
 	"trellis/gateway/rest"
 	"trellis/gateway/store"
@@ -291,7 +292,7 @@ func (g *gateway) wire(ctx context.Context, d deployment) error {
 		return err
 	}
 	server := &rest.Server{
-		Terminology: terms, AllowPrivate: d.AllowPrivate,
+		Terminology: terms, Profiles: profiles.New(g.store, terms), AllowPrivate: d.AllowPrivate,
 		Base: g.base, Authorization: g.endpoints(registry != nil), TrustedProxies: d.TrustedProxies, Store: g.store, Gate: gate, OAuth: authorization, Intake: desk,
 		Parser: g.parser, Registry: g.registry, Labels: g.labels, Cursors: cursors, Logger: d.logger,
 	}

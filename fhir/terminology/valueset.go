@@ -101,7 +101,8 @@ func (vs *ValueSet) readExpansion(n fhir.Node) {
 }
 
 func (vs *ValueSet) clause(n fhir.Node) clause {
-	c := clause{system: n.Get("system").Text(), version: n.Get("version").Text()}
+	var c clause
+	c.system, c.version = canonical(n.Get("system").Text(), n.Get("version").Text()) // published value sets write system|version too
 	for _, concept := range n.Get("concept").List() {
 		m := Member{System: c.system, Version: c.version, Code: concept.Get("code").Text(), Display: concept.Get("display").Text()}
 		for _, d := range concept.Get("designation").List() {

@@ -13,7 +13,9 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"trellis/conformance/profile"
 	"trellis/fhir"
+	"trellis/fhir/path"
 	"trellis/mapping"
 )
 
@@ -246,3 +248,58 @@ func TestSourceNamesPublishedExtensions(t *testing.T) {
 
 // profileOfOurs tells the names of our own that are no extensions.
 func profileOfOurs(name string) bool { return name == "consent" || strings.HasSuffix(name, "-") }
+
+// TestPacksKeepToTheGuide checks what the golden cases make against the definitions of our extensions, and against the profiles
+// of the packs whose base is R4's own.
+func TestPacksKeepToTheGuide(t *testing.T) {
+	packs := load(t)
+	list, _, err := Resources(packs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var definitions []*profile.Definition
+	add := func(doc []byte) {
+		r, err := fhir.ReadTrusted(doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		definitions = append(definitions, profile.ReadDefinition(r))
+	}
+	for _, r := range list {
+		if r.Type == "StructureDefinition" {
+			add(r.JSON)
+		}
+	}
+	for _, typ := range fhir.Types() { // a profile that asks for nothing: extensions are looked at where one is checked by
+		add([]byte(`{"resourceType":"StructureDefinition","url":"urn:any:` + typ + `","type":"` + typ + `","baseDefinition":"http://hl7.org/fhir/StructureDefinition/` + typ + `","differential":{"element":[{"id":"` + typ + `","path":"` + typ + `"}]}}`))
+	}
+	c := &profile.Checker{Library: profile.NewLibrary(definitions), Paths: path.NewEvaluator()}
+	extensions := 0
+	for _, p := range packs {
+		cases, err := p.Cases()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, one := range cases {
+			var want struct{ Resources []json.RawMessage }
+			if err := json.Unmarshal([]byte(one.Want), &want); err != nil {
+				t.Fatal(err)
+			}
+			for _, doc := range want.Resources {
+				r, err := fhir.ReadTrusted(doc)
+				if err != nil {
+					t.Fatalf("%s: %v", one.File, err)
+				}
+				extensions += strings.Count(string(r.JSON), `"url":"`+fhir.LocalBase+`/StructureDefinition/`)
+				for _, f := range c.Check(t.Context(), r.Root, []string{"urn:any:" + r.Type}) {
+					if f.Severity == "error" {
+						t.Errorf("%s: %s: %s", one.File, f.Expression, f.Sentence())
+					}
+				}
+			}
+		}
+	}
+	if extensions < 20 {
+		t.Errorf("only %d extensions of ours were looked at", extensions)
+	}
+}

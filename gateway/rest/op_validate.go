@@ -1,10 +1,9 @@
 package rest
 
 import (
+	"context"
 	"errors"
-	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"trellis/auth/consent"
@@ -15,7 +14,8 @@ import (
 
 // validate serves [base]/[type]/$validate and [base]/[type]/[id]/$validate
 // (https://hl7.org/fhir/R4/resource-operation-validate.html): R4's structure, which is all that is checked when a resource
-// is stored, and what this gateway would make of it. The answer is an outcome with status 200 whatever it says.
+// is stored, the profiles that are asked for or claimed, as far as their definitions are stored, and what this gateway would
+// make of the resource. The answer is an outcome with status 200 whatever it says.
 func (k *call) validate() error {
 	typ, id := k.c.Param("type"), k.c.Param("id")
 	if !k.may(typ, smart.Create) && !k.may(typ, smart.Update) || k.c.Request.Method == http.MethodGet {
@@ -108,6 +108,9 @@ func (k *call) validateDelete(typ, id string) error {
 	return nil
 }
 
+// maxChecking bounds the time of a check: whoever may store a StructureDefinition may make one that asks for much.
+const maxChecking = 5 * time.Second
+
 // check lists what there is to say of a resource. No text repeats a value of it.
 func (k *call) check(doc []byte, typ string, profiles []string) []fhir.Issue {
 	res, err := k.s.Parser.Parse(doc)
@@ -122,16 +125,14 @@ func (k *call) check(doc []byte, typ string, profiles []string) []fhir.Issue {
 	if res.Type != typ {
 		out = append(out, fhir.Issue{Severity: "error", Code: "invalid", Text: "the resource is not of the type in the URL", Expression: "resourceType"})
 	}
-	base := "http://hl7.org/fhir/StructureDefinition/" + res.Type
-	for _, profile := range profiles {
-		if profile != base {
-			out = append(out, unchecked("the profile asked for is not known here, and the resource was not checked against it", ""))
-		}
+	checker, err := k.s.Profiles.Checker(k.ctx)
+	if err != nil {
+		return append(out, fhir.Issue{Severity: "fatal", Code: "exception", Text: "the resource could not be checked against profiles"})
 	}
-	for i, profile := range res.Root.Path("meta", "profile").List() {
-		if url, _, _ := strings.Cut(profile.Text(), "|"); url != base {
-			out = append(out, unchecked("the profile is not known here, and the resource was not checked against it", fmt.Sprintf("%s.meta.profile[%d]", res.Type, i)))
-		}
+	ctx, cancel := context.WithTimeout(k.ctx, maxChecking)
+	defer cancel()
+	for _, f := range checker.Check(ctx, res.Root, profiles) {
+		out = append(out, fhir.Issue{Severity: f.Severity, Code: f.Code, Text: f.Sentence(), Expression: f.Expression})
 	}
 	return append(out, k.consequences(res)...)
 }
@@ -153,10 +154,6 @@ func (k *call) consequences(res *fhir.Resource) []fhir.Issue {
 		}
 	}
 	return out
-}
-
-func unchecked(text, expression string) fhir.Issue {
-	return fhir.Issue{Severity: "warning", Code: "not-supported", Text: text, Expression: expression}
 }
 
 // severe marks issues as errors.

@@ -16,6 +16,7 @@ import (
 	"trellis/auth/oauth"
 	"trellis/auth/smart"
 	"trellis/conformance/capability"
+	"trellis/conformance/profile"
 	"trellis/fhir"
 	"trellis/fhir/search"
 	"trellis/fhir/terminology"
@@ -41,6 +42,8 @@ type Server struct {
 	Logger        *slog.Logger
 	// Terminology answers terminology operations, and token modifiers that need code systems.
 	Terminology Terminology
+	// Profiles are what $validate checks against.
+	Profiles Profiles
 
 	// AllowPrivate lets notifications go to private addresses.
 	AllowPrivate bool
@@ -61,6 +64,11 @@ type Server struct {
 type Terminology interface {
 	search.Terminology
 	Library(ctx context.Context) (*terminology.Library, error)
+}
+
+// Profiles are the StructureDefinitions there are now, with what checking by them needs.
+type Profiles interface {
+	Checker(ctx context.Context) (*profile.Checker, error)
 }
 
 // Handler builds the router from the route table.

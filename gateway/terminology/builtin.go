@@ -11,9 +11,9 @@ import (
 	"trellis/mapping"
 )
 
-// builtinSystems are the code systems that come with the program: those of R4's required bindings, as codes alone, and
+// Builtin are the code systems that come with the program: those of R4's required bindings, as codes alone, and
 // those Trellis publishes itself.
-func builtinSystems(packs []*mapping.Pack) []*terminology.CodeSystem {
+func Builtin(packs []*mapping.Pack) []*terminology.CodeSystem {
 	var out []*terminology.CodeSystem
 	for _, list := range fhir.RequiredCodes() {
 		concepts := make([]terminology.Concept, 0, len(list.Codes))

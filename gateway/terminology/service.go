@@ -36,7 +36,7 @@ type Service struct {
 
 // New makes a service with the systems that come with the program and those of the packs.
 func New(source Source, packs []*mapping.Pack) *Service {
-	return &Service{source: source, builtin: builtinSystems(packs), state: -1, systems: map[fhir.Reference]*terminology.CodeSystem{}, sets: map[fhir.Reference]*terminology.ValueSet{}, maps: map[fhir.Reference]*terminology.ConceptMap{}}
+	return &Service{source: source, builtin: Builtin(packs), state: -1, systems: map[fhir.Reference]*terminology.CodeSystem{}, sets: map[fhir.Reference]*terminology.ValueSet{}, maps: map[fhir.Reference]*terminology.ConceptMap{}}
 }
 
 // types are the types a library is made of.
