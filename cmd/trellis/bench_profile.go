@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"runtime/pprof"
 	"slices"
@@ -26,8 +27,9 @@ func layers() []layer {
 		{"load generator", []string{"main.work", "main.(*wire)"}},
 		{"audit log", []string{"trellis/gateway/audit.", "trellis/gateway/release.(*Gate).append", "trellis/gateway/store.(*Store).appendLeaves", "trellis/gateway/store.auditStore"}},
 		{"token", []string{"trellis/auth/oauth."}},
+		{"R4 validation", []string{"github.com/google/fhir/", "trellis/fhir.(*Parser)"}},
 		{"database", []string{"trellis/gateway/store", "modernc.org/", "github.com/jackc/", "database/sql."}},
-		{"decision and release", []string{"trellis/gateway/release.", "trellis/auth/access.", "trellis/fhir."}},
+		{"decision, release and JSON", []string{"trellis/gateway/release.", "trellis/auth/access.", "trellis/fhir."}},
 		{"request log", []string{"log/slog."}},
 		{"HTTP and routing", []string{"trellis/gateway/rest.", "github.com/gin-gonic/", "net/http."}},
 		{"collector and scheduler", []string{"runtime."}},
@@ -92,18 +94,32 @@ func layerOf(s *profile.Sample) string {
 	return other
 }
 
-// whereTimeGoes shows what bounds a read: its CPU by layer, beside the same of the baseline.
+// whereTimeGoes shows what bounds reads and searches: their CPU by layer, beside the same of the baseline.
 func (b *storeBench) whereTimeGoes(ctx context.Context) error {
-	fmt.Fprintf(b.stderr, "%s: where a read's time goes\n", b.name)
+	fmt.Fprintf(b.stderr, "%s: where the time goes\n", b.name)
 	if err := b.site.renew(ctx); err != nil {
 		return err
 	}
-	for _, one := range []struct{ name, address string }{{"a read", b.site.address}, {"a read with audit off", b.site.auditOff}, {"a read of the baseline", b.at}} {
-		value, err := spent(ctx, b, httpSide(one.address, b.clients, 200, b.readRequest))
-		if err != nil {
+	search := b.searchRequest(func(int) bool { return true })
+	for _, one := range []struct {
+		name, address string
+		request       func(*rand.Rand) []byte
+	}{
+		{"a read", b.site.address, b.readRequest}, {"a read with audit off", b.site.auditOff, b.readRequest}, {"a read of the baseline", b.at, b.readRequest},
+		{"a compartment search", b.site.address, search}, {"a compartment search of the baseline", b.at, search},
+	} {
+		if err := b.cpuOf(ctx, one.name, httpSide(one.address, b.clients, 200, one.request)); err != nil {
 			return err
 		}
-		b.single(fmt.Sprintf("CPU of %s, %d clients", one.name, b.clients), value, "")
 	}
 	return nil
+}
+
+// cpuOf adds a row that says where the CPU of an operation goes.
+func (b *storeBench) cpuOf(ctx context.Context, name string, s side) error {
+	value, err := spent(ctx, b, s)
+	if err == nil {
+		b.single(fmt.Sprintf("CPU of %s, %d clients", name, b.clients), value, "")
+	}
+	return err
 }

@@ -55,6 +55,9 @@ func (b *storeBench) writes(ctx context.Context) error {
 		if err := b.compare(ctx, phase.name, ">= 0.35", trellis, sample.side(b.db, b.clients)); err != nil {
 			return err
 		}
+		if err := b.cpuOf(ctx, "a "+phase.name, trellis); err != nil {
+			return err
+		}
 	}
 	return nil
 }
