@@ -18,6 +18,7 @@ import (
 var (
 	root = filepath.Join("..", "..")
 	only = flag.String("trellis.mutate", "", "take away the enforcement points whose names match this pattern")
+	by   = flag.String("trellis.by", "", "count which points these tests of cmd/trellis notice, in place of the tests that name them")
 )
 
 // gone names the point that is taken away, to the program under test.
@@ -121,6 +122,10 @@ func TestMutations(t *testing.T) {
 	}
 	list := load(t)
 	programs := build(t, list)
+	if *by != "" {
+		count(t, programs["./cmd/trellis"], list, pattern)
+		return
+	}
 	for _, m := range list {
 		if pattern.MatchString(m.Name) {
 			t.Run(m.Name, func(t *testing.T) { run(t, programs[m.Package], m) })
@@ -188,6 +193,30 @@ func run(t *testing.T, program string, m mutation.Mutation) {
 	default:
 		t.Logf("without %s: %s", m.Removes, strings.TrimSpace(regexp.MustCompile(`--- FAIL: \S+`).FindString(out)))
 	}
+}
+
+// count tells which points some tests notice that name none: those that make up records, consents and requests themselves.
+func count(t *testing.T, program string, list []mutation.Mutation, pattern *regexp.Regexp) {
+	dir := filepath.Join(root, "cmd/trellis")
+	args := []string{"-test.run", *by, "-test.timeout", "20m", "-rapid.seed", "42", "-rapid.nofailfile"}
+	if out, err := command(t, dir, "", program, args...); err != nil {
+		t.Fatalf("with every point in its place %s fails: %v\n%s", *by, err, out)
+	}
+	noticed, asked := 0, 0
+	for _, m := range list {
+		if !pattern.MatchString(m.Name) || m.Package != "./cmd/trellis" {
+			continue
+		}
+		asked++
+		out, err := command(t, dir, m.Name, program, args...)
+		if err != nil && strings.Contains(out, "--- FAIL") {
+			noticed++
+			t.Logf("%s: %s", m.Name, strings.TrimSpace(regexp.MustCompile(`--- FAIL: \S+`).FindString(out)))
+		} else {
+			t.Logf("%s: not noticed (%s)", m.Name, m.Removes)
+		}
+	}
+	t.Logf("%d of %d noticed", noticed, asked)
 }
 
 // command runs a program with a point taken away, "" for none.

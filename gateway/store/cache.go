@@ -7,12 +7,19 @@ import "sync"
 type cache[K comparable, V any] struct {
 	mu         sync.RWMutex
 	young, old map[K]V
-	max        int // of each generation
+	weight     int // of the younger generation
+	max        int // of each
+	weigh      func(V) int
 }
 
 // newCache keeps up to limit entries.
 func newCache[K comparable, V any](limit int) *cache[K, V] {
-	return &cache[K, V]{young: map[K]V{}, max: limit / 2}
+	return newWeighedCache[K](limit, func(V) int { return 1 })
+}
+
+// newWeighedCache keeps entries of up to limit together.
+func newWeighedCache[K comparable, V any](limit int, weigh func(V) int) *cache[K, V] {
+	return &cache[K, V]{young: map[K]V{}, max: limit / 2, weigh: weigh}
 }
 
 func (c *cache[K, V]) get(k K) (V, bool) {
@@ -28,15 +35,22 @@ func (c *cache[K, V]) get(k K) (V, bool) {
 func (c *cache[K, V]) put(k K, v V) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.young) >= c.max {
-		c.young, c.old = map[K]V{}, c.young
+	if c.weight >= c.max {
+		c.young, c.old, c.weight = map[K]V{}, c.young, 0
+	}
+	if was, ok := c.young[k]; ok {
+		c.weight -= c.weigh(was)
 	}
 	c.young[k] = v
+	c.weight += c.weigh(v)
 }
 
 func (c *cache[K, V]) forget(k K) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.young, k)
+	if was, ok := c.young[k]; ok {
+		c.weight -= c.weigh(was)
+		delete(c.young, k)
+	}
 	delete(c.old, k)
 }

@@ -2,67 +2,38 @@ package store
 
 import (
 	"context"
-	"sync"
 
 	"trellis/fhir"
 )
 
 // keyCache keeps the row keys of resources by type and id, and the ids of Patients by key. A key never changes
-// once it is committed, so the cache is never wrong; it is dropped whole when full.
+// once it is committed, so the cache is never wrong.
 type keyCache struct {
-	mu       sync.RWMutex
-	keys     map[fhir.Reference]int64
-	patients map[int64]string
-	segments map[[2]int64]bool // (patient key, segment) pairs known to be recorded
+	keys     *cache[fhir.Reference, int64]
+	patients *cache[int64, string]
+	segments *cache[[2]int64, bool] // (patient key, segment) pairs known to be recorded
 }
 
-// maxCachedKeys bounds each map of the cache.
+// maxCachedKeys bounds each part of the cache.
 const maxCachedKeys = 200_000
 
 func newKeyCache() keyCache {
-	return keyCache{keys: map[fhir.Reference]int64{}, patients: map[int64]string{}, segments: map[[2]int64]bool{}}
-}
-
-func (c *keyCache) get(ref fhir.Reference) (int64, bool) {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	k, ok := c.keys[ref]
-	return k, ok
-}
-
-func (c *keyCache) patient(key int64) string {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	return c.patients[key]
-}
-
-func (c *keyCache) hasSegment(pat, seg int64) bool {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	return c.segments[[2]int64{pat, seg}]
+	return keyCache{newCache[fhir.Reference, int64](maxCachedKeys), newCache[int64, string](maxCachedKeys), newCache[[2]int64, bool](maxCachedKeys)}
 }
 
 // learn takes what a committed write found or made. A reserved key is not for keeping: it may be given up.
 func (c *keyCache) learn(keys map[fhir.Reference]int64, reserved map[fhir.Reference]bool, segments map[[2]int64]bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.keys) > maxCachedKeys {
-		c.keys, c.patients = map[fhir.Reference]int64{}, map[int64]string{}
-	}
-	if len(c.segments) > maxCachedKeys {
-		c.segments = map[[2]int64]bool{}
-	}
 	for ref, k := range keys {
 		if reserved[ref] && ref.Type != "Patient" {
 			continue
 		}
-		c.keys[ref] = k
+		c.keys.put(ref, k)
 		if ref.Type == "Patient" {
-			c.patients[k] = ref.ID
+			c.patients.put(k, ref.ID)
 		}
 	}
 	for pair := range segments {
-		c.segments[pair] = true
+		c.segments.put(pair, true)
 	}
 }
 
@@ -72,7 +43,7 @@ func (w *writer) key(ref fhir.Reference) (int64, error) {
 	if k, ok := w.keys[ref]; ok {
 		return k, nil
 	}
-	if k, ok := w.s.keys.get(ref); ok {
+	if k, ok := w.s.keys.keys.get(ref); ok {
 		return k, nil
 	}
 	typeNo, err := w.intern(dictType, ref.Type)
@@ -140,7 +111,7 @@ func (w *writer) findKeys(refs []fhir.Reference) error {
 		if _, ok := w.keys[ref]; ok {
 			continue
 		}
-		if _, ok := w.s.keys.get(ref); !ok {
+		if _, ok := w.s.keys.keys.get(ref); !ok {
 			byType[ref.Type] = append(byType[ref.Type], ref.ID)
 		}
 	}
@@ -168,7 +139,7 @@ func (w *writer) findKeys(refs []fhir.Reference) error {
 
 // lookupKey is the row key of a resource outside of writes, or -1, which no row carries.
 func (s *Store) lookupKey(ctx context.Context, tx Tx, ref fhir.Reference) (int64, error) {
-	if k, ok := s.keys.get(ref); ok {
+	if k, ok := s.keys.keys.get(ref); ok {
 		return k, nil
 	}
 	typeNo, err := s.lookup(ctx, tx, dictType, ref.Type)
@@ -185,11 +156,14 @@ func (s *Store) lookupKey(ctx context.Context, tx Tx, ref fhir.Reference) (int64
 
 // patientID is the id of a Patient by its row key.
 func (s *Store) patientID(ctx context.Context, tx Tx, key int64) (string, error) {
-	if id := s.keys.patient(key); id != "" {
+	if id, ok := s.keys.patients.get(key); ok {
 		return id, nil
 	}
 	var id string
-	_, err := one(ctx, tx, "SELECT id FROM res WHERE part=0 AND rid=?", []any{key}, &id)
+	found, err := one(ctx, tx, "SELECT id FROM res WHERE part=0 AND rid=?", []any{key}, &id)
+	if _, ok := tx.(unshared); err == nil && found && !ok {
+		s.keys.patients.put(key, id)
+	}
 	return id, err
 }
 

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"slices"
-	"sync"
 	"time"
 
 	"trellis/fhir"
@@ -61,38 +60,14 @@ type keptVersion struct {
 	method Method
 }
 
-// versionCache keeps the versions read last. They cannot change, so it is never wrong; who may see one is decided
-// from the head row each time. It has two generations: when the younger is full, the older is dropped.
-type versionCache struct {
-	mu         sync.RWMutex
-	young, old map[int64]keptVersion
-	size       int
+// newVersions keeps the versions read last. They cannot change, so it is never wrong; who may see one is decided from the head
+// row each time.
+func newVersions() *cache[int64, keptVersion] {
+	return newWeighedCache[int64](maxVersionBytes, func(v keptVersion) int { return len(v.sealed.Doc) + 200 })
 }
 
-// maxVersionBytes bounds each generation.
-const maxVersionBytes = 12 << 20
-
-func (c *versionCache) get(seq int64) (keptVersion, bool) {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	if v, ok := c.young[seq]; ok {
-		return v, true
-	}
-	v, ok := c.old[seq]
-	return v, ok
-}
-
-func (c *versionCache) put(seq int64, v keptVersion) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.young == nil || c.size > maxVersionBytes {
-		c.young, c.old, c.size = map[int64]keptVersion{}, c.young, 0
-	}
-	if _, ok := c.young[seq]; !ok {
-		c.young[seq] = v
-		c.size += len(v.sealed.Doc) + 200
-	}
-}
+// maxVersionBytes bounds the versions kept.
+const maxVersionBytes = 24 << 20
 
 // versionAt is a version by its sequence number.
 func (s *Store) versionAt(ctx context.Context, tx Tx, seq int64) (keptVersion, error) {

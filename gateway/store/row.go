@@ -156,7 +156,7 @@ func (w *writer) touch(typ string, r resRow) error {
 			w.touched[pat] = true
 		}
 		pair := [2]int64{pat, r.seg}
-		if w.segments[pair] || w.s.keys.hasSegment(pat, r.seg) {
+		if _, known := w.s.keys.segments.get(pair); known || w.segments[pair] {
 			continue
 		}
 		n, err := w.tx.Exec(w.ctx, "INSERT INTO patient_segment (part,pat,seg) VALUES (0,?,?) ON CONFLICT (part,pat,seg) DO NOTHING", pat, r.seg)

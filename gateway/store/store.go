@@ -44,7 +44,7 @@ type Store struct {
 	views    *cache[viewKey, view]
 	followed *cache[followKey, followed]
 	located  *cache[fhir.Reference, int64]
-	versions versionCache
+	versions *cache[int64, keptVersion]
 	written  *cache[writtenKey, writtenFilter]
 	programs programCache
 	zstdEnc  *zstd.Encoder
@@ -91,7 +91,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		engine: cfg.Engine, dialect: cfg.Engine.Dialect(), registry: cfg.Registry, base: cfg.Base, clock: cfg.Clock,
 		zstdEnc: enc, zstdDec: dec, facts: newCache[int64, cachedFacts](maxCachedFacts), keys: newKeyCache(),
 		views: newCache[viewKey, view](maxCachedViews), followed: newCache[followKey, followed](maxFollowed),
-		written: newCache[writtenKey, writtenFilter](maxWritten), located: newCache[fhir.Reference, int64](maxCachedKeys),
+		versions: newVersions(), written: newCache[writtenKey, writtenFilter](maxWritten), located: newCache[fhir.Reference, int64](maxCachedKeys),
 		appends: make(chan *leafJob, maxLeafGroup), closing: make(chan struct{}),
 	}
 	if err := s.ids.seed(); err != nil {
