@@ -36,20 +36,20 @@ func layers() []layer {
 	}
 }
 
-// spent tells what the CPU did while a side worked: microseconds an operation by layer, and the share of all cores in use.
-func spent(ctx context.Context, b *storeBench, s side) (string, error) {
+// spent tells what the CPU did during some work: microseconds an operation by layer, and the share of all cores in use.
+func spent(work func() (tally, error)) (string, tally, error) {
 	var raw bytes.Buffer
 	if err := pprof.StartCPUProfile(&raw); err != nil {
-		return "", err
+		return "", tally{}, err
 	}
-	t, err := s.run(ctx, b.seconds)
+	t, err := work()
 	pprof.StopCPUProfile()
 	if err != nil || t.errors > 0 || t.n == 0 {
-		return "", errors.Join(err, t.failure)
+		return "", t, errors.Join(err, t.failure)
 	}
 	p, err := profile.Parse(&raw)
 	if err != nil {
-		return "", err
+		return "", t, err
 	}
 	value := len(p.SampleType) - 1 // nanoseconds
 	nanos, total := map[string]int64{}, int64(0)
@@ -65,7 +65,7 @@ func spent(ctx context.Context, b *storeBench, s side) (string, error) {
 		}
 	}
 	busy := float64(total) / float64(t.elapsed.Nanoseconds()*int64(runtime.NumCPU()))
-	return fmt.Sprintf("%.0f us (%s); %.0f %% of the cores in use", each(total), strings.Join(parts, ", "), 100*busy), nil
+	return fmt.Sprintf("%.0f us (%s); %.0f %% of the cores in use", each(total), strings.Join(parts, ", "), 100*busy), t, nil
 }
 
 const other = "other"
@@ -117,7 +117,7 @@ func (b *storeBench) whereTimeGoes(ctx context.Context) error {
 
 // cpuOf adds a row that says where the CPU of an operation goes.
 func (b *storeBench) cpuOf(ctx context.Context, name string, s side) error {
-	value, err := spent(ctx, b, s)
+	value, _, err := spent(func() (tally, error) { return s.run(ctx, b.seconds) })
 	if err == nil {
 		b.single(fmt.Sprintf("CPU of %s, %d clients", name, b.clients), value, "")
 	}
