@@ -202,6 +202,40 @@ func TestIntakeKeepsWhatWasChangedElsewhere(t *testing.T) {
 	})
 }
 
+// A label that was given elsewhere protects the resource through all further deliveries, until it is taken off there.
+func TestIntakeKeepsLabelsGivenElsewhere(t *testing.T) {
+	onEachStore(t, func(t *testing.T, where location) {
+		in := newInstallation(t, where, "")
+		in.load()
+		record := planRecord(t)
+		v := ehr{in.as(loading("rco"), "")}
+		goal := v.goalIn(in.sendRecord("rco", record), goalActive)
+		const label = `{"system":"http://terminology.hl7.org/CodeSystem/v3-ActCode","code":"PSY"}`
+		before := v.labelsOf(goal)
+		v.edit(goal, `"security":[`, `"security":[`+label+",")
+		labelled := v.labelsOf(goal)
+		if before == labelled || !strings.Contains(labelled, "PSY") {
+			t.Fatalf("%q, then %q", before, labelled)
+		}
+		unchangedAll(t, in.sendRecord("rco", record))
+		for _, change := range [][2]string{{`"priority": "high"`, `"priority": "low"`}, {statusActive, `"status": "completed", "progress"`}} {
+			record = strings.Replace(record, change[0], change[1], 1)
+			in.sendRecord("rco", record)
+			if got := v.labelsOf(goal); got != labelled {
+				t.Errorf("after a delivery: %q, want %q", got, labelled)
+			}
+		}
+		v.edit(goal, ","+label, "")
+		if got := v.labelsOf(goal); got != before {
+			t.Errorf("taken off: %q, want %q", got, before)
+		}
+		in.sendRecord("rco", strings.Replace(record, `"priority": "low"`, `"priority": "medium"`, 1))
+		if got := v.labelsOf(goal); got != before {
+			t.Errorf("taken off, after a delivery: %q, want %q", got, before)
+		}
+	})
+}
+
 // native asks for a record as FHIR tells it.
 func (v visitor) native(path string) reply {
 	v.in.t.Helper()

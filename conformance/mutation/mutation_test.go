@@ -198,7 +198,7 @@ func run(t *testing.T, program string, m mutation.Mutation) {
 // count tells which points some tests notice that name none: those that make up records, consents and requests themselves.
 func count(t *testing.T, program string, list []mutation.Mutation, pattern *regexp.Regexp) {
 	dir := filepath.Join(root, "cmd/trellis")
-	args := []string{"-test.run", *by, "-test.timeout", "20m", "-rapid.seed", "42", "-rapid.nofailfile"}
+	args := []string{"-test.run", *by, "-test.timeout", "20m", "-rapid.seed", "42", "-rapid.nofailfile", "-rapid.shrinktime", "1ms"}
 	if out, err := command(t, dir, "", program, args...); err != nil {
 		t.Fatalf("with every point in its place %s fails: %v\n%s", *by, err, out)
 	}
