@@ -181,8 +181,9 @@ func (g *graph) drawRecordOf(t *rapid.T, typ, id string) map[string]any {
 	case "CarePlan":
 		d["status"], d["intent"], d["subject"], d["title"] = "active", "plan", who, canary+" plan"
 		d["period"] = map[string]any{"start": day}
-		d["addresses"], d["activity"] = []any{g.another(t, "Condition"), g.another(t, "Condition")}, []any{map[string]any{"reference": g.another(t, "MedicationRequest")}}
-		d["text"] = map[string]any{"status": "generated", "div": `<div xmlns="http://www.w3.org/1999/xhtml">` + canary + ` words about it</div>`}
+		problem := g.another(t, "Condition")
+		d["addresses"], d["activity"] = []any{problem, g.another(t, "Condition")}, []any{map[string]any{"reference": g.another(t, "MedicationRequest")}}
+		d["text"] = map[string]any{"status": "generated", "div": fmt.Sprintf(`<div xmlns="http://www.w3.org/1999/xhtml">%s words about %s</div>`, canary, problem["reference"])}
 	case "List":
 		d["status"], d["mode"], d["subject"], d["date"] = "current", "working", who, day
 		for range rapid.IntRange(1, 3).Draw(t, "entries") {

@@ -21,7 +21,7 @@ import (
 	"trellis/gateway/release"
 )
 
-// What must hold whatever is on file, whoever asks for whatever: four properties, for generated graphs, consents and
+// What must hold whatever is on file, whoever asks for whatever: five properties, for generated graphs, consents and
 // requests. Each graph is asked dozens of requests.
 
 var graphs = flag.Int("trellis.cases", 24, "generated graphs for each property; each is asked dozens of requests")
