@@ -39,8 +39,8 @@ var (
 		"Encounter":         {"_include=Encounter:diagnosis", "_include=Encounter:service-provider", "_revinclude=Condition:encounter"},
 		"CarePlan":          {"_include=CarePlan:condition&_include=CarePlan:activity-reference", "_include=*"},
 		"List":              {"_include=List:item", "_include=*"}, "Provenance": {"_include=Provenance:target"}, "DiagnosticReport": {"_include=DiagnosticReport:result"}, "Procedure": {"_include=Procedure:reason-reference"},
-		"AuditEvent": {"_include=AuditEvent:entity"}, "Organization": {"_revinclude=Encounter:service-provider", "_revinclude=Patient:organization"},
-		"Patient": {"_revinclude=Condition:patient&_revinclude=Observation:patient&_revinclude=CarePlan:subject", "_revinclude=Provenance:target", "_revinclude=*", "_include=Patient:organization", "_revinclude=Encounter:patient&_include:iterate=Encounter:diagnosis"}}
+		"AuditEvent": {"_include=AuditEvent:entity"}, // what refers to an Organization is of all graphs
+		"Patient":    {"_revinclude=Condition:patient&_revinclude=Observation:patient&_revinclude=CarePlan:subject", "_revinclude=Provenance:target", "_revinclude=*", "_include=Patient:organization", "_revinclude=Encounter:patient&_include:iterate=Encounter:diagnosis"}}
 )
 
 // drawSearch draws a search. positive leaves out what can match more when less is to be seen; whole leaves out pages.
