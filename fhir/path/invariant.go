@@ -121,14 +121,14 @@ func readInvariant(text string) (in *Invariant, err error) {
 	return in, nil
 }
 
-// additions counts what adds numbers, or texts.
+// additions counts what adds texts or numbers, or multiplies those: exponents double.
 func additions(text string) int {
 	n := 0
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; c {
 		case '\'', '`', '"':
 			i = closing(text, i)
-		case '&', '+':
+		case '&', '+', '*':
 			n++
 		}
 	}

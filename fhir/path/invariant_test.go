@@ -118,6 +118,7 @@ func TestInvariants(t *testing.T) {
 		{"name.family.toDecimal() >= 0", "", `{"name":[{"family":"1e-99999999"}]}`, "", "unread"},
 		{"id" + strings.Repeat(".select($this & $this)", maxJoins+1) + ".exists()", "", `{"id":"x"}`, "", "unread"},
 		{"id" + strings.Repeat(".select($this & $this)", maxJoins) + " = 'xxxxxxxx'", "", `{"id":"x"}`, "", "true"},
+		{"value" + strings.Repeat(".select($this * $this)", maxJoins+1) + ".sqrt() < 1", "Quantity", `{"value":1e-99}`, "", "unread"},
 		{"(id & '&+') = 'x&+'", "", `{"id":"` + strings.Repeat("x", maxJoined) + `"}`, "", "untold"},
 		{"value >= 0", "Quantity", `{"value":1e-99999999}`, "", "untold"},
 		{"value >= 0", "Quantity", `{"value":1e-9}`, "", "true"},
