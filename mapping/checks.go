@@ -88,6 +88,5 @@ func (r *run) remove(l *loop, gone map[int]bool) {
 		r.moved = map[string][]string{}
 	}
 	r.moved[r.pointer(l.from)] = origins
-	clear(r.known) // what was said of the record as it was
-	r.memo = memo{}
+	r.forgetAll()
 }

@@ -94,3 +94,37 @@ func TestLetExplained(t *testing.T) {
 		t.Error("the field that a name reads is not known to be used")
 	}
 }
+
+// What names say of an item and the rest of the record is computed anew when a check within another item took something out.
+func TestLetWithinChecks(t *testing.T) {
+	files := tinyFiles(`map: tiny
+version: 1.0.0
+key: id
+let:
+  others: string(record.list.map(y, y.parts.size()).exists(n, n == 0)) + x.key
+check:
+  - {each: {from: list, as: x}, when: "others == ''", code: c, say: s}
+  - {each: [{from: list, as: x}, {from: x.parts, as: p}], when: "others != 'trueb'", code: dropped, say: s, drop: true}
+emit:
+  - resource: Basic
+    slot: basic
+    main: true
+    set:
+      list: [{$each: list, as: x, item: {k: {$copy: x.key}, parts: [{$each: x.parts, as: p, item: {$copy: p.name}}]}}]
+`)
+	files["tiny/tiny.schema.json"].Data = []byte(`{"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object", "additionalProperties": false, "required": ["id"],
+"properties": {"id": {"type": "string"}, "list": {"type": "array", "items": {"type": "object", "additionalProperties": false, "properties": {"key": {"type": "string"},
+"parts": {"type": "array", "items": {"type": "object", "additionalProperties": false, "properties": {"name": {"type": "string"}}}}}}}}}`)
+	delete(files, "tiny/codes/kind.csv")
+	p, err := compileOnly(files, "tiny")
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := p.MapJSON(testEnv(false), []byte(`{"id":"1","list":[{"key":"a","parts":[{"name":"1"}]},{"key":"b","parts":[{"name":"2"}]},{"key":"c","parts":[{"name":"3"}]}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := string(res.Records[0].Resources[0].JSON), `"list":[{"k":"a"},{"k":"b","parts":["2"]},{"k":"c"}]`; !strings.Contains(got, want) {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
+}

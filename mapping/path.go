@@ -1,11 +1,11 @@
 package mapping
 
 import (
-	"cel.dev/cel-go/common/types/ref"
-
 	"encoding/json"
 	"strconv"
 	"strings"
+
+	"cel.dev/cel-go/common/types/ref"
 )
 
 // A path names a native field from a mapping file: a loop variable or the record, and the properties below it. It has
@@ -39,6 +39,27 @@ type memo struct {
 type walk struct {
 	list  int
 	items []binding
+}
+
+// forget drops what was found out, about the items of the lists too: loops that walk them go on.
+func (m *memo) forget() {
+	for _, w := range m.lists {
+		for _, b := range w.items {
+			b.memo.forget()
+		}
+	}
+	*m = memo{}
+}
+
+// forgetAll drops what was found out about the record as it was.
+func (r *run) forgetAll() {
+	clear(r.known)
+	r.memo.forget()
+	for _, b := range r.vars {
+		if b.memo != nil {
+			b.memo.forget()
+		}
+	}
 }
 
 // value returns the native value at p, nil when it is absent.

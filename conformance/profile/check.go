@@ -21,10 +21,14 @@ func (r *run) check(v item, e *element, p *Profile) {
 	}
 	r.values(v, e, p)
 	for _, b := range e.bindings {
-		r.bound(v, e, b, p)
+		if r.more(v) {
+			r.bound(v, e, b, p)
+		}
 	}
 	for _, c := range e.constraints {
-		r.invariant(v, e, c, p)
+		if r.more(v) {
+			r.invariant(v, e, c, p)
+		}
 	}
 	r.below(v, e, p)
 	r.definitions(v, e, p)
@@ -32,15 +36,34 @@ func (r *run) check(v item, e *element, p *Profile) {
 
 // enter reports whether there is time and room for a look at an item. Where there is none the check ends, and says so.
 func (r *run) enter(v item) bool {
-	if r.steps++; r.steps > maxSteps || r.nesting >= maxNesting || r.ctx.Err() != nil {
-		if !r.ended {
-			r.ended = true
-			r.findings = append(r.findings, Finding{severityWarning, "too-costly", v.at, "", "", "the check was ended here, because it takes too long"})
-		}
+	if r.nesting >= maxNesting {
+		r.end(v)
+		return false
+	}
+	if !r.more(v) {
 		return false
 	}
 	r.nesting++
 	return true
+}
+
+// more is enter for what goes no deeper.
+func (r *run) more(v item) bool {
+	r.steps++
+	if r.over() {
+		r.end(v)
+		return false
+	}
+	return true
+}
+
+func (r *run) over() bool { return r.steps > maxSteps || r.ctx.Err() != nil }
+
+func (r *run) end(v item) {
+	if !r.ended {
+		r.ended = true
+		r.findings = append(r.findings, Finding{severityWarning, "too-costly", v.at, "", "", "the check was ended here, because it takes too long"})
+	}
 }
 
 func (r *run) leave() { r.nesting-- }
@@ -235,7 +258,7 @@ func (r *run) elements(typ string) []fhir.Element {
 }
 
 func (r *run) checkOnce(v item, p *Profile) {
-	key := v.at + "\x00" + p.Canonical()
+	key := place{v.at, p.URL, p.Version}
 	if r.done[key] {
 		return
 	}

@@ -17,8 +17,14 @@ func (l *Library) fromDifferential(root fhir.Node, list []fhir.Node) (*element, 
 	if err != nil {
 		return nil, err
 	}
-	b := &overlay{library: l, root: above, budget: maxElements * 4}
+	b := &overlay{library: l, root: above, budget: maxMade - above.size()}
+	if b.budget < 0 {
+		return nil, refuse("its differential makes too many elements")
+	}
 	for _, n := range list {
+		if err := bounded(n); err != nil {
+			return nil, err
+		}
 		e, err := b.place(n)
 		if err != nil {
 			return nil, err
@@ -202,6 +208,9 @@ func (b *overlay) expand(e *element) error {
 				return refuse("its differential goes below %s, which is not known here", e.path)
 			}
 			list = list[i].Elements()
+		}
+		if b.budget -= len(list); b.budget < 0 {
+			return refuse("its differential makes too many elements")
 		}
 		e.below(list)
 		return nil

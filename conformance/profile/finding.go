@@ -44,7 +44,7 @@ const (
 	maxFindings = 500       // of one severity
 	maxSteps    = 2_000_000 // looks at an element by one definition
 	maxNesting  = 120       // elements and profiles in each other
-	maxText     = 300       // of a text that a profile brings
+	maxText     = 300       // of a text that a profile brings, and of what names a rule
 )
 
 // Terms answers for codes. A *terminology.Library does.
@@ -124,7 +124,7 @@ func (r *run) add(f Finding) {
 	if !strings.Contains(f.Rule, ".") {
 		key += "\x00" + f.Rule // several constraints may have one text; an element and its slices say the same once
 	}
-	if r.said[key] {
+	if r.kept[f.Severity] > maxFindings || r.said[key] {
 		return
 	}
 	r.said[key] = true
@@ -134,6 +134,7 @@ func (r *run) add(f Finding) {
 		}
 		return
 	}
+	f.Profile, f.Rule, f.Text = cut(f.Profile, maxText), cut(f.Rule, maxText), cut(f.Text, 3*maxText)
 	r.findings = append(r.findings, f)
 }
 
@@ -144,9 +145,19 @@ func (r *run) about(severity, code string, v item, e *element, p *Profile, text 
 
 // short cuts a text that a profile brings.
 func short(text string) string {
-	text = strings.Join(strings.Fields(text), " ")
-	if runes := []rune(text); len(runes) > maxText {
-		return string(runes[:maxText]) + "..."
+	if len(text) > 8*maxText {
+		text = strings.ToValidUTF8(text[:8*maxText], "")
+	}
+	return cut(strings.Join(strings.Fields(text), " "), maxText)
+}
+
+// cut is a text of so many characters at most.
+func cut(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	if runes := []rune(text); len(runes) > most {
+		return string(runes[:most]) + "..."
 	}
 	return text
 }

@@ -12,7 +12,7 @@ func (r *run) invariant(v item, e *element, c constraint, p *Profile) {
 	if c.expression == "" || c.key == "ele-1" && v.primitive() {
 		return
 	}
-	key := v.at + "\x00" + c.key + "\x00" + c.expression
+	key := place{v.at, c.key, c.expression}
 	if r.done[key] {
 		return
 	}

@@ -33,8 +33,8 @@ type run struct {
 	byURL    map[string]fhir.Node // entries of a Bundle by fullUrl and by type and id
 	findings []Finding
 	said     map[string]bool
-	kept     map[string]int  // findings by severity
-	done     map[string]bool // places checked by a definition
+	kept     map[string]int // findings by severity
+	done     map[place]bool // checked already
 	types    map[string][]fhir.Element
 	steps    int
 	nesting  int
@@ -42,7 +42,7 @@ type run struct {
 }
 
 func newRun(ctx context.Context, c *Checker, doc fhir.Node) *run {
-	r := &run{ctx: ctx, c: c, root: doc, byURL: map[string]fhir.Node{}, said: map[string]bool{}, kept: map[string]int{}, done: map[string]bool{}, types: map[string][]fhir.Element{}}
+	r := &run{ctx: ctx, c: c, root: doc, byURL: map[string]fhir.Node{}, said: map[string]bool{}, kept: map[string]int{}, done: map[place]bool{}, types: map[string][]fhir.Element{}}
 	typ := doc.Get("resourceType").Text()
 	r.top = item{node: doc, typ: typ, at: typ, home: &home{node: doc, at: typ}}
 	if typ == "Bundle" {
@@ -59,9 +59,12 @@ func newRun(ctx context.Context, c *Checker, doc fhir.Node) *run {
 	return r
 }
 
+// place is where something is checked, and by what: a profile and its version, or a constraint's key and expression.
+type place struct{ at, by, which string }
+
 // silent is a run whose findings nobody sees: it asks whether an item fits a profile.
 func (r *run) silent() *run {
-	return &run{ctx: r.ctx, c: r.c, root: r.root, top: r.top, byURL: r.byURL, said: map[string]bool{}, kept: map[string]int{}, done: map[string]bool{}, types: r.types, steps: r.steps, nesting: r.nesting}
+	return &run{ctx: r.ctx, c: r.c, root: r.root, top: r.top, byURL: r.byURL, said: map[string]bool{}, kept: map[string]int{}, done: map[place]bool{}, types: r.types, steps: r.steps, nesting: r.nesting}
 }
 
 // claim is a profile that a resource of the document says it conforms to.

@@ -14,8 +14,14 @@ import (
 // base begins the canonical URLs of R4's own types.
 const base = "http://hl7.org/fhir/StructureDefinition/"
 
-// maxElements bounds a definition.
-const maxElements = 5000
+// Bounds of a definition.
+const (
+	maxElements = 5000
+	maxMade     = 4 * maxElements // with those a differential stands on, and makes
+	maxElement  = 64 << 10        // bytes of one
+	maxValue    = 8 << 10         // bytes of a value it asks for: lists are compared item by item
+	maxPath     = 1000
+)
 
 // ErrUnknown is returned for a profile that the library does not hold.
 var ErrUnknown = errors.New("profile: not held")
@@ -206,6 +212,9 @@ func fromSnapshot(list []fhir.Node) (*element, error) {
 	}
 	var stack []*element
 	for _, n := range list {
+		if err := bounded(n); err != nil {
+			return nil, err
+		}
 		e := &element{max: unbounded, id: n.Get("id").Text(), sliceName: n.Get("sliceName").Text()}
 		path := n.Get("path").Text()
 		if path == "" {
@@ -239,6 +248,19 @@ func fromSnapshot(list []fhir.Node) (*element, error) {
 		return nil, refuse("its snapshot is empty")
 	}
 	return stack[0], nil
+}
+
+// bounded refuses an element that asks for more than there is time for: the clock is looked at between elements.
+func bounded(n fhir.Node) error {
+	large := len(n.Raw()) > maxElement || len(n.Get("path").Text()) > maxPath || len(n.Get("id").Text()) > maxPath
+	for _, m := range n.Members {
+		asked := strings.HasPrefix(m.Name, "fixed") || strings.HasPrefix(m.Name, "pattern")
+		large = large || asked && len(m.Value.Raw()) > maxValue
+	}
+	if large {
+		return refuse("an element of it is too large")
+	}
+	return nil
 }
 
 // put adds an element below another, or as a slice of one that is there. A slice of a slice is named after it: outer/inner.

@@ -59,7 +59,9 @@ func TestRefusedDefinitions(t *testing.T) {
 		"below a choice":  {[]*profile.Definition{differential(t, "p", "Patient", "http://hl7.org/fhir/StructureDefinition/Patient", "Patient.deceased[x].id")}, "not one type"},
 		"too much of it": {[]*profile.Definition{definition(t, "b", "1", "Questionnaire", "Questionnaire", "Questionnaire.item", "Questionnaire.item.text", `Questionnaire.item.item {"contentReference":"#Questionnaire.item"}`),
 			differential(t, "p", "Questionnaire", site+"b", grown(20)...)}, "too many elements"},
-		"standing on self": {[]*profile.Definition{differential(t, "p", "Patient", site+"q", "Patient"), differential(t, "q", "Patient", site+"p", "Patient")}, "stands on itself"},
+		"too large a value": {[]*profile.Definition{definition(t, "p", "1", "Patient", "Patient", `Patient.maritalStatus {"patternCodeableConcept":{"coding":[`+strings.Repeat(`{"code":"M"},`, 1000)+`{"code":"M"}]}}`)}, "too large"},
+		"too long a path":   {[]*profile.Definition{definition(t, "p", "1", "Patient", "Patient", "Patient."+strings.Repeat("a", 2000))}, "too large"},
+		"standing on self":  {[]*profile.Definition{differential(t, "p", "Patient", site+"q", "Patient"), differential(t, "q", "Patient", site+"p", "Patient")}, "stands on itself"},
 	} {
 		c2 := checker(t, c.list...)
 		_, err := c2.Library.Find(site + "p")
@@ -160,6 +162,31 @@ func TestBounds(t *testing.T) {
 	}
 	if got := c.Check(ctx, r.Root, []string{site + "p"}); len(got) != 1 || got[0].Code != "too-costly" {
 		t.Errorf("nobody waits: %v", got)
+	}
+	rows := []string{"Patient", `Patient.name {"slicing":{"discriminator":[{"type":"value","path":"use"}],"rules":"open"}}`}
+	for i := range 2000 {
+		rows = append(rows, fmt.Sprintf("Patient.name:s%d", i), fmt.Sprintf(`Patient.name:s%d.use {"fixedCode":"u%d"}`, i, i))
+	}
+	rules := make([]string, 500)
+	for i := range rules {
+		rules[i] = fmt.Sprintf(`{"key":"k%d","severity":"error","human":"x","expression":"extension.count() < %d"}`, i, i+1)
+	}
+	slow := checker(t, definition(t, "slices", "1", "Patient", rows...), definition(t, "rules", "1", "Patient", `Patient {"constraint":[`+strings.Join(rules, ",")+`]}`))
+	for _, name := range []string{"slices", "rules"} {
+		r, err := fhir.ReadTrusted([]byte(`{"resourceType":"Patient","name":[` + strings.Repeat(`{"use":"home"},`, 3000) + `{}]}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := slow.Library.Find(site + name); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+		got := slow.Check(ctx, r.Root, []string{site + name})
+		cancel()
+		if took := time.Since(began); took > 2*time.Second || len(got) == 0 || got[len(got)-1].Code != "too-costly" {
+			t.Errorf("%s: ended after %v with %d findings", name, took, len(got))
+		}
 	}
 	deep := `{"resourceType":"Patient"`
 	for range 28 {

@@ -35,7 +35,7 @@ func ReadArchive(r io.Reader) ([]*fhir.Resource, error) {
 	p := &reading{}
 	for {
 		h, err := files.Next()
-		if errors.Is(err, io.EOF) {
+		if errors.Is(err, io.EOF) && limited.N > 0 {
 			break
 		}
 		if err != nil {

@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"slices"
 	"strings"
 
 	"trellis/fhir/terminology"
@@ -56,6 +57,9 @@ func (r *run) sliced(items []item, v item, e *element, p *Profile) {
 	outside, last := false, 0
 	for _, i := range items {
 		at, unsure := r.sliceOf(i, e, rules.discriminators, p, doubt)
+		if r.over() {
+			return // nothing is known of the slices
+		}
 		switch {
 		case at < 0 && unsure:
 			r.about(severityInformation, "not-supported", i, e, p, "it could not be told which slice of %s this is", e.name)
@@ -113,6 +117,9 @@ func discriminators(e *element, written []discriminator) []discriminator {
 func (r *run) sliceOf(v item, e *element, list []discriminator, p *Profile, doubt []bool) (at int, unsure bool) {
 	at = -1
 	for i, s := range e.slices {
+		if !r.more(v) {
+			return -1, true
+		}
 		is := told(len(list) > 0)
 		if len(list) == 0 {
 			is = untold
@@ -190,7 +197,7 @@ func (r *run) discriminates(v item, s *element, d discriminator, p *Profile) ver
 		out := no
 		for _, f := range found {
 			for _, t := range target.types {
-				for _, canonical := range append(t.profiles, t.targets...) {
+				for _, canonical := range slices.Concat(t.profiles, t.targets) {
 					fits, known := r.conformsSilently(f, canonical, p)
 					if !known {
 						return untold
@@ -365,7 +372,7 @@ func (r *run) follow(items []item, steps []step) (found []item, all bool) {
 // set, or such values in what stands below it. It cannot be told where the element has none of these.
 func (r *run) satisfies(v item, e *element, depth int) verdict {
 	switch {
-	case depth > 8:
+	case depth > 8 || !r.more(v):
 		return untold
 	case !e.fixed.IsZero():
 		return told(equal(v.node, e.fixed))

@@ -3,6 +3,7 @@ package profile
 import (
 	"cmp"
 	"strconv"
+	"time"
 
 	"trellis/fhir"
 )
@@ -81,9 +82,14 @@ func order(value, limit fhir.Node) (int, bool) {
 		return cmp.Compare(a, b), errA == nil && errB == nil
 	case value.Kind == '"' && limit.Kind == '"':
 		a, b := value.Text(), limit.Text()
+		if len(a) > 10 && len(b) > 10 {
+			x, errX := time.Parse(time.RFC3339Nano, a)
+			y, errY := time.Parse(time.RFC3339Nano, b)
+			return x.Compare(y), errX == nil && errY == nil
+		}
 		n := min(len(a), len(b))
-		if n < 4 || len(a) > 10 && len(b) > 10 && a[len(a)-1] != b[len(b)-1] {
-			return 0, false // times of different zones
+		if n < 4 {
+			return 0, false
 		}
 		if c := cmp.Compare(a[:n], b[:n]); c != 0 {
 			return c, true

@@ -288,6 +288,26 @@ func testSeveralPatients(t *testing.T, open Open) {
 	equal(t, "covered for one of two", b.search(b.filter(plan, "HPAYMT"), "Communication", ""), []string{})
 	b.put("hosp", false, coverage("cov2", "p2"))
 	equal(t, "covered for both", b.search(b.filter(plan, "HPAYMT"), "Communication", ""), []string{"m1"})
+
+	// A reference to it stands for as long as each of them agrees.
+	b.put("hosp", false, `{"resourceType":"Communication","id":"m2","status":"completed","subject":{"reference":"Patient/p1"},"inResponseTo":[{"reference":"Communication/m1"}]}`)
+	hides := func(what string, want bool) {
+		t.Helper()
+		f := b.filter(plan, "HPAYMT")
+		target, err := b.s.Lookup(b.ctx, f, "Communication", "m2", 0)
+		if err != nil || !target.Visible {
+			t.Fatalf("%s: visible %v, %v", what, target.Visible, err)
+		}
+		hidden, err := b.s.Hidden(b.ctx, f, []store.Row{target.Row})
+		if err != nil || hidden[fhir.Reference{Type: "Communication", ID: "m1"}] != want {
+			t.Errorf("%s: %v, %v", what, hidden, err)
+		}
+	}
+	hides("both agree", false)
+	if _, err := b.s.Apply(b.ctx, []store.Change{{Method: store.Delete, Type: "Coverage", ID: "cov2", Owner: "hosp"}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	hides("one of two agrees no more", true)
 }
 
 // testMoved: an old version is about whom it was about when it was written, whatever the head says now; and
@@ -367,6 +387,11 @@ func testFollowed(t *testing.T, open Open) {
 	hides("weeks later", 0)
 	at = time.Date(2026, 6, 2, 0, 0, 0, 0, time.UTC)
 	hides("when the consent has ended", 1, "c1")
+	b.put("otp", true, Consent("k1", "p1", "otp", `,"period":{"start":"2026-06-01"}`))
+	hides("with the next consent", 1)
+	at = at.AddDate(0, 0, -3)
+	hides("by a clock set back to before it", 1, "c1")
+	at = at.AddDate(0, 0, 3)
 	b.put("otp", true, Consent("k1", "p1", "otp", ""))
 	hides("with consent anew", 1)
 	hides("with consent anew, again", 0)

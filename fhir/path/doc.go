@@ -2,5 +2,6 @@
 // FHIRPath that names elements: member access, an index, first(), last(), where(x='y'), extension('url') and
 // ofType(T). It computes nothing and is entered through ReadPatch.
 //
-// It is also the door to the FHIRPath library, which evaluates the invariants of StructureDefinitions: see Evaluator. What the library does wrongly, or would write where patients' values may not go, is not given to it.
+// It is also the door to the FHIRPath library, which evaluates the invariants of StructureDefinitions: see Evaluator. What the
+// library does wrongly, does without end, or would write where patients' values may not go, is not given to it.
 package path

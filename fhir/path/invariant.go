@@ -3,6 +3,8 @@ package path
 import (
 	"context"
 	"errors"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -22,6 +24,10 @@ const (
 	maxRemembered  = 5000
 	maxRepeats     = 12       // objects in each other that repeat() is written out for
 	maxHeavy       = 64 << 10 // bytes that an expression looks at whose time grows with their square
+	maxJoined      = 8 << 10  // bytes that an expression looks at which makes texts of texts, or many values of one
+	maxJoins       = 3        // times that one may do so: each can double what there is
+	maxWork        = 64 << 20 // calls by bytes: the library looks at the clock between calls only
+	maxExponent    = 100      // of a number: the library writes it out
 	evaluationTime = 250 * time.Millisecond
 )
 
@@ -39,10 +45,15 @@ type Invariant struct {
 	matches   bool
 	repeats   bool
 	heavy     bool // the library's time grows with the square of what it looks at, and it does not look at the clock
+	joins     bool // it makes texts of texts, or many values of one
+	calls     int
 }
 
 // Read compiles an expression, and remembers it. The error is ErrUnevaluated.
 func (e *Evaluator) Read(text string) (*Invariant, error) {
+	if len(text) > maxInvariant { // not worth its place among those remembered
+		return nil, ErrUnevaluated
+	}
 	e.mu.Lock()
 	in, known := e.read[text]
 	e.mu.Unlock()
@@ -79,13 +90,18 @@ func readInvariant(text string) (in *Invariant, err error) {
 		switch name {
 		case "trace", "repeat", "memberOf", "conformsTo", "htmlChecks", "elementDefinition", "slice", "checkModifiers":
 			return nil, ErrUnevaluated // as rewritten says of the first two; the others need services or are not there
+		case "aggregate", "replace", "replaceMatches":
+			return nil, ErrUnevaluated // a short expression can make a text of any length
+		case "round", "power", "exp", "lowBoundary", "highBoundary", "toDecimal", "convertsToDecimal", "toQuantity", "convertsToQuantity":
+			return nil, ErrUnevaluated // the library writes out as many digits as it is told to, whatever the clock says
 		}
 	}
 	compiled, err := fhirpath.Compile(text)
 	if err != nil {
 		return nil, ErrUnevaluated
 	}
-	in = &Invariant{compiled: compiled, extension: strings.Contains(text, "xtension"), outside: strings.Contains(text, "%"), repeats: repeats, heavy: strings.Contains(text, "|")}
+	in = &Invariant{compiled: compiled, extension: strings.Contains(text, "xtension"), outside: strings.Contains(text, "%"), repeats: repeats, heavy: strings.Contains(text, "|"), calls: 1 + len(calls)}
+	joins := additions(text)
 	for _, word := range strings.FieldsFunc(text, notOfName) {
 		in.logic = in.logic || word == "and" || word == "or" || word == "xor" || word == "implies"
 	}
@@ -95,9 +111,28 @@ func readInvariant(text string) (in *Invariant, err error) {
 			in.matches = true
 		case "descendants", "distinct", "isDistinct", "intersect", "exclude", "subsetOf", "supersetOf", "union":
 			in.heavy = true
+		case "join", "split", "toChars":
+			joins++
 		}
 	}
+	if in.joins = joins > 0; joins > maxJoins {
+		return nil, ErrUnevaluated
+	}
 	return in, nil
+}
+
+// additions counts what adds texts or numbers, or multiplies those: exponents double.
+func additions(text string) int {
+	n := 0
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; c {
+		case '\'', '`', '"':
+			i = closing(text, i)
+		case '&', '+', '*':
+			n++
+		}
+	}
+	return n
 }
 
 // called lists the functions an expression calls, and says whether it keeps to the bounds.
@@ -174,11 +209,11 @@ func (e *Evaluator) Holds(ctx context.Context, in *Invariant, s Subject) (holds 
 			holds, err = false, ErrUnevaluated
 		}
 	}()
+	if ctx.Err() != nil || in.tooLarge(s.Element) || in.outside && in.tooLarge(s.Root) {
+		return false, ErrUnevaluated
+	}
 	if in.extension && extendsValue(s.Element) {
 		return false, ErrUnevaluated // the library does not see extensions of primitive values
-	}
-	if in.heavy && (len(s.Element.Raw()) > maxHeavy || in.outside && len(s.Root.Raw()) > maxHeavy) {
-		return false, ErrUnevaluated
 	}
 	if in.repeats && (depth(s.Element) > maxRepeats || in.outside && depth(s.Root) > maxRepeats) {
 		return false, ErrUnevaluated
@@ -208,7 +243,7 @@ func (e *Evaluator) Holds(ctx context.Context, in *Invariant, s Subject) (holds 
 	c.SetContext(ctx)
 	c.SetModel(e.model)
 	c.SetPath(s.Type)
-	known := &resolver{find: s.Resolve}
+	known := &resolver{find: s.Resolve, in: in}
 	c.SetResolver(known)
 	found, err := in.compiled.EvaluateWithContext(c)
 	if err != nil || ctx.Err() != nil || known.failed {
@@ -218,6 +253,30 @@ func (e *Evaluator) Holds(ctx context.Context, in *Invariant, s Subject) (holds 
 		return false, ErrUnevaluated
 	}
 	return truth(found)
+}
+
+// tooLarge reports whether what the expression looks at is more than the library can be trusted with.
+func (in *Invariant) tooLarge(n fhir.Node) bool {
+	size := len(n.Raw())
+	switch {
+	case in.joins && size > maxJoined, (in.heavy || in.matches) && size > maxHeavy, in.calls*size > maxWork:
+		return true
+	}
+	return outsized(n)
+}
+
+// outsized reports whether there is a number in it with more digits than anybody measures.
+func outsized(n fhir.Node) bool {
+	if n.Kind == '0' {
+		text := n.Text()
+		i := strings.IndexAny(text, "eE")
+		if i < 0 {
+			return len(text) > maxExponent
+		}
+		exponent, err := strconv.Atoi(text[i+1:])
+		return err != nil || exponent > maxExponent || exponent < -maxExponent || i > maxExponent
+	}
+	return slices.ContainsFunc(n.Items, outsized) || slices.ContainsFunc(n.Members, func(m fhir.Member) bool { return outsized(m.Value) })
 }
 
 // truth is an answer as a constraint reads it: one value that is no boolean counts as true, none as false.
@@ -234,16 +293,18 @@ func truth(found types.Collection) (bool, error) {
 	return true, nil
 }
 
-// resolver answers resolve(). It remembers whether something could not be found.
+// resolver answers resolve(). It remembers whether something could not be found, or is too large.
 type resolver struct {
 	find   func(reference string) []byte
+	in     *Invariant
 	failed bool
 }
 
 // Resolve implements the library's eval.Resolver.
 func (r *resolver) Resolve(_ context.Context, reference string) ([]byte, error) {
 	if r.find != nil {
-		if doc := r.find(reference); doc != nil {
+		doc := r.find(reference)
+		if n, err := fhir.ParseJSON(doc); err == nil && !r.in.tooLarge(n) {
 			return doc, nil
 		}
 	}

@@ -111,6 +111,20 @@ func TestInvariants(t *testing.T) {
 		{"unknownFunction()", "", `{}`, "", "untold"},
 		{"(1 | 2 | 3)", "", `{}`, "", "untold"},
 		{"name.given | name.family", "", `{"name":[{"family":"` + strings.Repeat("x", maxHeavy) + `"}]}`, "", "untold"},
+		// The library does not look at the clock in the midst of these, or makes texts that no memory holds.
+		{"name.given.aggregate($total & $total, 'x').exists()", "", `{"name":[{"given":["a","b"]}]}`, "", "unread"},
+		{"name.family.replace('a', 'aa') = 'aa'", "", `{"name":[{"family":"a"}]}`, "", "unread"},
+		{"(1.5).round(999999999) > 0", "", `{}`, "", "unread"},
+		{"name.family.toDecimal() >= 0", "", `{"name":[{"family":"1e-99999999"}]}`, "", "unread"},
+		{"id" + strings.Repeat(".select($this & $this)", maxJoins+1) + ".exists()", "", `{"id":"x"}`, "", "unread"},
+		{"id" + strings.Repeat(".select($this & $this)", maxJoins) + " = 'xxxxxxxx'", "", `{"id":"x"}`, "", "true"},
+		{"value" + strings.Repeat(".select($this * $this)", maxJoins+1) + ".sqrt() < 1", "Quantity", `{"value":1e-99}`, "", "unread"},
+		{"(id & '&+') = 'x&+'", "", `{"id":"` + strings.Repeat("x", maxJoined) + `"}`, "", "untold"},
+		{"value >= 0", "Quantity", `{"value":1e-99999999}`, "", "untold"},
+		{"value >= 0", "Quantity", `{"value":1e-9}`, "", "true"},
+		{"value >= 0", "Quantity", `{"value":0.` + strings.Repeat("1", 200) + `}`, "", "untold"},
+		{"name.family" + strings.Repeat(".upper()", 100) + ".exists()", "", `{"name":[{"family":"` + strings.Repeat("x", maxWork/100) + `"}]}`, "", "untold"},
+		{"name.family.matches('(a?){500}b')", "", `{"name":[{"family":"` + strings.Repeat("a", maxHeavy) + `"}]}`, "", "untold"},
 		{"value.matches('(((((((a)))))))')", "Identifier", `{"value":"a"}`, "", "untold"},
 	} {
 		if got := answer(t, e, c.expression, c.typ, c.doc, c.resource); got != c.want {

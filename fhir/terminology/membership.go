@@ -5,6 +5,9 @@ import "trellis/fhir"
 // Answer is whether a value set has a code, as far as what is held tells.
 type Answer int
 
+// maxAsked bounds the clauses that are looked at for one code.
+const maxAsked = 5000
+
 // The answers. The zero value is that it cannot be told: the value set, or the system the code is of, is not held, or not
 // in full.
 const (
@@ -21,10 +24,11 @@ func (l *Library) Holds(valueSet string, code fhir.Coding) Answer {
 	if err != nil {
 		return Untold
 	}
-	return l.holds(vs, code, 0)
+	return l.holds(vs, code, 0, new(int))
 }
 
-func (l *Library) holds(vs *ValueSet, code fhir.Coding, depth int) Answer {
+// holds counts the clauses it looked at: value sets that include each other many times over come to no end otherwise.
+func (l *Library) holds(vs *ValueSet, code fhir.Coding, depth int, asked *int) Answer {
 	if vs.broken != "" || depth > maxImports {
 		return Untold
 	}
@@ -34,14 +38,14 @@ func (l *Library) holds(vs *ValueSet, code fhir.Coding, depth int) Answer {
 	out := Out
 	for _, c := range vs.include {
 		if out != In {
-			out = either(out, l.clauseHolds(vs, c, code, depth))
+			out = either(out, l.clauseHolds(vs, c, code, depth, asked))
 		}
 	}
 	for _, c := range vs.exclude {
 		if out == Out {
 			break
 		}
-		switch l.clauseHolds(vs, c, code, depth) {
+		switch l.clauseHolds(vs, c, code, depth, asked) {
 		case In:
 			out = Out
 		case Untold:
@@ -72,7 +76,10 @@ func listed(list []Member, code fhir.Coding) Answer {
 }
 
 // clauseHolds answers for one include or exclude: all its parts must have the code.
-func (l *Library) clauseHolds(vs *ValueSet, c clause, code fhir.Coding, depth int) Answer {
+func (l *Library) clauseHolds(vs *ValueSet, c clause, code fhir.Coding, depth int, asked *int) Answer {
+	if *asked += 1 + len(c.concepts)/1000; *asked > maxAsked {
+		return Untold
+	}
 	out := In
 	if c.system != "" {
 		out = l.systemHolds(vs, c, code)
@@ -81,12 +88,15 @@ func (l *Library) clauseHolds(vs *ValueSet, c clause, code fhir.Coding, depth in
 		if out == Out {
 			return Out
 		}
+		if *asked++; *asked > maxAsked {
+			return Untold
+		}
 		part, err := l.Set(url, "")
 		if err != nil {
 			out = Untold
 			continue
 		}
-		switch l.holds(part, code, depth+1) {
+		switch l.holds(part, code, depth+1, asked) {
 		case Out:
 			return Out
 		case Untold:

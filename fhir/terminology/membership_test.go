@@ -1,6 +1,7 @@
 package terminology
 
 import (
+	"strings"
 	"testing"
 
 	"trellis/fhir"
@@ -37,5 +38,14 @@ func TestHolds(t *testing.T) {
 		if got := l.Holds("urn:"+c.set, fhir.Coding{System: c.system, Code: c.code}); got != c.want {
 			t.Errorf("%s has %s|%s: %d, want %d", c.set, c.system, c.code, got, c.want)
 		}
+	}
+}
+
+// Value sets that include each other many times over are given up.
+func TestHoldsEnds(t *testing.T) {
+	twenty := strings.Repeat(`{"valueSet":["urn:many"]},`, 20)
+	l := library(t, set(t, "many", `{"include":[`+twenty+`{"valueSet":["urn:many"]}]}`))
+	if got := l.Holds("urn:many", fhir.Coding{System: "urn:x", Code: "a"}); got != Untold {
+		t.Error(got)
 	}
 }

@@ -60,7 +60,7 @@ func (s *Store) follow(ctx context.Context, tx Tx, c compiled, ask map[fhir.Refe
 			return err
 		}
 		var b statement
-		b.add("SELECT r.id,r.pat,r.seg FROM res r WHERE r.part=0 AND r.type_no=? AND ", typeNo)
+		b.add("SELECT r.id,r.pat,r.npat,r.seg FROM res r WHERE r.part=0 AND r.type_no=? AND ", typeNo)
 		b.inTexts(s.dialect, "r.id", ids)
 		b.add(" AND r.del=0 AND ")
 		if err := s.followableRow(&b, c, "r"); err != nil {
@@ -70,10 +70,10 @@ func (s *Store) follow(ctx context.Context, tx Tx, c compiled, ask map[fhir.Refe
 		found := map[fhir.Reference]int64{}
 		err = each(ctx, tx, b.String(), b.args, func(r Rows) error {
 			ref := fhir.Reference{Type: typ}
-			var pat, seg int64
-			err := r.Scan(&ref.ID, &pat, &seg)
+			var pat, npat, seg int64
+			err := r.Scan(&ref.ID, &pat, &npat, &seg)
 			delete(hidden, ref)
-			if by := ask[ref]; by.pat == pat && pat != 0 && c.remembers() {
+			if by := ask[ref]; by.pat == pat && npat == 1 && c.remembers() { // of several, each has an epoch
 				found[ref] = seg
 			}
 			return err
@@ -88,7 +88,7 @@ func (s *Store) follow(ctx context.Context, tx Tx, c compiled, ask map[fhir.Refe
 				return err
 			}
 			if v.epoch == by.epoch {
-				s.followed.put(followKey{c.org, c.purpose, by.pat, ref}, followed{by.epoch, v.to, seg, c.standing(seg)})
+				s.followed.put(followKey{c.org, c.purpose, by.pat, ref}, followed{by.epoch, v.from, v.to, seg, c.standing(seg)})
 			}
 		}
 	}
@@ -140,17 +140,17 @@ type followKey struct {
 }
 
 // followed is why a reference leads to something visible. That holds for as long as nothing that decides it has changed: the
-// patient's epoch, which rises with every change and deletion of the patient's records and consents; the time to which the
+// patient's epoch, which rises with every change and deletion of the patient's records and consents; the time for which the
 // grants in force stand; and how the segment of what it leads to stands with the caller, which agreements decide that end
 // by themselves.
 type followed struct {
-	epoch, to int64
-	seg       int64
-	standing  standing
+	epoch, from, to int64
+	seg             int64
+	standing        standing
 }
 
 func (v followed) holds(c compiled, epoch, now int64) bool {
-	return v.epoch == epoch && now < v.to && v.standing == c.standing(v.seg)
+	return v.epoch == epoch && v.from <= now && now < v.to && v.standing == c.standing(v.seg)
 }
 
 // standing is how a segment stands with a caller whatever patients grant.
