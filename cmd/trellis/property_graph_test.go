@@ -205,7 +205,7 @@ func (g *graph) drawRecordOf(t *rapid.T, typ, id string) map[string]any {
 		}
 	case "Goal":
 		d["lifecycleStatus"], d["subject"], d["startDate"], d["description"] = "active", who, day, map[string]any{"text": canary + " goal"}
-		d["addresses"] = []any{g.another(t, "Condition")}
+		d["addresses"], d["meta"] = []any{g.another(t, "Condition")}, map[string]any{"source": "urn:example:ward"}
 	case "Procedure":
 		d["status"], d["subject"], d["performedDateTime"] = "completed", who, day
 		d["code"], d["reasonReference"] = pick(t, "code", concept(icd10, "F11.20"), concept(icd10, "Z02.9")), []any{g.another(t, "Condition", "Observation")}

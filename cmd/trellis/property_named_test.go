@@ -14,7 +14,8 @@ import (
 
 // naming are searches by what names a record: @ is its reference, # its id, % a Patient's id.
 var naming = []string{"Observation?focus=@", "CarePlan?condition=@", "CarePlan?activity-reference=@", "List?item=@", "MedicationRequest?encounter=@", "Condition?encounter=@", "DiagnosticReport?result=@",
-	"Encounter?diagnosis=@", "Condition?patient=%&_content=#", "CarePlan?patient=%&_content=#", "List?patient=%&_content=#", "CarePlan?patient=%&_text=#", "Observation?patient=%&_content=#"}
+	"Encounter?diagnosis=@", "Condition?patient=%&_content=#", "CarePlan?patient=%&_content=#", "List?patient=%&_content=#", "CarePlan?patient=%&_text=#", "Observation?patient=%&_content=#",
+	"Encounter?patient=%&service-provider=@", "Patient?_id=%&organization=@", "Organization?_id=#&_revinclude=Encounter:service-provider&_revinclude=Patient:organization", "Goal?patient=%&_source=urn:example:ward"}
 
 // TestHiddenRecordsAreNotNamed: whatever is asked, no record of others that the caller gets names one that it may not see, nor
 // the program where nothing of it may be known; and no record of others is found by naming it. That two installations answer
@@ -59,7 +60,10 @@ func TestHiddenRecordsAreNotNamed(t *testing.T) {
 			}
 			a := w.direct(in, by.client, by.purpose, r)
 			for _, doc := range records(a.body) {
-				var is struct{ ResourceType, ID string }
+				var is struct {
+					ResourceType, ID string
+					Meta             struct{ Source string }
+				}
 				if err := json.Unmarshal(doc, &is); err != nil {
 					rt.Fatal(err)
 				}
@@ -70,6 +74,9 @@ func TestHiddenRecordsAreNotNamed(t *testing.T) {
 				looked++
 				if found != "" {
 					rt.Fatalf("%s for %s: %s finds another's record by what it may not know:\n%s", by.client, by.purpose, r.path, doc)
+				}
+				if is.Meta.Source != "" {
+					rt.Fatalf("%s for %s: %s %s: another's record says where it came from:\n%s", by.client, by.purpose, r.method, r.path, doc)
 				}
 				for _, secret := range secrets {
 					if of != strings.TrimPrefix(secret, "Organization/") && namesIt(doc, secret) {
