@@ -157,9 +157,6 @@ func (t *fieldTree) listed(v any) any {
 // strangers calls f for every object with fields that an open schema lets pass and does not name: how many, never which,
 // for their names are the sender's.
 func (t *fieldTree) strangers(v any, ptr string, f func(ptr string, count int)) {
-	if t.names(v) {
-		return
-	}
 	switch x := v.(type) {
 	case map[string]any:
 		if t.props == nil {

@@ -316,9 +316,9 @@ func (c *compiler) predicate(text string, line int, wantBool bool) *predicate {
 		c.f.add(c.file, line, "CEL: must be true or false, is %s", t)
 		return nil
 	}
-	at, places := place{c.file, line}, map[int64]place{}
-	expr := c.spelledOut(tree.NativeRep().Expr(), at, places)
-	reader := celReader{c: c, at: at, places: places, vars: map[string]*fieldTree{"record": c.m.tree}}
+	source := whereabouts{c, place{c.file, line}, map[int64]place{}}
+	expr := c.spelledOut(tree.NativeRep().Expr(), source.at, source.places)
+	reader := celReader{whereabouts: source, vars: map[string]*fieldTree{"record": c.m.tree}}
 	for _, v := range c.scope {
 		reader.vars[v.name] = v.tree
 	}
@@ -326,7 +326,7 @@ func (c *compiler) predicate(text string, line int, wantBool bool) *predicate {
 	p.where = c.whereOf(tree.NativeRep().Expr())
 	p.once, p.fields = c.once(expr), reader.fields
 	p.whenTrue, p.whenFalse = c.implications(expr, true), c.implications(expr, false)
-	p.always = c.reachable(expr, at, places)
+	p.always = c.reachable(expr, source)
 	return p
 }
 
@@ -402,19 +402,34 @@ func loops(e celast.Expr) bool {
 
 // celReader finds the native fields an expression reads, and faults those the schema does not know.
 type celReader struct {
-	c      *compiler
-	at     place
-	places map[int64]place // of what stands in place of a name
+	whereabouts
 	vars   map[string]*fieldTree
 	fields []int
 }
 
+// whereabouts tells where the part of an expression that is looked at was written, for faults.
+type whereabouts struct {
+	c      *compiler
+	at     place
+	places map[int64]place // of what stands in place of a name
+}
+
+// enter goes to a part, which may have been written elsewhere; leave goes back.
+func (w *whereabouts) enter(e celast.Expr) (leave func()) {
+	outside := w.at
+	if at, ok := w.places[e.ID()]; ok {
+		w.at = at
+	}
+	return func() { w.at = outside }
+}
+
+func (w *whereabouts) hint(hint, format string, args ...any) {
+	w.c.f.hint(w.at.file, w.at.line, hint, format, args...)
+}
+
 // read returns the field tree an expression stands for, nil when it is not a path.
 func (r *celReader) read(e celast.Expr) *fieldTree {
-	if at, ok := r.places[e.ID()]; ok {
-		defer func(outside place) { r.at = outside }(r.at)
-		r.at = at
-	}
+	defer r.enter(e)()
 	switch e.Kind() {
 	case celast.IdentKind:
 		return r.vars[e.AsIdent()]
@@ -442,7 +457,7 @@ func (r *celReader) selection(s celast.SelectExpr) *fieldTree {
 	}
 	kid := t.props[s.FieldName()]
 	if kid == nil {
-		r.c.f.hint(r.at.file, r.at.line, didYouMean(s.FieldName(), keysOf(t.props)), "CEL: the schema has no field %q below %q", s.FieldName(), t.name)
+		r.hint(didYouMean(s.FieldName(), keysOf(t.props)), "CEL: the schema has no field %q below %q", s.FieldName(), t.name)
 		return nil
 	}
 	if kid.id >= 0 {
@@ -478,16 +493,16 @@ func (r *celReader) checkTable(args []celast.Expr) {
 	name, ok := literal(args[0])
 	column, ok2 := literal(args[2])
 	if !ok || !ok2 {
-		r.c.f.add(r.at.file, r.at.line, "CEL: table() needs the table and the column as literal texts")
+		r.hint("", "CEL: table() needs the table and the column as literal texts")
 		return
 	}
 	t := r.c.p.tables[name]
 	if t == nil {
-		r.c.f.hint(r.at.file, r.at.line, didYouMean(name, keysOf(r.c.p.tables)), "CEL: there is no table %q", name)
+		r.hint(didYouMean(name, keysOf(r.c.p.tables)), "CEL: there is no table %q", name)
 		return
 	}
 	if _, ok := t.columns[column]; !ok {
-		r.c.f.hint(r.at.file, r.at.line, didYouMean(column, keysOf(t.columns)), "CEL: table %q has no column %q", name, column)
+		r.hint(didYouMean(column, keysOf(t.columns)), "CEL: table %q has no column %q", name, column)
 	}
 }
 
@@ -501,7 +516,7 @@ func literal(e celast.Expr) (string, bool) {
 
 func (r *celReader) comprehension(e celast.ComprehensionExpr) {
 	over := r.read(e.IterRange())
-	inner := celReader{c: r.c, at: r.at, places: r.places, vars: map[string]*fieldTree{}}
+	inner := celReader{whereabouts: r.whereabouts, vars: map[string]*fieldTree{}}
 	for k, v := range r.vars {
 		inner.vars[k] = v
 	}

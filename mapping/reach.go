@@ -9,16 +9,14 @@ import (
 
 // A reach finds what in an expression can never happen because the schema or a code table has no such value.
 type reach struct {
-	c      *compiler
-	at     place
-	places map[int64]place // of what stands in place of a name
-	vars   map[string]*fieldTree
+	whereabouts
+	vars map[string]*fieldTree
 }
 
 // reachable faults comparisons that never hold, and returns the expression's value when it has the same one for every
 // record.
-func (c *compiler) reachable(e celast.Expr, at place, places map[int64]place) (constant *bool) {
-	r := &reach{c: c, at: at, places: places, vars: map[string]*fieldTree{"record": c.m.tree}}
+func (c *compiler) reachable(e celast.Expr, source whereabouts) (constant *bool) {
+	r := &reach{whereabouts: source, vars: map[string]*fieldTree{"record": c.m.tree}}
 	for _, v := range c.scope {
 		r.vars[v.name] = v.tree
 	}
@@ -27,10 +25,7 @@ func (c *compiler) reachable(e celast.Expr, at place, places map[int64]place) (c
 }
 
 func (r *reach) walk(e celast.Expr) {
-	if at, ok := r.places[e.ID()]; ok {
-		defer func(outside place) { r.at = outside }(r.at)
-		r.at = at
-	}
+	defer r.enter(e)()
 	switch e.Kind() {
 	case celast.SelectKind:
 		r.walk(e.AsSelect().Operand())
@@ -43,7 +38,7 @@ func (r *reach) walk(e celast.Expr) {
 	case celast.ComprehensionKind:
 		comp := e.AsComprehension()
 		r.walk(comp.IterRange())
-		inner := &reach{c: r.c, at: r.at, places: r.places, vars: map[string]*fieldTree{}}
+		inner := &reach{whereabouts: r.whereabouts, vars: map[string]*fieldTree{}}
 		for k, v := range r.vars {
 			inner.vars[k] = v
 		}
@@ -87,7 +82,7 @@ func (r *reach) compare(side, other celast.Expr) {
 		return
 	}
 	if t := r.field(side); t != nil && len(t.enum) > 0 && !slices.Contains(t.enum, want) {
-		r.c.f.hint(r.at.file, r.at.line, oneOf(want, t.enum), "CEL: %s is never %q", t.name, want)
+		r.hint(oneOf(want, t.enum), "CEL: %s is never %q", t.name, want)
 	}
 	if name, column, ok := tableCall(side); ok && want != "" {
 		t := r.c.p.tables[name]
@@ -105,7 +100,7 @@ func (r *reach) compare(side, other celast.Expr) {
 			}
 		}
 		if !slices.Contains(values, want) {
-			r.c.f.hint(r.at.file, r.at.line, didYouMean(want, values), "CEL: column %q of table %q never holds %q", column, name, want)
+			r.hint(didYouMean(want, values), "CEL: column %q of table %q never holds %q", column, name, want)
 		}
 	}
 }

@@ -173,9 +173,11 @@ func (p *Pack) mapRecord(m *recordMap, es *envState, v any) (*Result, error) {
 	m.tree.listed(rec)
 	m.tree.present(rec, es.tally.present)
 	r := m.start(es, rec, nil)
-	m.tree.strangers(rec, "", func(ptr string, count int) {
-		r.report(ptr, "", "unknown-field", fmt.Sprintf("has %d field(s) that the pack does not know; they were not read", count), true)
-	})
+	if !m.tree.names(rec) {
+		m.tree.strangers(rec, "", func(ptr string, count int) {
+			r.report(ptr, "", "unknown-field", fmt.Sprintf("has %d field(s) that the pack does not know; they were not read", count), true)
+		})
+	}
 	out, ok := r.execute()
 	r.done()
 	if !ok {
