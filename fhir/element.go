@@ -39,6 +39,14 @@ func DataTypeElements(name string) []Element {
 	return elements(m)
 }
 
+// TypeElements lists the elements of a resource type or a data type; nil for what is neither.
+func TypeElements(typ string) []Element {
+	if list := ElementsOf(typ); list != nil {
+		return list
+	}
+	return DataTypeElements(typ)
+}
+
 // Elements lists what stands below an element; nil for a primitive and for a contained resource.
 func (e Element) Elements() []Element {
 	if e.Primitive() || e.Type == "Resource" {

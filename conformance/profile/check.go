@@ -249,9 +249,7 @@ func (r *run) sweep(v item, e *element, p *Profile) {
 func (r *run) elements(typ string) []fhir.Element {
 	list, known := r.types[typ]
 	if !known {
-		if list = fhir.DataTypeElements(typ); fhir.KnownType(typ) {
-			list = fhir.ElementsOf(typ)
-		}
+		list = fhir.TypeElements(typ)
 		r.types[typ] = list
 	}
 	return list

@@ -58,10 +58,7 @@ func (l *Library) above(canonical, typ string) (*element, error) {
 
 // ofType is R4's own definition of a type as the codec knows it: elements with their types, and no constraints.
 func ofType(typ string) *element {
-	list := fhir.ElementsOf(typ)
-	if list == nil {
-		list = fhir.DataTypeElements(typ)
-	}
+	list := fhir.TypeElements(typ)
 	if list == nil {
 		return nil
 	}

@@ -9,9 +9,7 @@ import (
 
 // A Profile is a StructureDefinition ready to check by.
 type Profile struct {
-	URL, Version, Name, Type string
-	// Kind and Derivation are StructureDefinition's: a "resource" with the derivation "constraint", say.
-	Kind, Derivation string
+	URL, Version, Type string
 
 	root *element
 }

@@ -72,11 +72,7 @@ func (r *run) holds(v item, e *element, c constraint) verdict {
 	if fhir.KnownType(v.typ) {
 		typ = ""
 	}
-	outermost := v.home
-	for outermost.outer != nil {
-		outermost = outermost.outer
-	}
-	ok, err := r.c.Paths.Holds(r.ctx, in, path.Subject{Resource: v.home.node, Root: outermost.node, Element: v.node, Type: typ, Resolve: func(reference string) []byte {
+	ok, err := r.c.Paths.Holds(r.ctx, in, path.Subject{Resource: v.home.node, Root: v.home.outermost().node, Element: v.node, Type: typ, Resolve: func(reference string) []byte {
 		quoted, err := fhir.ParseJSON(fhir.Quote(reference))
 		if err != nil {
 			return nil

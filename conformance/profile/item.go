@@ -24,11 +24,18 @@ type home struct {
 	outer *home // it is contained in, nil for none
 }
 
+// outermost is the resource that a home stands in, itself where it stands in none.
+func (h *home) outermost() *home {
+	for h.outer != nil {
+		h = h.outer
+	}
+	return h
+}
+
 // run is one check.
 type run struct {
 	ctx      context.Context
 	c        *Checker
-	root     fhir.Node
 	top      item
 	byURL    map[string]fhir.Node // entries of a Bundle by fullUrl and by type and id
 	findings []Finding
@@ -42,7 +49,7 @@ type run struct {
 }
 
 func newRun(ctx context.Context, c *Checker, doc fhir.Node) *run {
-	r := &run{ctx: ctx, c: c, root: doc, byURL: map[string]fhir.Node{}, said: map[string]bool{}, kept: map[string]int{}, done: map[place]bool{}, types: map[string][]fhir.Element{}}
+	r := &run{ctx: ctx, c: c, byURL: map[string]fhir.Node{}, said: map[string]bool{}, kept: map[string]int{}, done: map[place]bool{}, types: map[string][]fhir.Element{}}
 	typ := doc.Get("resourceType").Text()
 	r.top = item{node: doc, typ: typ, at: typ, home: &home{node: doc, at: typ}}
 	if typ == "Bundle" {
@@ -64,7 +71,7 @@ type place struct{ at, by, which string }
 
 // silent is a run whose findings nobody sees: it asks whether an item fits a profile.
 func (r *run) silent() *run {
-	return &run{ctx: r.ctx, c: r.c, root: r.root, top: r.top, byURL: r.byURL, said: map[string]bool{}, kept: map[string]int{}, done: map[place]bool{}, types: r.types, steps: r.steps, nesting: r.nesting}
+	return &run{ctx: r.ctx, c: r.c, top: r.top, byURL: r.byURL, said: map[string]bool{}, kept: map[string]int{}, done: map[place]bool{}, types: r.types, steps: r.steps, nesting: r.nesting}
 }
 
 // claim is a profile that a resource of the document says it conforms to.

@@ -183,8 +183,7 @@ func (l *Library) typeOf(canonical string) string {
 }
 
 func (l *Library) compile(root fhir.Node) (*Profile, error) {
-	p := &Profile{URL: root.Get("url").Text(), Version: root.Get("version").Text(), Name: root.Get("name").Text(), Type: root.Get("type").Text(),
-		Kind: root.Get("kind").Text(), Derivation: root.Get("derivation").Text()}
+	p := &Profile{URL: root.Get("url").Text(), Version: root.Get("version").Text(), Type: root.Get("type").Text()}
 	if v := root.Get("fhirVersion").Text(); v != "" && !strings.HasPrefix(v, "4.0") {
 		return nil, refuse("it is for another version of FHIR than R4")
 	}

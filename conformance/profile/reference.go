@@ -14,10 +14,7 @@ func (r *run) resolve(v item) (item, bool) {
 		text = v.node.Get("reference").Text()
 	}
 	if id, ok := strings.CutPrefix(text, "#"); ok {
-		container := v.home
-		for container.outer != nil {
-			container = container.outer
-		}
+		container := v.home.outermost()
 		if id == "" {
 			return item{node: container.node, typ: container.node.Get("resourceType").Text(), at: container.at, home: container}, true
 		}

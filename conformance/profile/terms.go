@@ -1,6 +1,8 @@
 package profile
 
 import (
+	"strings"
+
 	"trellis/fhir"
 	"trellis/fhir/terminology"
 )
@@ -81,6 +83,6 @@ func (r *run) bound(v item, e *element, b binding, p *Profile) {
 
 // ofR4 reports whether a value set is one that R4 itself publishes.
 func ofR4(canonical string) bool {
-	const own = "http://hl7.org/fhir/ValueSet/"
-	return len(canonical) > len(own) && canonical[:len(own)] == own
+	name, own := strings.CutPrefix(canonical, "http://hl7.org/fhir/ValueSet/")
+	return own && name != ""
 }

@@ -145,12 +145,7 @@ func called(text string) ([]string, bool) {
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; c {
 		case '\'', '`', '"':
-			for i++; i < len(text) && text[i] != c; i++ {
-				if text[i] == '\\' {
-					i++
-				}
-			}
-			if i >= len(text) {
+			if i = closing(text, i); i >= len(text) {
 				return nil, false
 			}
 		case '(', '[', '{':

@@ -61,10 +61,7 @@ func typeName(owner string, e fhir.Element) string {
 // elementsAt are the elements of a resource type, a data type or a part of a resource.
 func elementsAt(typ string) []fhir.Element {
 	names := strings.Split(typ, ".")
-	list := fhir.ElementsOf(names[0])
-	if list == nil {
-		list = fhir.DataTypeElements(names[0])
-	}
+	list := fhir.TypeElements(names[0])
 	for _, name := range names[1:] {
 		var next []fhir.Element
 		for _, e := range list {
