@@ -49,12 +49,12 @@ func (s *Store) BeginRelabel(ctx context.Context, c *label.Classifier) error {
 		if err != nil || found && last.Pack == c.Version() && last.State == RelabelRunning {
 			return err
 		}
-		var due int64
-		if _, err := one(ctx, w.tx, "SELECT 1 FROM res WHERE part=0 AND ver>0 AND pack<>? LIMIT 1", []any{pack}, &due); err != nil {
+		due, err := w.anyLabelledOtherwise(pack)
+		if err != nil {
 			return err
 		}
 		state, ended := RelabelRunning, int64(0)
-		if due == 0 {
+		if !due {
 			if found && last.Pack == c.Version() {
 				return nil
 			}
@@ -216,6 +216,17 @@ func (w *writer) labelledRecords(where string, args ...any) ([]labelledRecord, e
 
 func (w *writer) labelledOtherwise(pack, after int64) ([]labelledRecord, error) {
 	return w.labelledRecords(" AND r.rid>? AND r.pack<>? ORDER BY r.rid LIMIT ?", after, pack, relabelBatch)
+}
+
+// anyLabelledOtherwise is asked at every start: two ranges of an index, where <> would read all records.
+func (w *writer) anyLabelledOtherwise(pack int64) (found bool, err error) {
+	for _, side := range []string{"<", ">"} {
+		var n int64
+		if found, err = one(w.ctx, w.tx, "SELECT 1 FROM res WHERE part=0 AND ver>0 AND pack"+side+"? LIMIT 1", []any{pack}, &n); found || err != nil {
+			return found, err
+		}
+	}
+	return false, nil
 }
 
 // sources is every organisation as labelling sees it.
