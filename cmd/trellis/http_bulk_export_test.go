@@ -1,15 +1,21 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"trellis/auth/access"
 	"trellis/auth/oauth"
+	"trellis/fhir/search"
 	"trellis/gateway/audit"
+	"trellis/gateway/bulk"
 	"trellis/gateway/release"
+	"trellis/gateway/store"
 )
 
 // TestExportIsWhatASearchShows: an export releases exactly what its client finds by searching, with the same labels and
@@ -243,7 +249,7 @@ func TestExportGoesOnElsewhere(t *testing.T) {
 		}
 		v := in.as("hospital", "TREAT")
 		first := in.gateway.bulk
-		first.PageRows = 7
+		first.PageRows, first.Pages = 7, 1
 		job := v.export("$export?_type=Condition")
 		in.clock.advance(time.Second)
 		second := *first
@@ -296,7 +302,7 @@ func TestExportStopsWithTheConsent(t *testing.T) {
 	onEachStore(t, func(t *testing.T, where location) {
 		in := newInstallation(t, where, "")
 		in.load("K1")
-		in.gateway.bulk.PageRows = 1
+		in.gateway.bulk.PageRows, in.gateway.bulk.Pages = 1, 1
 		v := in.as("hospital", "TREAT")
 		before, text := v.exported("$export?_type=Condition,Observation,Encounter")
 		if strings.Count(text, part2Label) < 2 {
@@ -321,6 +327,126 @@ func TestExportStopsWithTheConsent(t *testing.T) {
 			if strings.Contains(text, part2Label) {
 				t.Errorf("Part 2 records after the revocation: %v", refs)
 			}
+		}
+	})
+}
+
+// readingAhead says when rows have been read, and does something before the first page is kept.
+type readingAhead struct {
+	bulk.Records
+	bulk.Jobs
+	reads chan struct{}
+	first func()
+}
+
+func (r *readingAhead) SearchBounded(ctx context.Context, f access.Filter, q *search.Query, after *store.Position, maxBytes int) (store.Page, error) {
+	page, err := r.Records.SearchBounded(ctx, f, q, after, maxBytes)
+	r.reads <- struct{}{}
+	return page, err
+}
+
+func (r *readingAhead) SaveJob(ctx context.Context, id, holder string, lease time.Duration, p store.JobPage) error {
+	if r.first != nil {
+		r.first()
+		r.first = nil
+	}
+	return r.Jobs.SaveJob(ctx, id, holder, lease, p)
+}
+
+// TestExportReadAhead: rows of the next page are read while a page is kept. They are decided about when it is their turn:
+// what a consent let out when they were read stays when it has been revoked since. Rows that waited too long are read anew,
+// and a job that was cancelled meanwhile has no further page.
+func TestExportReadAhead(t *testing.T) {
+	onEachStore(t, func(t *testing.T, where location) {
+		in := newInstallation(t, where, "")
+		in.load("K1")
+		w := in.gateway.bulk
+		reads := make(chan struct{}, 1000)
+		r := &readingAhead{Records: w.Records, Jobs: w.Jobs, reads: reads}
+		w.Records, w.Jobs = r, r
+		w.PageRows, w.Pages = 1, 1000
+		v := in.as("hospital", "TREAT")
+		step := func(first func()) (job string) {
+			for len(reads) > 0 {
+				<-reads
+			}
+			job = v.export("$export?_type=Condition,Observation,Encounter")
+			r.first = first
+			if !in.workOnce() || r.first != nil {
+				t.Fatal("no page was kept")
+			}
+			return job
+		}
+		twoRead := func() { <-reads; <-reads }
+		if _, text := v.lines(v.files(step(twoRead))); strings.Count(text, part2Label) < 2 {
+			t.Fatalf("the fixture has too few Part 2 records: %s", text)
+		}
+		pages := 2 + len(reads)
+
+		w.Ahead = 1 // ns
+		v.files(step(twoRead))
+		if again := 2 + len(reads); again != 2*pages {
+			t.Errorf("%d reads for %d pages, all of which waited too long", again, pages)
+		}
+		w.Ahead = 0
+
+		cancelled := step(func() {
+			twoRead()
+			// The first page is the cancelled job's as well.
+			job, ok, err := in.gateway.store.ClaimJob(t.Context(), w.Holder, time.Minute)
+			if err == nil && ok {
+				err = in.gateway.store.RemoveJob(t.Context(), job.ID, job.Client)
+			}
+			if err != nil || !ok {
+				t.Error(ok, err)
+			}
+		})
+		if a := v.plain("GET", cancelled, nil); a.status != 404 {
+			t.Errorf("cancelled: %d", a.status)
+		}
+
+		job := step(func() {
+			twoRead()
+			consent, _ := fixture(t).Given("K1")
+			in.clock.advance(time.Second)
+			if a := in.as(loading(consent.Owner), "").ask(request{method: "POST", path: "Consent/" + idOf(t, consent.Resource) + "/$revokeConsent", body: []byte(`{"resourceType":"Parameters"}`)}); a.status != 200 {
+				t.Errorf("%d %s", a.status, a.body)
+			}
+			in.clock.advance(2 * time.Second) // a decision may be used again for a second
+		})
+		kept := 0
+		for file, no := 0, 1; ; no++ { // as they are kept, but the first: what is fetched is decided about once more
+			c, found, err := in.gateway.store.ReadChunk(t.Context(), job[strings.LastIndexByte(job, '/')+1:], file, no)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !found && no == 0 {
+				break
+			}
+			if !found {
+				file, no = file+1, -1
+				continue
+			}
+			kept++
+			if bytes.Contains(c.Lines, []byte(part2Label)) {
+				t.Errorf("after the revocation: %s", c.Lines)
+			}
+		}
+		if kept == 0 {
+			t.Error("no page was kept after the revocation")
+		}
+	})
+}
+
+// TestExportBeginsAtOnce: the worker of the process that took the request does not wait to be asked.
+func TestExportBeginsAtOnce(t *testing.T) {
+	onEachStore(t, func(t *testing.T, where location) {
+		in := newInstallation(t, where, "")
+		in.as("hospital", "TREAT").export("$export?_type=Patient")
+		select {
+		case <-in.gateway.bulk.Wake:
+		default:
+			t.Error("the worker was not told")
 		}
 	})
 }

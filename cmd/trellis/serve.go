@@ -278,7 +278,8 @@ func (g *gateway) wire(ctx context.Context, d deployment) error {
 			Rules: subscription.Rules{Registry: g.registry, Terminology: terms, Base: g.base, AllowPrivate: d.AllowPrivate}}}
 
 	// Bulk jobs.
-	g.bulk = &bulk.Worker{MassExport: d.MassExportRecords, Jobs: g.store, Records: g.store, Actors: g.store, Gate: gate, Registry: g.registry, Base: g.base, Holder: uuid.NewString(), Logger: d.logger}
+	exports := make(chan struct{}, 1)
+	g.bulk = &bulk.Worker{MassExport: d.MassExportRecords, Wake: exports, Jobs: g.store, Records: g.store, Actors: g.store, Gate: gate, Registry: g.registry, Base: g.base, Holder: uuid.NewString(), Logger: d.logger}
 
 	// Custom search parameters: known before the first request is taken.
 	if err := g.store.SyncParameters(ctx); err != nil {
@@ -292,7 +293,7 @@ func (g *gateway) wire(ctx context.Context, d deployment) error {
 		return err
 	}
 	server := &rest.Server{
-		Terminology: terms, Profiles: profiles.New(g.store, terms), AllowPrivate: d.AllowPrivate,
+		Terminology: terms, Profiles: profiles.New(g.store, terms), Exports: exports, AllowPrivate: d.AllowPrivate,
 		Base: g.base, Authorization: g.endpoints(registry != nil), TrustedProxies: d.TrustedProxies, Store: g.store, Gate: gate, OAuth: authorization, Intake: desk,
 		Parser: g.parser, Registry: g.registry, Labels: g.labels, Cursors: cursors, Logger: d.logger,
 	}

@@ -29,5 +29,5 @@ func (x *Indexer) Step(ctx context.Context) (worked bool, err error) {
 
 // Run steps until ctx ends, a few times a second when there is nothing to do.
 func (x *Indexer) Run(ctx context.Context) {
-	loop(ctx, 300*time.Millisecond, x.Step, func(err error) { x.Logger.ErrorContext(ctx, "index work failed", "error_type", err) })
+	loop(ctx, nil, 300*time.Millisecond, x.Step, func(err error) { x.Logger.ErrorContext(ctx, "index work failed", "error_type", err) })
 }

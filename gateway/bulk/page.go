@@ -15,42 +15,28 @@ import (
 	"trellis/gateway/store"
 )
 
-// page makes the next page of a job.
-func (w *Worker) page(ctx context.Context, job store.Job) (store.JobPage, error) {
+// page makes a page of a job from its rows, which are decided about now, and moves the progress behind them.
+func (w *Worker) page(ctx context.Context, job store.Job, spec *Spec, progress *Progress, read reading) (store.JobPage, error) {
 	var out store.JobPage
-	spec, err := ReadSpec(job)
-	if err != nil {
-		return out, err
-	}
-	progress, err := ReadProgress(job)
-	if err != nil {
-		return out, err
-	}
-	req, err := w.request(ctx, job, spec)
-	if err != nil {
-		return out, err
-	}
-	rows, err := w.gather(ctx, job, &spec, &progress, req)
-	if err != nil {
-		return out, err
-	}
-	if len(rows) > 0 {
+	if len(read.rows) > 0 {
 		elements := func(typ string) []string { return slices.Concat(spec.Elements[typ], spec.Elements[""]) }
-		lines, err := w.Gate.Lines(ctx, req, rows, elements)
+		lines, err := w.Gate.Lines(ctx, read.req, read.rows, elements)
 		if err != nil {
 			return out, err
 		}
 		out.Leaves = append(out.Leaves, lines.Leaf)
 		before := progress.Rows
-		out.Chunks = w.chunks(job, &progress, lines)
-		if out.Incident, err = w.incident(ctx, job, req, before, progress.Rows); err != nil {
+		out.Chunks = w.chunks(job, progress, lines)
+		if out.Incident, err = w.incident(ctx, job, read.req, before, progress.Rows); err != nil {
 			return out, err
 		}
 	}
+	progress.Place = read.end
 	out.State = store.JobRunning
 	if progress.Step >= spec.steps() {
 		out.State, out.Life = store.JobDone, w.life()
 	}
+	var err error
 	out.Progress, err = json.Marshal(progress)
 	return out, err
 }
@@ -73,21 +59,35 @@ func (w *Worker) incident(ctx context.Context, job store.Job, req release.Reques
 // maxAsked bounds the queries of one page: a job about many patients without records must be seen to go on.
 const maxAsked = 500
 
-// gather reads rows until a page is full or the job is at its end, and moves the position behind them.
-func (w *Worker) gather(ctx context.Context, job store.Job, spec *Spec, at *Progress, req release.Request) ([]store.Row, error) {
+// reading is what a page is made from: who asks, the rows, and where the next page begins.
+type reading struct {
+	req  release.Request
+	rows []store.Row
+	end  Place
+	at   time.Time // before the first row was read
+	err  error
+}
+
+// gather reads rows from a place until a page is full or the job is at its end.
+func (w *Worker) gather(ctx context.Context, job store.Job, spec *Spec, from Place) (out reading) {
+	out.at, out.end = time.Now(), from
+	if out.req, out.err = w.request(ctx, job, *spec); out.err != nil {
+		return out
+	}
 	most, bytes := or(w.PageRows, 1000), or(w.PageBytes, 2<<20)
-	var rows []store.Row
-	for n, asked := spec.steps(), 0; at.Step < n && len(rows) < most && asked < maxAsked; asked++ {
+	at := &out.end
+	for n, asked := spec.steps(), 0; at.Step < n && len(out.rows) < most && asked < maxAsked; asked++ {
 		st := spec.step(at.Step)
-		found, next, err := w.read(ctx, spec, st, at.After, req, most-len(rows), bytes)
+		found, next, err := w.read(ctx, spec, st, at.After, out.req, most-len(out.rows), bytes)
 		if err != nil {
-			return nil, err
+			out.err = err
+			return out
 		}
 		size := 0
 		for i := range found {
 			size += len(found[i].Doc)
 			if wanted(job, spec, st, &found[i]) {
-				rows = append(rows, found[i])
+				out.rows = append(out.rows, found[i])
 			}
 		}
 		if at.After = next; next == nil {
@@ -97,8 +97,25 @@ func (w *Worker) gather(ctx context.Context, job store.Job, spec *Spec, at *Prog
 			break
 		}
 	}
-	return rows, nil
+	return out
 }
+
+// ahead is rows that are being read.
+type ahead struct {
+	done chan struct{}
+	read reading
+}
+
+func (w *Worker) ahead(ctx context.Context, job store.Job, spec *Spec, from Place) *ahead {
+	a := &ahead{done: make(chan struct{})}
+	go func() {
+		defer close(a.done)
+		a.read = w.gather(ctx, job, spec, from)
+	}()
+	return a
+}
+
+func (a *ahead) wait() reading { <-a.done; return a.read }
 
 // wanted leaves out what came into being after the job began, and from a job about patients what is about none.
 func wanted(job store.Job, spec *Spec, st step, row *store.Row) bool {

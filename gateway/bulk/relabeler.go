@@ -35,5 +35,5 @@ func (r *Relabeler) Step(ctx context.Context) (worked bool, err error) {
 
 // Run steps until ctx ends, every other second when there is nothing to do.
 func (r *Relabeler) Run(ctx context.Context) {
-	loop(ctx, 2*time.Second, r.Step, func(err error) { r.Logger.ErrorContext(ctx, "labelling anew failed", "error_type", err) })
+	loop(ctx, nil, 2*time.Second, r.Step, func(err error) { r.Logger.ErrorContext(ctx, "labelling anew failed", "error_type", err) })
 }

@@ -1,6 +1,7 @@
 // Package bulk does the work of Bulk Data exports (https://hl7.org/fhir/uv/bulkdata/) in the background: it walks what a
 // job asks for, a page at a time, through the same filter and release gate as a search, and keeps the lines of each page
-// together with its audit leaf and the job's new position in one transaction. Memory is bounded by the page. A job
+// together with its audit leaf and the job's new position in one transaction. While a page is kept the rows of the next
+// one are read; they are decided about when it is their turn. Memory is bounded by two pages. A job
 // whose worker died is taken up by another at the last page kept: no line is lost or kept twice.
 //
 // It serves no HTTP and reads no request: package rest does, and starts jobs. It is entered through Worker.
@@ -62,13 +63,18 @@ const (
 	faults  = "error"
 )
 
-// Progress is how far a job is.
-type Progress struct {
+// Place is where in a job a page begins.
+type Place struct {
 	Step  int             `json:"step"`
 	After *store.Position `json:"after,omitempty"`
-	Rows  int             `json:"rows"`
-	Files []File          `json:"files,omitempty"`
-	Fault string          `json:"fault,omitempty"` // why it failed, for its client
+}
+
+// Progress is how far a job is.
+type Progress struct {
+	Place
+	Rows  int    `json:"rows"`
+	Files []File `json:"files,omitempty"`
+	Fault string `json:"fault,omitempty"` // why it failed, for its client
 }
 
 // step is one query of a job. With patient it runs in that compartment; gone lists deletions of a type.

@@ -27,6 +27,7 @@ type Records interface {
 	SearchBounded(ctx context.Context, f access.Filter, q *search.Query, after *store.Position, maxBytes int) (store.Page, error)
 	Deleted(ctx context.Context, f access.Filter, typ string, since time.Time, after int64, count int) ([]store.Row, int64, error)
 	Of(ctx context.Context, rows []store.Row, patients map[string]bool) ([]store.Row, error)
+	Overtaken(ctx context.Context, rows []store.Row) (bool, error)
 }
 
 // Actors is who a job works for, as it stands now.
@@ -42,7 +43,7 @@ type Gate interface {
 	Lines(ctx context.Context, req release.Request, rows []store.Row, elements func(typ string) []string) (*release.Lines, error)
 }
 
-// Worker works on jobs, one page at a time, whichever has waited longest. All fields but the limits are required.
+// Worker works on jobs, some pages at a time, whichever has waited longest. All fields but Wake and the limits are required.
 type Worker struct {
 	Jobs     Jobs
 	Records  Records
@@ -52,14 +53,18 @@ type Worker struct {
 	Base     string
 	Holder   string // unique to this process
 	Logger   *slog.Logger
+	// Wake says that a job was started in this process; one started in another is noticed a moment later.
+	Wake <-chan struct{}
 
 	// MassExport is from how many records on a job is drafted as an incident; 0 for never.
 	MassExport int
+	Pages      int           // most pages of a job before the next job's turn; 0 for 8
 	PageRows   int           // most resources of a page; 0 for 1000
 	PageBytes  int           // about the most bytes of stored bodies of a page; 0 for 2 MiB
 	FileRows   int           // a file with more lines is followed by another; 0 for 100,000
 	Lease      time.Duration // how long a job is nobody else's without progress; 0 for 15 s
 	Life       time.Duration // how long the files of a job that ended are kept; 0 for an hour
+	Ahead      time.Duration // how long rows that were read ahead may wait for the page before them; 0 for 1 s
 
 	told  map[string]map[string]bool // by job: scopes its outcome file has already
 	tries map[string]int             // by job: failures in a row
@@ -89,7 +94,7 @@ func (w *Worker) Run(ctx context.Context) {
 		}
 		return worked, err
 	}
-	loop(ctx, 200*time.Millisecond, step, func(err error) { w.Logger.ErrorContext(ctx, "bulk work failed", "error_type", err) })
+	loop(ctx, w.Wake, 200*time.Millisecond, step, func(err error) { w.Logger.ErrorContext(ctx, "bulk work failed", "error_type", err) })
 }
 
 // sweep clears away files nobody can ask for any more.
@@ -105,31 +110,72 @@ func (w *Worker) sweep(ctx context.Context) (more bool) {
 	}
 }
 
-// Step makes one page of one job. worked is false when there is none to do.
+// Step makes the next pages of one job, each durable by itself. worked is false when there is no job.
 func (w *Worker) Step(ctx context.Context) (worked bool, err error) {
 	lease := or(w.Lease, 15*time.Second)
 	job, ok, err := w.Jobs.ClaimJob(ctx, w.Holder, lease)
 	if err != nil || !ok {
 		return false, err
 	}
-	page, err := w.page(ctx, job)
-	if err == nil {
-		err = w.Jobs.SaveJob(ctx, job.ID, w.Holder, lease, page)
-	}
+	err = w.work(ctx, &job, lease)
 	switch {
 	case errors.Is(err, store.ErrLease): // cancelled, or another worker's by now
 		w.forget(job.ID)
 		return true, nil
 	case err == nil:
-		delete(w.tries, job.ID)
-		if page.State != store.JobRunning {
-			w.forget(job.ID)
-		}
 		return true, nil
 	case ctx.Err() != nil:
 		return false, err
 	}
 	return true, errors.Join(err, w.failed(ctx, job, lease, err))
+}
+
+// work makes pages of a job until it ends or it is another's turn. While a page is decided and made durable, the rows of
+// the next one are read.
+func (w *Worker) work(ctx context.Context, job *store.Job, lease time.Duration) error {
+	spec, err := ReadSpec(*job)
+	if err != nil {
+		return err
+	}
+	progress, err := ReadProgress(*job)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	next := w.ahead(ctx, *job, &spec, progress.Place)
+	defer func() { stop(); next.wait() }()
+	for n := or(w.Pages, 8); job.State == store.JobRunning && n > 0; n-- {
+		read := next.wait()
+		if read.err != nil {
+			return read.err
+		}
+		// What was decided for then may not hold now.
+		overtaken, err := w.Records.Overtaken(ctx, read.rows)
+		if err != nil {
+			return err
+		}
+		if overtaken || time.Since(read.at) > or(w.Ahead, time.Second) {
+			if read = w.gather(ctx, *job, &spec, progress.Place); read.err != nil {
+				return read.err
+			}
+		}
+		if n > 1 && read.end.Step < spec.steps() {
+			next = w.ahead(ctx, *job, &spec, read.end)
+		}
+		page, err := w.page(ctx, *job, &spec, &progress, read)
+		if err == nil {
+			err = w.Jobs.SaveJob(ctx, job.ID, w.Holder, lease, page)
+		}
+		if err != nil {
+			return err
+		}
+		job.State, job.Progress = page.State, page.Progress
+		delete(w.tries, job.ID)
+	}
+	if job.State != store.JobRunning {
+		w.forget(job.ID)
+	}
+	return nil
 }
 
 // failed counts a page that could not be made. What no repetition mends, or not after some, ends the job; while the

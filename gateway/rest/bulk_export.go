@@ -155,6 +155,10 @@ func (k *call) start(spec bulk.Spec) error {
 	if err != nil {
 		return err
 	}
+	select {
+	case k.s.Exports <- struct{}{}:
+	default: // the worker has been told already, or nobody listens
+	}
 	k.c.Writer.Header().Set("Content-Location", k.jobURL(job.ID))
 	k.c.Writer.Header().Set("Preference-Applied", "respond-async")
 	k.c.Status(http.StatusAccepted)

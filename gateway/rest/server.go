@@ -44,6 +44,8 @@ type Server struct {
 	Terminology Terminology
 	// Profiles are what $validate checks against.
 	Profiles Profiles
+	// Exports is told that a bulk export was started; nil where nobody listens.
+	Exports chan<- struct{}
 
 	// AllowPrivate lets notifications go to private addresses.
 	AllowPrivate bool

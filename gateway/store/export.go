@@ -147,6 +147,39 @@ func (s *Store) StillVisible(ctx context.Context, f access.Filter, keys []int64)
 	return out, err
 }
 
+// Overtaken tells whether consents or labels of the rows' patients changed since the rows were read. Decisions about them
+// would be those of then.
+func (s *Store) Overtaken(ctx context.Context, rows []Row) (overtaken bool, err error) {
+	epochs := map[int64]int64{}
+	var pats Int64s
+	for i := range rows {
+		pat, epoch := rows[i].pat, rows[i].epoch
+		if pat == 0 || epoch == unknownEpoch { // nobody's, or decided about by what is read then
+			continue
+		}
+		known, ok := epochs[pat]
+		if ok && known != epoch {
+			return true, nil
+		}
+		if !ok {
+			epochs[pat] = epoch
+			pats = append(pats, pat)
+		}
+	}
+	if len(pats) == 0 {
+		return false, nil
+	}
+	err = s.engine.Read(ctx, func(tx Tx) error {
+		return each(ctx, tx, "SELECT pat,epoch FROM patient_state WHERE part=0 AND "+s.dialect.In("pat"), []any{pats}, func(r Rows) error {
+			var pat, epoch int64
+			err := r.Scan(&pat, &epoch)
+			overtaken = overtaken || epochs[pat] != epoch
+			return err
+		})
+	})
+	return overtaken, err
+}
+
 // Of tells which of the rows are filed under one of the patients, by their ids.
 func (s *Store) Of(ctx context.Context, rows []Row, patients map[string]bool) ([]Row, error) {
 	var out []Row
