@@ -105,7 +105,7 @@ func (g generator) assessment(i int) assessment {
 	return a
 }
 
-// clause is a part of a query in the language of URLs, in that of _filter (empty where it has none), and as what
+// clause is a part of a query in the language of URLs and in that of _filter (empty where one has none), and as what
 // it means.
 type clause struct {
 	name, value, filter string
@@ -160,6 +160,11 @@ func (g generator) tokenCondition() clause {
 	c := clause{"identifier", strings.Join(texts, ","), "", holds}
 	if len(texts) == 1 {
 		c.filter = "identifier eq " + texts[0]
+		if g.IntN(3) == 0 { // another value beside it, which no parameter asks for
+			return clause{"", "", "identifier ne " + texts[0], func(a assessment) bool {
+				return slices.ContainsFunc(a.tokens, func(x [2]string) bool { return !tests[0](x) })
+			}}
+		}
 	}
 	if g.IntN(3) == 0 {
 		c.name, c.filter, c.holds = "identifier:not", "", func(a assessment) bool { return !holds(a) }
@@ -202,33 +207,39 @@ func (g generator) query() (text string, holds func(assessment) bool, order stri
 	for i := range list {
 		list[i] = g.condition()
 	}
-	values := url.Values{}
-	every := func(a assessment) bool {
-		return !slices.ContainsFunc(list, func(c clause) bool { return !c.holds(a) })
+	wordless := slices.ContainsFunc(list, func(c clause) bool { return c.filter == "" })
+	filterOnly := slices.ContainsFunc(list, func(c clause) bool { return c.name == "" })
+	if wordless && filterOnly {
+		return g.query()
 	}
-	holds = every
-	if g.IntN(3) == 0 && !slices.ContainsFunc(list, func(c clause) bool { return c.filter == "" }) {
-		var parts []string
-		for _, c := range list {
-			parts = append(parts, c.filter)
-		}
-		switch g.IntN(3) {
-		case 0:
-			values.Set("_filter", strings.Join(parts, " and "))
-		case 1:
-			values.Set("_filter", strings.Join(parts, " or "))
-			holds = func(a assessment) bool {
-				return slices.ContainsFunc(list, func(c clause) bool { return c.holds(a) })
+	values := url.Values{}
+	if filterOnly || !wordless && g.IntN(3) == 0 {
+		filter := list[0].filter
+		holds = list[0].holds
+		for _, c := range list[1:] { // from left to right
+			left := holds
+			if g.IntN(2) == 0 {
+				filter += " and " + c.filter
+				holds = func(a assessment) bool { return left(a) && c.holds(a) }
+			} else {
+				filter += " or " + c.filter
+				holds = func(a assessment) bool { return left(a) || c.holds(a) }
 			}
-		default:
-			values.Set("_filter", "not ("+strings.Join(parts, " and ")+")")
-			holds = func(a assessment) bool { return !every(a) }
 		}
+		if g.IntN(3) == 0 {
+			filter = "not (" + filter + ")"
+			positive := holds
+			holds = func(a assessment) bool { return !positive(a) }
+		}
+		values.Set("_filter", filter)
 		if inside := holds; g.IntN(2) == 0 { // the same in a compartment
 			values.Set("patient", "p1")
 			holds = func(a assessment) bool { return a.patient == "p1" && inside(a) }
 		}
 	} else {
+		holds = func(a assessment) bool {
+			return !slices.ContainsFunc(list, func(c clause) bool { return !c.holds(a) })
+		}
 		for _, c := range list {
 			values.Add(c.name, c.value)
 		}
@@ -258,8 +269,7 @@ func (b *bench) viewer(g generator, f access.Filter) (access.Filter, func(assess
 	var tests []func(assessment) bool
 	for range g.IntN(4) {
 		clause, holds := access.Clause{Compartment: g.IntN(2) == 0}, func(assessment) bool { return true }
-		if g.IntN(4) > 0 {
-			c := g.condition()
+		if c := g.condition(); c.name != "" {
 			clause.Where, holds = b.query("RiskAssessment", url.Values{c.name: {c.value}}.Encode()).Where, c.holds
 		}
 		limits.Types["RiskAssessment"] = append(limits.Types["RiskAssessment"], clause)

@@ -13,8 +13,8 @@ type Or []Condition
 // Not holds when its condition does not.
 type Not struct{ Condition Condition }
 
-// Index holds when the resource has an index row of one of Params that one of Values matches; without
-// Values, when it has any row of them. Kind says in which kind of rows to look: a reference parameter may
+// Index holds when the resource has an index row of one of Params that one of Values matches, or with Other that none of
+// them does; without Values, when it has any row of them. Kind says in which kind of rows to look: a reference parameter may
 // also be asked for its URI rows and, as "<code>:identifier", its token rows; KindComposite, without
 // Values only, for element rows.
 type Index struct {
@@ -23,6 +23,7 @@ type Index struct {
 	Target string   // references: only those to this resource type; "" for any
 	Mode   Mode     // how texts and URIs compare
 	Values []Value
+	Other  bool // texts, URIs and tokens
 }
 
 // Element holds when one element of the resource (one row of a composite parameter) matches A and B.
@@ -74,7 +75,7 @@ type Field struct {
 	Values []Value
 }
 
-// Label holds when the resource bears one of these security labels (token values).
+// Label holds when the resource bears one of these security labels (token values); without Values, when it bears any.
 type Label struct{ Values []Value }
 
 // Scan holds when Holds says so of the stored body. It stands at the top of a query only, beside conditions
@@ -100,6 +101,9 @@ func (Scan) condition()    {}
 // Mode is how a text or URI compares.
 type Mode int
 
+// Includes is the comparison that holds when a stored span includes the value's: co of _filter. No prefix says that.
+const Includes = "co"
+
 // The modes. Prefix is the default of strings, Exact that of URIs.
 const (
 	Exact    Mode = iota
@@ -116,7 +120,7 @@ type Value struct {
 	AnySystem bool   // token without a bar
 	Code      string // token: "" with a system matches any code of it; Field: the id or type
 
-	Prefix string // ordered kinds: eq ne gt lt ge le sa eb ap
+	Prefix string // ordered kinds: eq ne gt lt ge le sa eb ap, or Includes
 	Range  Range  // date, in microseconds
 
 	// number and quantity: the half-open span the value stands for; what that is depends on the prefix

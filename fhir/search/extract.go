@@ -150,19 +150,23 @@ func (x *extraction) addToken(param, system, code string) {
 
 // token reads a code, boolean, string, Coding, CodeableConcept, Identifier or ContactPoint.
 func (x *extraction) token(param string, n *fhir.Node) {
-	before := len(x.v.Tokens)
-	tokenValues(n, func(system, code string) { x.addToken(param, system, code) })
+	coded := false
+	tokenValues(n, func(system, code string) {
+		coded = true
+		x.addToken(param, system, code)
+	})
 	if n.Kind != '{' {
 		return
 	}
 	if value := n.Get("value").Text(); value != "" {
 		for _, c := range n.Path("type", "coding").List() {
 			if code := c.Get("code").Text(); code != "" {
+				coded = true
 				x.addToken(param+":of-type", c.Get("system").Text(), code+"|"+value)
 			}
 		}
 	}
-	if len(x.v.Tokens) == before {
+	if !coded {
 		x.addToken(param, "", "")
 	}
 }

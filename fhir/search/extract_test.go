@@ -15,7 +15,7 @@ const richObservation = `{"resourceType":"Observation","id":"o","meta":{"profile
  "subject":{"reference":"https://h.example/fhir/Patient/p","identifier":{"system":"urn:mrn","value":"9"}},
  "performer":[{"display":"Somebody"},{"reference":"http://other/fhir/Practitioner/1"},{"reference":"#contained"}],
  "effectiveDateTime":"2026-01-02","issued":"2026-01-02T10:00:00.000Z",
- "identifier":[{"type":{"coding":[{"system":"http://t","code":"MR"}]},"system":"urn:x","value":"7"}],
+ "identifier":[{"type":{"coding":[{"system":"http://t","code":"MR"}]},"system":"urn:x","value":"7"},{"system":"urn:x","value":"7"}],
  "valueQuantity":{"value":5.40,"comparator":"<","unit":"mmHg","system":"http://unitsofmeasure.org","code":"mm[Hg]"},
  "component":[{"code":{"coding":[{"system":"http://loinc.org","code":"8480-6"}]},"valueQuantity":{"value":120,"unit":"mmHg"}},
   {"code":{"coding":[{"system":"http://loinc.org","code":"8462-4"}]},"valueQuantity":{"value":80,"unit":"mmHg"}},

@@ -20,7 +20,7 @@ const maxFilterDepth = 20
 // filterParameter reads _filter into a condition.
 func (p *parser) filterParameter(value string) error {
 	f := filterParser{text: value}
-	node, err := f.or()
+	node, err := f.logical()
 	if err != nil {
 		return err
 	}
@@ -87,7 +87,7 @@ func (p *parser) build(n *filterNode, a ask) (Condition, error) {
 	})
 }
 
-// filterParser reads the text of a _filter; and binds closer than or.
+// filterParser reads the text of a _filter.
 type filterParser struct {
 	text  string
 	at    int
@@ -132,26 +132,30 @@ func (f *filterParser) next(c byte) bool {
 	return false
 }
 
-func (f *filterParser) or() (*filterNode, error)  { return f.list("or", f.and) }
-func (f *filterParser) and() (*filterNode, error) { return f.list("and", f.term) }
-
-func (f *filterParser) list(kind string, item func() (*filterNode, error)) (*filterNode, error) {
-	first, err := item()
-	if err != nil {
-		return nil, err
-	}
-	out := &filterNode{kind: kind, kids: []*filterNode{first}}
-	for f.keyword(kind) {
-		kid, err := item()
-		if err != nil {
-			return nil, err
+// logical reads terms joined by and and or, from left to right: neither binds closer.
+func (f *filterParser) logical() (*filterNode, error) {
+	left, err := f.term()
+	for turns := 0; err == nil; {
+		kind := "and"
+		if !f.keyword(kind) {
+			if kind = "or"; !f.keyword(kind) {
+				return left, nil
+			}
 		}
-		out.kids = append(out.kids, kid)
+		var right *filterNode
+		if right, err = f.term(); err != nil {
+			break
+		}
+		if left.kind == kind {
+			left.kids = append(left.kids, right)
+			continue
+		}
+		if turns++; turns > maxFilterDepth {
+			return nil, tooMany("_filter", "changes between and and or too often; use parentheses")
+		}
+		left = &filterNode{kind: kind, kids: []*filterNode{left, right}}
 	}
-	if len(out.kids) == 1 {
-		return first, nil
-	}
-	return out, nil
+	return nil, err
 }
 
 func (f *filterParser) term() (*filterNode, error) {
@@ -168,7 +172,7 @@ func (f *filterParser) term() (*filterNode, error) {
 		return &filterNode{kind: "not", kids: []*filterNode{kid}}, err
 	}
 	if f.next('(') {
-		n, err := f.or()
+		n, err := f.logical()
 		if err == nil && !f.next(')') {
 			err = f.fault("lacks a closing parenthesis")
 		}
@@ -185,7 +189,7 @@ func (f *filterParser) compare() (*filterNode, error) {
 	if f.at < len(f.text) && f.text[f.at] == '[' {
 		f.at++
 		var err error
-		if n.in, err = f.or(); err != nil {
+		if n.in, err = f.logical(); err != nil {
 			return nil, err
 		}
 		if !f.next(']') || f.at >= len(f.text) || f.text[f.at] != '.' {

@@ -1,9 +1,13 @@
 package search
 
-import "strings"
+import (
+	"strings"
 
-// operate reads a parameter with an operation of _filter. What cannot be answered as the operation is
-// defined is refused: ne, say, asks for another value beside the one named, which is not the same as not.
+	"trellis/fhir"
+)
+
+// operate reads a parameter with an operation of _filter (search_filter.html, operators). What cannot be answered as the
+// operation is defined is refused. ne asks for another value, beside the one named or without it, which is not the same as not.
 func (p *parser) operate(a ask, par *Parameter) (Condition, error) {
 	if strings.Contains(a.rest, ":") {
 		return nil, bad(a.name, "a modifier is not offered in a filter")
@@ -18,19 +22,29 @@ func (p *parser) operate(a ask, par *Parameter) (Condition, error) {
 	case KindString:
 		return p.operateText(a, par)
 	case KindToken:
-		modifier, ok := map[string]string{"eq": "", "ss": "below", "sb": "above", "in": "in", "ni": "not-in"}[a.op]
+		modifier, ok := map[string]string{"eq": "", "ne": "", "ss": "below", "sb": "above", "in": "in", "ni": "not-in"}[a.op]
 		if ok {
-			return p.token(a, par, modifier, []string{a.value})
+			if modifier != "in" && modifier != "not-in" {
+				a.value = namedSystem(a.value, 2)
+			}
+			return other(a)(p.token(a, par, modifier, []string{a.value}))
 		}
 	case KindReference:
 		if a.op == "eq" || a.op == "re" {
 			return p.reference(a, par, "", []string{a.value})
 		}
 	case KindURI:
-		mode, ok := map[string]Mode{"eq": Exact, "sb": Below}[a.op]
-		if ok {
+		mode, ok := map[string]Mode{"eq": Exact, "ne": Exact, "ss": Below}[a.op]
+		switch {
+		case ok:
 			values, err := p.read(a, KindURI, mode, []string{a.value})
-			return Index{Kind: KindURI, Params: par.Reads, Mode: mode, Values: values}, err
+			return other(a)(Index{Kind: KindURI, Params: par.Reads, Mode: mode, Values: values}, err)
+		case a.op == "sb":
+			return p.above(a, par, []string{a.value})
+		}
+	case KindComposite:
+		if a.op == "eq" {
+			return p.composite(a, par, []string{strings.ReplaceAll(a.value, `\$`, "$")})
 		}
 	case KindDate, KindNumber, KindQuantity:
 		values, err := p.operateOrdered(a, par.Kind)
@@ -39,6 +53,32 @@ func (p *parser) operate(a ask, par *Parameter) (Condition, error) {
 		}
 	}
 	return nil, notOffered(a, string(par.Kind))
+}
+
+// other turns the condition that there is a value into the one that there is another, where the operation is ne.
+func other(a ask) func(Condition, error) (Condition, error) {
+	return func(c Condition, err error) (Condition, error) {
+		if x, ok := c.(Index); ok && a.op == "ne" {
+			x.Other = true
+			c = x
+		}
+		return c, err
+	}
+}
+
+// namedSystem writes out a code system that search_filter.html lets a filter name shortly. parts is how many the value has
+// with its system in it; the system is the last but one.
+func namedSystem(value string, parts int) string {
+	given := splitEscaped(value, '|')
+	if len(given) != parts {
+		return value
+	}
+	system, ok := map[string]string{"loinc": fhir.SystemLOINC, "snomed": fhir.SystemSNOMED, "rxnorm": fhir.SystemRxNorm, "ucum": UCUM}[given[parts-2]]
+	if !ok {
+		return value
+	}
+	given[parts-2] = system
+	return strings.Join(given, "|")
 }
 
 func notOffered(a ask, kind string) error {
@@ -63,27 +103,30 @@ func presence(a ask, present Condition) (Condition, error) {
 }
 
 func (p *parser) operateText(a ask, par *Parameter) (Condition, error) {
-	mode, ok := map[string]Mode{"eq": Same, "co": Contains, "sw": Prefix, "ew": Ends}[a.op]
+	mode, ok := map[string]Mode{"eq": Same, "ne": Same, "co": Contains, "sw": Prefix, "ew": Ends}[a.op]
 	if !ok {
 		return nil, notOffered(a, "string")
 	}
 	values, err := p.read(a, KindString, mode, []string{a.value})
-	return Index{Kind: KindString, Params: par.Reads, Mode: mode, Values: values}, err
+	return other(a)(Index{Kind: KindString, Params: par.Reads, Mode: mode, Values: values}, err)
 }
 
 // operateOrdered reads a comparison; nil values mean that the operation is none. po is true when the
 // spans share a moment: what the store does for ap, without ap's tenth.
 func (p *parser) operateOrdered(a ask, kind Kind) ([]Value, error) {
+	if kind == KindQuantity {
+		a.value = namedSystem(a.value, 3)
+	}
 	switch a.op {
 	case "eq", "ne", "gt", "lt", "ge", "le", "ap", "sa", "eb":
 		return p.read(a, kind, Exact, []string{a.op + a.value})
-	case "po":
-		if kind != KindDate {
+	case "po", "co":
+		if kind != KindDate { // a number's own precision is not kept
 			return nil, nil
 		}
 		values, err := p.read(a, kind, Exact, []string{"eq" + a.value})
 		if err == nil {
-			values[0].Prefix = "ap"
+			values[0].Prefix = map[string]string{"po": "ap", "co": Includes}[a.op]
 		}
 		return values, err
 	}

@@ -67,6 +67,9 @@ func (p *parser) lastUpdated(a ask, modifier string) (Condition, error) {
 }
 
 func (p *parser) label(a ask, modifier string) (Condition, error) {
+	if modifier == "missing" {
+		return missing(a, Label{})
+	}
 	if modifier != "" && modifier != "not" {
 		return nil, bad(a.name, "this modifier is not offered")
 	}
@@ -89,12 +92,12 @@ func (p *parser) list(a ask, modifier string) (Condition, error) {
 	if strings.HasPrefix(a.value, "$") {
 		return nil, bad(a.name, "functional lists are not offered")
 	}
-	if modifier == "missing" {
-		return nil, bad(a.name, "this modifier is not offered")
-	}
 	par, err := p.find(ask{name: a.name, typ: "List"}, "item")
 	if err != nil {
 		return nil, err
+	}
+	if modifier == "missing" {
+		return missing(a, Has{Type: "List", Params: par.Reads, Where: And{}})
 	}
 	f, err := p.id(a, modifier)
 	if err != nil {

@@ -33,7 +33,11 @@ func show(c Condition) string {
 		if c.Target != "" {
 			out += " ->" + c.Target
 		}
-		return "[" + out + showMode(c.Mode) + showValues(c.Kind, c.Values) + "]"
+		out += showMode(c.Mode)
+		if c.Other {
+			out += " other than"
+		}
+		return "[" + out + showValues(c.Kind, c.Values) + "]"
 	case Element:
 		return fmt.Sprintf("<%s: %s%s |%s%s>", strings.Join(c.Params, "+"), c.A.Kind, showValues(c.A.Kind, c.A.Values), c.B.Kind, showValues(c.B.Kind, c.B.Values))
 	case Near:
@@ -244,7 +248,18 @@ func TestFilter(t *testing.T) {
 	r := registry(t)
 	for filter, want := range map[string]string{
 		`given eq "peter" and birthdate ge 2014-10-10`:            "and([string given same peter] [date birthdate ge:2014-10-10..2014-10-11])",
-		`name co "pet" or family sw le and active eq true`:        "or([string name ~ pet] and([string family ^ le] [token active true]))",
+		`name co "pet" or family sw le and active eq true`:        "and(or([string name ~ pet] [string family ^ le]) [token active true])",
+		`active eq true and name co "pet" or family sw le`:        "or(and([token active true] [string name ~ pet]) [string family ^ le])",
+		`name co "pet" or (family sw le and active eq true)`:      "or([string name ~ pet] and([string family ^ le] [token active true]))",
+		`name eq a and name eq b and name eq c`:                   "and([string name same a] [string name same b] [string name same c])",
+		`name ne "X"`:                                             "[string name same other than x]",
+		`gender ne male`:                                          "[token gender other than male]",
+		`language ss http://s|x and identifier eq loinc|1-2`:      "and([token language http://s|x http://s|x1 http://s|x2] [token identifier http://loinc.org|1-2])",
+		`identifier ne snomed|loinc`:                              "[token identifier other than http://snomed.info/sct|loinc]",
+		`birthdate co 2014-10-10`:                                 "[date birthdate co:2014-10-10..2014-10-11]",
+		`_profile ss http://p`:                                    "[uri _profile below http://p]",
+		`_profile sb http://p/a/b`:                                "[uri _profile http://p/a/b http://p/a http://p]",
+		`_profile ne http://p`:                                    "[uri _profile other than http://p]",
 		`not (gender eq male) and (name ew "x" or name pr false)`: "and(not([token gender male]) or([string name ends x] not([string name])))",
 		`identifier eq http://s|1`:                                "[token identifier http://s|1]",
 		`name eq "a,b \"c\""`:                                     `[string name same a,b "c"]`,
@@ -268,10 +283,11 @@ func TestFilter(t *testing.T) {
 		}
 	}
 	for filter, why := range map[string]string{
-		`name ne "x"`:               "operation ne is not offered for string",
-		`gender ne male`:            "operation ne is not offered for token",
-		`gender co male`:            "operation co is not offered for token",
-		`birthdate co 2014`:         "operation co is not offered for date",
+		`name gt "x"`:       "operation gt is not offered for string",
+		`link ne Patient/1`: "operation ne is not offered for reference",
+		`gender co male`:    "operation co is not offered for token",
+		`birthdate sw 2014`: "operation sw is not offered for date",
+		strings.Repeat("name eq x and name eq x or ", 30) + "name eq x": "use parentheses",
 		`name zz "x"`:               "not one of R4's",
 		`nonsense eq 1`:             "not known for Patient",
 		`name eq "x`:                "closing quote",
@@ -342,7 +358,7 @@ func TestRefusals(t *testing.T) {
 		{"Nope", "", "resource type", fhir.NotFound},
 		{"Observation", "value-quantity=5|mg", "number||unit", fhir.Invalid},
 		{"RiskAssessment", "probability=1.", "decimal", fhir.Invalid},
-		{"Observation", "_security:missing=true", "modifier", fhir.Unsupported},
+		{"Observation", "_security:exact=R", "modifier", fhir.Unsupported},
 	} {
 		_, err := parseTree(t, r, c.typ, c.query, Options{Terminology: terms{}})
 		var problem *fhir.Problem

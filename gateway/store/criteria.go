@@ -121,6 +121,9 @@ func (w where) label(c search.Label) error {
 }
 
 func bears(seg label.Segment, values []search.Value) bool {
+	if len(values) == 0 {
+		return len(seg.Security()) > 0
+	}
 	for _, l := range seg.Security() {
 		for _, v := range values {
 			if (v.AnySystem || v.System == l.System) && (v.Code == "" || v.Code == l.Code) {
@@ -217,7 +220,7 @@ func (w where) index(c search.Index) error {
 const maxPoints = 8
 
 func point(c search.Index) bool {
-	return (c.Kind == search.KindToken || c.Kind == search.KindReference) && len(c.Values) > 0 && len(c.Values) <= maxPoints
+	return !c.Other && (c.Kind == search.KindToken || c.Kind == search.KindReference) && len(c.Values) > 0 && len(c.Values) <= maxPoints
 }
 
 // redactable reports whether a reference condition could tell of a reference that release would cut.

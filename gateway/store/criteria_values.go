@@ -19,6 +19,10 @@ func (w where) values(c search.Index, x string) error {
 		return nil
 	}
 	w.b.add(" AND ")
+	if c.Other {
+		w.b.add("NOT (")
+		defer w.b.add(")")
+	}
 	switch c.Kind {
 	case search.KindToken:
 		return w.tokens(c.Values, x+".code", x+".sys")
@@ -230,6 +234,8 @@ func ordered(b *statement, prefix string, q search.Range, lo, hi string) {
 		b.add(hi+"<=?", q.Lo)
 	case "ap":
 		b.add("("+lo+"<? AND "+hi+">?)", q.Hi, q.Lo)
+	case search.Includes:
+		b.add("("+lo+"<=? AND "+hi+">=?)", q.Lo, q.Hi)
 	default:
 		contained()
 	}

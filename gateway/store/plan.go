@@ -87,7 +87,7 @@ func (s *Store) plan(ctx context.Context, tx Tx, f access.Filter, q *search.Quer
 func (p *plan) drive() {
 	for i, c := range p.rest {
 		index, ok := c.(search.Index)
-		if !ok || index.Kind != search.KindToken || len(index.Values) != 1 || len(index.Params) != 1 || index.Values[0].Code == "" || p.typ == "" {
+		if !ok || index.Other || index.Kind != search.KindToken || len(index.Values) != 1 || len(index.Params) != 1 || index.Values[0].Code == "" || p.typ == "" {
 			continue
 		}
 		p.driver = &index

@@ -8,7 +8,7 @@ import (
 
 // indexVersion names how index rows are made of resources. Whoever changes what fhir/search extracts, or how it is written
 // to the tables, raises it: a database indexed otherwise is not served until its index is made anew.
-const indexVersion = "2"
+const indexVersion = "3"
 
 // The settings a rebuild keeps: the version of the index, and the row key up to which it has come.
 const (
