@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
-	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/fhir/go/fhirversion"
@@ -25,7 +24,6 @@ type Resource struct {
 // Parser checks that bytes are R4 resources. It is safe for concurrent use and costly to make, so make one.
 type Parser struct {
 	unmarshal *jsonformat.Unmarshaller
-	mu        sync.Mutex
 }
 
 // NewParser prepares google/fhir for R4.
@@ -46,7 +44,7 @@ func (p *Parser) Parse(doc []byte) (*Resource, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := p.unmarshal.Unmarshal(r.JSON); err != nil {
+	if err := p.check(r); err != nil {
 		return nil, structuralProblem(r.Type, err)
 	}
 	if r.ID != "" && !ValidID(r.ID) {
