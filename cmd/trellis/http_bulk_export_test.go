@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -336,7 +337,7 @@ type readingAhead struct {
 	bulk.Records
 	bulk.Jobs
 	reads chan struct{}
-	first func()
+	first func() error
 }
 
 func (r *readingAhead) SearchBounded(ctx context.Context, f access.Filter, q *search.Query, after *store.Position, maxBytes int) (store.Page, error) {
@@ -346,9 +347,11 @@ func (r *readingAhead) SearchBounded(ctx context.Context, f access.Filter, q *se
 }
 
 func (r *readingAhead) SaveJob(ctx context.Context, id, holder string, lease time.Duration, p store.JobPage) error {
-	if r.first != nil {
-		r.first()
+	if first := r.first; first != nil {
 		r.first = nil
+		if err := first(); err != nil {
+			return err
+		}
 	}
 	return r.Jobs.SaveJob(ctx, id, holder, lease, p)
 }
@@ -364,9 +367,9 @@ func TestExportReadAhead(t *testing.T) {
 		reads := make(chan struct{}, 1000)
 		r := &readingAhead{Records: w.Records, Jobs: w.Jobs, reads: reads}
 		w.Records, w.Jobs = r, r
-		w.PageRows, w.Pages = 1, 1000
+		w.PageRows, w.Pages, w.Ahead = 1, 1000, time.Hour
 		v := in.as("hospital", "TREAT")
-		step := func(first func()) (job string) {
+		step := func(first func() error) (job string) {
 			for len(reads) > 0 {
 				<-reads
 			}
@@ -377,7 +380,7 @@ func TestExportReadAhead(t *testing.T) {
 			}
 			return job
 		}
-		twoRead := func() { <-reads; <-reads }
+		twoRead := func() error { <-reads; <-reads; return nil }
 		if _, text := v.lines(v.files(step(twoRead))); strings.Count(text, part2Label) < 2 {
 			t.Fatalf("the fixture has too few Part 2 records: %s", text)
 		}
@@ -388,10 +391,11 @@ func TestExportReadAhead(t *testing.T) {
 		if again := 2 + len(reads); again != 2*pages {
 			t.Errorf("%d reads for %d pages, all of which waited too long", again, pages)
 		}
-		w.Ahead = 0
+		w.Ahead = time.Hour
 
-		cancelled := step(func() {
-			twoRead()
+		cancelled := step(func() error {
+			<-reads
+			<-reads
 			// The first page is the cancelled job's as well.
 			job, ok, err := in.gateway.store.ClaimJob(t.Context(), w.Holder, time.Minute)
 			if err == nil && ok {
@@ -400,19 +404,46 @@ func TestExportReadAhead(t *testing.T) {
 			if err != nil || !ok {
 				t.Error(ok, err)
 			}
+			return nil
 		})
 		if a := v.plain("GET", cancelled, nil); a.status != 404 {
 			t.Errorf("cancelled: %d", a.status)
 		}
+		if _, found, err := in.gateway.store.ReadChunk(t.Context(), cancelled[strings.LastIndexByte(cancelled, '/')+1:], 0, 0); found || err != nil || len(reads) > 0 {
+			t.Errorf("a cancelled job has a page (%v), or %d more were read: %v", found, len(reads), err)
+		}
 
-		job := step(func() {
-			twoRead()
+		disabled := func(yes bool) error {
+			return in.gateway.store.ChangeClient(t.Context(), v.client, func(c *store.ClientRecord) error { c.OAuth.Disabled = yes; return nil })
+		}
+		stopped := v.export("$export?_type=Condition,Observation,Encounter")
+		r.first = func() error {
+			<-reads
+			<-reads
+			return disabled(true)
+		}
+		if _, err := w.Step(t.Context()); err == nil || !strings.Contains(err.Error(), "disabled") {
+			t.Errorf("a client was disabled: %v", err)
+		}
+		for no, want := range []bool{true, false} {
+			if _, found, err := in.gateway.store.ReadChunk(t.Context(), stopped[strings.LastIndexByte(stopped, '/')+1:], 0, no); found != want || err != nil {
+				t.Errorf("page %d of a client disabled meanwhile: %v %v", no, found, err)
+			}
+		}
+		if err := disabled(false); err != nil {
+			t.Fatal(err)
+		}
+
+		job := step(func() error {
+			<-reads
+			<-reads
 			consent, _ := fixture(t).Given("K1")
 			in.clock.advance(time.Second)
 			if a := in.as(loading(consent.Owner), "").ask(request{method: "POST", path: "Consent/" + idOf(t, consent.Resource) + "/$revokeConsent", body: []byte(`{"resourceType":"Parameters"}`)}); a.status != 200 {
 				t.Errorf("%d %s", a.status, a.body)
 			}
 			in.clock.advance(2 * time.Second) // a decision may be used again for a second
+			return nil
 		})
 		kept := 0
 		for file, no := 0, 1; ; no++ { // as they are kept, but the first: what is fetched is decided about once more
@@ -434,6 +465,26 @@ func TestExportReadAhead(t *testing.T) {
 		}
 		if kept == 0 {
 			t.Error("no page was kept after the revocation")
+		}
+	})
+}
+
+// TestExportTellsAfterAFailure: a page that could not be kept is made again with all that is to be said about it.
+func TestExportTellsAfterAFailure(t *testing.T) {
+	onEachStore(t, func(t *testing.T, where location) {
+		in := newInstallation(t, where, "")
+		in.load("K1")
+		w := in.gateway.bulk
+		w.Jobs = &readingAhead{Records: w.Records, Jobs: w.Jobs, first: func() error { return store.ErrBusy }}
+		v := in.as("hospital", "TREAT")
+		job := v.export("$export?_type=Condition")
+		if _, err := w.Step(t.Context()); !errors.Is(err, store.ErrBusy) {
+			t.Fatal(err)
+		}
+		in.work()
+		m := v.files(job)
+		if _, text := v.lines(m); !strings.Contains(text, part2Label) || len(m.Error) != 1 || !strings.Contains(v.file(m.Error[0].URL), "42 CFR part 2") {
+			t.Errorf("%+v", m)
 		}
 	})
 }

@@ -233,13 +233,14 @@ func testFeatures(t *testing.T, open Open) {
 		{"Condition", "_filter", "onset-date po 2024-05-17", "c1"},
 		{"ValueSet", "_filter", `url ss "http://acme.org/vs/a"`, "v2 v3"},
 		{"ValueSet", "_filter", `url sb "http://acme.org/vs/a"`, "v1 v2"},
-		{"ValueSet", "_filter", `url ne "http://acme.org/vs/a"`, "v1 v3 v4"},
 		{"Condition", "_filter", "onset-date co 2024-05-17", "c1"},
 		{"Condition", "_filter", "onset-date co 2024", ""},
 		{"Patient", "_filter", "family ne nunez", "p2"},
 		{"Patient", "_filter", "identifier ne urn:mrn|4711", "p1"}, // it has another beside it
 		{"Patient", "_filter", "gender ne male", "p1"},
 		{"Condition", "_filter", "code ne urn:other|I10", "c1"},
+		{"ChargeItem", "_filter", "code ne urn:other|I10", ""}, // words are no other code
+		{"ChargeItem", "_filter", "code pr true", "n1 n2 n3 n4 n5 n6"},
 		{"Observation", "_filter", "code eq loinc|8480-6", "sys2"},
 		{"Observation", "_filter", "value-quantity eq 5400|ucum|ug", "q1 q2"},
 		{"Observation", "_filter", "component-code-value-quantity eq 8480-6$gt100", "bp1"},

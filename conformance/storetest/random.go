@@ -269,7 +269,7 @@ func (b *bench) viewer(g generator, f access.Filter) (access.Filter, func(assess
 	var tests []func(assessment) bool
 	for range g.IntN(4) {
 		clause, holds := access.Clause{Compartment: g.IntN(2) == 0}, func(assessment) bool { return true }
-		if c := g.condition(); c.name != "" {
+		if c := g.condition(); c.name != "" && g.IntN(4) > 0 {
 			clause.Where, holds = b.query("RiskAssessment", url.Values{c.name: {c.value}}.Encode()).Where, c.holds
 		}
 		limits.Types["RiskAssessment"] = append(limits.Types["RiskAssessment"], clause)

@@ -13,8 +13,8 @@ type Or []Condition
 // Not holds when its condition does not.
 type Not struct{ Condition Condition }
 
-// Index holds when the resource has an index row of one of Params that one of Values matches, or with Other that none of
-// them does; without Values, when it has any row of them. Kind says in which kind of rows to look: a reference parameter may
+// Index holds when the resource has an index row of one of Params that one of Values matches, or with Other one with a value
+// that none of them matches; without Values, when it has any row of them. Kind says in which kind of rows to look: a reference parameter may
 // also be asked for its URI rows and, as "<code>:identifier", its token rows; KindComposite, without
 // Values only, for element rows.
 type Index struct {
@@ -23,7 +23,7 @@ type Index struct {
 	Target string   // references: only those to this resource type; "" for any
 	Mode   Mode     // how texts and URIs compare
 	Values []Value
-	Other  bool // texts, URIs and tokens
+	Other  bool // texts and tokens
 }
 
 // Element holds when one element of the resource (one row of a composite parameter) matches A and B.

@@ -34,11 +34,11 @@ func (p *parser) operate(a ask, par *Parameter) (Condition, error) {
 			return p.reference(a, par, "", []string{a.value})
 		}
 	case KindURI:
-		mode, ok := map[string]Mode{"eq": Exact, "ne": Exact, "ss": Below}[a.op]
+		mode, ok := map[string]Mode{"eq": Exact, "ss": Below}[a.op] // ne: a canonical is there twice, with its version and without
 		switch {
 		case ok:
 			values, err := p.read(a, KindURI, mode, []string{a.value})
-			return other(a)(Index{Kind: KindURI, Params: par.Reads, Mode: mode, Values: values}, err)
+			return Index{Kind: KindURI, Params: par.Reads, Mode: mode, Values: values}, err
 		case a.op == "sb":
 			return p.above(a, par, []string{a.value})
 		}

@@ -16,18 +16,18 @@ import (
 )
 
 // page makes a page of a job from its rows, which are decided about now, and moves the progress behind them.
-func (w *Worker) page(ctx context.Context, job store.Job, spec *Spec, progress *Progress, read reading) (store.JobPage, error) {
+func (w *Worker) page(ctx context.Context, job store.Job, spec *Spec, progress *Progress, req release.Request, read reading) (store.JobPage, error) {
 	var out store.JobPage
 	if len(read.rows) > 0 {
 		elements := func(typ string) []string { return slices.Concat(spec.Elements[typ], spec.Elements[""]) }
-		lines, err := w.Gate.Lines(ctx, read.req, read.rows, elements)
+		lines, err := w.Gate.Lines(ctx, req, read.rows, elements)
 		if err != nil {
 			return out, err
 		}
 		out.Leaves = append(out.Leaves, lines.Leaf)
 		before := progress.Rows
 		out.Chunks = w.chunks(job, progress, lines)
-		if out.Incident, err = w.incident(ctx, job, read.req, before, progress.Rows); err != nil {
+		if out.Incident, err = w.incident(ctx, job, req, before, progress.Rows); err != nil {
 			return out, err
 		}
 	}
@@ -59,26 +59,27 @@ func (w *Worker) incident(ctx context.Context, job store.Job, req release.Reques
 // maxAsked bounds the queries of one page: a job about many patients without records must be seen to go on.
 const maxAsked = 500
 
-// reading is what a page is made from: who asks, the rows, and where the next page begins.
+// reading is what a page is made from: the rows, and where the next page begins.
 type reading struct {
-	req  release.Request
-	rows []store.Row
-	end  Place
-	at   time.Time // before the first row was read
-	err  error
+	rows  []store.Row
+	end   Place
+	ready time.Time // when the last row had been read
+	err   error
 }
 
 // gather reads rows from a place until a page is full or the job is at its end.
 func (w *Worker) gather(ctx context.Context, job store.Job, spec *Spec, from Place) (out reading) {
-	out.at, out.end = time.Now(), from
-	if out.req, out.err = w.request(ctx, job, *spec); out.err != nil {
+	out.end = from
+	req, err := w.request(ctx, job, *spec)
+	if err != nil {
+		out.err = err
 		return out
 	}
 	most, bytes := or(w.PageRows, 1000), or(w.PageBytes, 2<<20)
 	at := &out.end
 	for n, asked := spec.steps(), 0; at.Step < n && len(out.rows) < most && asked < maxAsked; asked++ {
 		st := spec.step(at.Step)
-		found, next, err := w.read(ctx, spec, st, at.After, out.req, most-len(out.rows), bytes)
+		found, next, err := w.read(ctx, spec, st, at.After, req, most-len(out.rows), bytes)
 		if err != nil {
 			out.err = err
 			return out
@@ -97,6 +98,7 @@ func (w *Worker) gather(ctx context.Context, job store.Job, spec *Spec, from Pla
 			break
 		}
 	}
+	out.ready = time.Now()
 	return out
 }
 

@@ -64,7 +64,7 @@ type Worker struct {
 	FileRows   int           // a file with more lines is followed by another; 0 for 100,000
 	Lease      time.Duration // how long a job is nobody else's without progress; 0 for 15 s
 	Life       time.Duration // how long the files of a job that ended are kept; 0 for an hour
-	Ahead      time.Duration // how long rows that were read ahead may wait for the page before them; 0 for 1 s
+	Ahead      time.Duration // how long rows that have been read may wait for the page before them; 0 for 1 s
 
 	told  map[string]map[string]bool // by job: scopes its outcome file has already
 	tries map[string]int             // by job: failures in a row
@@ -149,12 +149,16 @@ func (w *Worker) work(ctx context.Context, job *store.Job, lease time.Duration) 
 		if read.err != nil {
 			return read.err
 		}
-		// What was decided for then may not hold now.
+		req, err := w.request(ctx, *job, spec)
+		if err != nil {
+			return err
+		}
+		// What held when the rows were read may not hold now.
 		overtaken, err := w.Records.Overtaken(ctx, read.rows)
 		if err != nil {
 			return err
 		}
-		if overtaken || time.Since(read.at) > or(w.Ahead, time.Second) {
+		if overtaken || time.Since(read.ready) > or(w.Ahead, time.Second) {
 			if read = w.gather(ctx, *job, &spec, progress.Place); read.err != nil {
 				return read.err
 			}
@@ -162,7 +166,7 @@ func (w *Worker) work(ctx context.Context, job *store.Job, lease time.Duration) 
 		if n > 1 && read.end.Step < spec.steps() {
 			next = w.ahead(ctx, *job, &spec, read.end)
 		}
-		page, err := w.page(ctx, *job, &spec, &progress, read)
+		page, err := w.page(ctx, *job, &spec, &progress, req, read)
 		if err == nil {
 			err = w.Jobs.SaveJob(ctx, job.ID, w.Holder, lease, page)
 		}
@@ -181,6 +185,7 @@ func (w *Worker) work(ctx context.Context, job *store.Job, lease time.Duration) 
 // failed counts a page that could not be made. What no repetition mends, or not after some, ends the job; while the
 // log cannot be written the job waits.
 func (w *Worker) failed(ctx context.Context, job store.Job, lease time.Duration, cause error) error {
+	delete(w.told, job.ID) // what the page would have told is told again
 	if w.tries == nil {
 		w.tries = map[string]int{}
 	}
@@ -214,12 +219,12 @@ func (w *Worker) forget(job string) {
 	delete(w.tries, job)
 }
 
-// request is who a job asks as. Organisation, client and segments are read anew for every page: whoever lost its
-// registration gets no further one.
+// request is who a job asks as. Organisation, client and segments are read anew when a page is read and when it is decided
+// about: whoever lost its registration, or whose registration is disabled, gets no further one.
 func (w *Worker) request(ctx context.Context, job store.Job, spec Spec) (release.Request, error) {
-	_, err := w.Actors.ClientRecord(ctx, job.Client)
-	if errors.Is(err, oauth.ErrNotFound) {
-		return release.Request{}, fhir.NewProblem(fhir.Forbidden, "forbidden", "the client is no longer registered")
+	client, err := w.Actors.ClientRecord(ctx, job.Client)
+	if errors.Is(err, oauth.ErrNotFound) || client.OAuth.Disabled {
+		return release.Request{}, fhir.NewProblem(fhir.Forbidden, "forbidden", "the client is no longer registered, or disabled")
 	}
 	if err != nil {
 		return release.Request{}, err

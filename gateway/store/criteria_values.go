@@ -20,6 +20,9 @@ func (w where) values(c search.Index, x string) error {
 	}
 	w.b.add(" AND ")
 	if c.Other {
+		if c.Kind == search.KindToken { // an element without a code has a row as well
+			w.b.add(x + ".code<>'' AND ")
+		}
 		w.b.add("NOT (")
 		defer w.b.add(")")
 	}

@@ -147,14 +147,14 @@ func (s *Store) StillVisible(ctx context.Context, f access.Filter, keys []int64)
 	return out, err
 }
 
-// Overtaken tells whether consents or labels of the rows' patients changed since the rows were read. Decisions about them
-// would be those of then.
+// Overtaken tells whether consents or labels of the rows' patients changed since the rows were read: decisions about them
+// would be those of then. Of a record of several patients the others' facts are read when it is decided about.
 func (s *Store) Overtaken(ctx context.Context, rows []Row) (overtaken bool, err error) {
 	epochs := map[int64]int64{}
 	var pats Int64s
 	for i := range rows {
 		pat, epoch := rows[i].pat, rows[i].epoch
-		if pat == 0 || epoch == unknownEpoch { // nobody's, or decided about by what is read then
+		if pat == 0 || epoch == unknownEpoch { // about nobody, or its facts are read when it is decided about
 			continue
 		}
 		known, ok := epochs[pat]

@@ -58,7 +58,7 @@ func (w *writer) key(ref fhir.Reference) (int64, error) {
 		if k, err = w.s.rowKey(); err != nil {
 			return 0, err
 		}
-		n, err := w.tx.Exec(w.ctx, "INSERT INTO res (rid,pat,seq,upd,hash,lo,hi,type_no,ver,seg,part,npat,del,id) VALUES (?,0,0,0,0,0,0,?,0,0,0,0,1,?) ON CONFLICT (part,type_no,id) DO NOTHING", k, typeNo, ref.ID)
+		n, err := w.tx.Exec(w.ctx, "INSERT INTO res (rid,pat,seq,upd,hash,lo,hi,type_no,ver,seg,pack,part,npat,del,id) VALUES (?,0,0,0,0,0,0,?,0,0,-1,0,0,1,?) ON CONFLICT (part,type_no,id) DO NOTHING", k, typeNo, ref.ID)
 		if err != nil {
 			return 0, err
 		}

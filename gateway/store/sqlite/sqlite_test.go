@@ -14,11 +14,7 @@ import (
 
 func open(t testing.TB, clock func() time.Time) *store.Store {
 	t.Helper()
-	e, err := sqlite.Open(context.Background(), filepath.Join(t.TempDir(), "trellis.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return storetest.Over(t, e, clock)
+	return storetest.Over(t, openPlanned(t), clock)
 }
 
 func TestStore(t *testing.T) { storetest.Run(t, open) }
