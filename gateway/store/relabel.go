@@ -218,12 +218,12 @@ func (w *writer) labelledOtherwise(pack, after int64) ([]labelledRecord, error) 
 	return w.labelledRecords(" AND r.rid>? AND r.pack<>? ORDER BY r.rid LIMIT ?", after, pack, relabelBatch)
 }
 
-// anyLabelledOtherwise is asked at every start: two ranges of an index, where <> would read all records. A reserved key has
-// pack -1.
+// anyLabelledOtherwise is asked at every start: two ranges of an index, where <> would read all records. Reserved keys, which
+// are no records, have pack -1.
 func (w *writer) anyLabelledOtherwise(pack int64) (found bool, err error) {
 	for _, side := range []string{"pack>=0 AND pack<?", "pack>?"} {
 		var n int64
-		if found, err = one(w.ctx, w.tx, "SELECT 1 FROM res WHERE part=0 AND "+side+" LIMIT 1", []any{pack}, &n); found || err != nil {
+		if found, err = one(w.ctx, w.tx, "SELECT 1 FROM res WHERE part=0 AND ver>0 AND "+side+" LIMIT 1", []any{pack}, &n); found || err != nil {
 			return found, err
 		}
 	}
