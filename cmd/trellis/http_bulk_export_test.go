@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -369,33 +370,42 @@ func TestExportReadAhead(t *testing.T) {
 		w.Records, w.Jobs = r, r
 		w.PageRows, w.Pages, w.Ahead = 1, 1000, time.Hour
 		v := in.as("hospital", "TREAT")
-		step := func(first func() error) (job string) {
+		// onceTwoRead is done when the rows of the next page are there and the first page is not kept yet.
+		onceTwoRead := func(do func() error) {
+			r.first = func() error { <-reads; <-reads; return do() }
+		}
+		step := func(do func() error) (job string) {
 			for len(reads) > 0 {
 				<-reads
 			}
 			job = v.export("$export?_type=Condition,Observation,Encounter")
-			r.first = first
+			onceTwoRead(do)
 			if !in.workOnce() || r.first != nil {
 				t.Fatal("no page was kept")
 			}
 			return job
 		}
-		twoRead := func() error { <-reads; <-reads; return nil }
-		if _, text := v.lines(v.files(step(twoRead))); strings.Count(text, part2Label) < 2 {
+		nothing := func() error { return nil }
+		chunk := func(job string, file, no int) (store.Chunk, bool) {
+			c, found, err := in.gateway.store.ReadChunk(t.Context(), path.Base(job), file, no)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return c, found
+		}
+		if _, text := v.lines(v.files(step(nothing))); strings.Count(text, part2Label) < 2 {
 			t.Fatalf("the fixture has too few Part 2 records: %s", text)
 		}
 		pages := 2 + len(reads)
 
 		w.Ahead = 1 // ns
-		v.files(step(twoRead))
+		v.files(step(nothing))
 		if again := 2 + len(reads); again != 2*pages {
 			t.Errorf("%d reads for %d pages, all of which waited too long", again, pages)
 		}
 		w.Ahead = time.Hour
 
 		cancelled := step(func() error {
-			<-reads
-			<-reads
 			// The first page is the cancelled job's as well.
 			job, ok, err := in.gateway.store.ClaimJob(t.Context(), w.Holder, time.Minute)
 			if err == nil && ok {
@@ -409,25 +419,21 @@ func TestExportReadAhead(t *testing.T) {
 		if a := v.plain("GET", cancelled, nil); a.status != 404 {
 			t.Errorf("cancelled: %d", a.status)
 		}
-		if _, found, err := in.gateway.store.ReadChunk(t.Context(), cancelled[strings.LastIndexByte(cancelled, '/')+1:], 0, 0); found || err != nil || len(reads) > 0 {
-			t.Errorf("a cancelled job has a page (%v), or %d more were read: %v", found, len(reads), err)
+		if _, found := chunk(cancelled, 0, 0); found || len(reads) > 0 {
+			t.Errorf("a cancelled job has a page (%v), or %d more were read", found, len(reads))
 		}
 
 		disabled := func(yes bool) error {
 			return in.gateway.store.ChangeClient(t.Context(), v.client, func(c *store.ClientRecord) error { c.OAuth.Disabled = yes; return nil })
 		}
 		stopped := v.export("$export?_type=Condition,Observation,Encounter")
-		r.first = func() error {
-			<-reads
-			<-reads
-			return disabled(true)
-		}
+		onceTwoRead(func() error { return disabled(true) })
 		if _, err := w.Step(t.Context()); err == nil || !strings.Contains(err.Error(), "disabled") {
 			t.Errorf("a client was disabled: %v", err)
 		}
 		for no, want := range []bool{true, false} {
-			if _, found, err := in.gateway.store.ReadChunk(t.Context(), stopped[strings.LastIndexByte(stopped, '/')+1:], 0, no); found != want || err != nil {
-				t.Errorf("page %d of a client disabled meanwhile: %v %v", no, found, err)
+			if _, found := chunk(stopped, 0, no); found != want {
+				t.Errorf("page %d of a client disabled meanwhile: %v", no, found)
 			}
 		}
 		if err := disabled(false); err != nil {
@@ -435,8 +441,6 @@ func TestExportReadAhead(t *testing.T) {
 		}
 
 		job := step(func() error {
-			<-reads
-			<-reads
 			consent, _ := fixture(t).Given("K1")
 			in.clock.advance(time.Second)
 			if a := in.as(loading(consent.Owner), "").ask(request{method: "POST", path: "Consent/" + idOf(t, consent.Resource) + "/$revokeConsent", body: []byte(`{"resourceType":"Parameters"}`)}); a.status != 200 {
@@ -447,10 +451,7 @@ func TestExportReadAhead(t *testing.T) {
 		})
 		kept := 0
 		for file, no := 0, 1; ; no++ { // as they are kept, but the first: what is fetched is decided about once more
-			c, found, err := in.gateway.store.ReadChunk(t.Context(), job[strings.LastIndexByte(job, '/')+1:], file, no)
-			if err != nil {
-				t.Fatal(err)
-			}
+			c, found := chunk(job, file, no)
 			if !found && no == 0 {
 				break
 			}

@@ -27,7 +27,12 @@ func (p *parser) operate(a ask, par *Parameter) (Condition, error) {
 			if modifier != "in" && modifier != "not-in" {
 				a.value = namedSystem(a.value, 2)
 			}
-			return other(a)(p.token(a, par, modifier, []string{a.value}))
+			c, err := p.token(a, par, modifier, []string{a.value})
+			if x, ok := c.(Index); ok {
+				x.Other = a.op == "ne"
+				c = x
+			}
+			return c, err
 		}
 	case KindReference:
 		if a.op == "eq" || a.op == "re" {
@@ -53,17 +58,6 @@ func (p *parser) operate(a ask, par *Parameter) (Condition, error) {
 		}
 	}
 	return nil, notOffered(a, string(par.Kind))
-}
-
-// other turns the condition that there is a value into the one that there is another, where the operation is ne.
-func other(a ask) func(Condition, error) (Condition, error) {
-	return func(c Condition, err error) (Condition, error) {
-		if x, ok := c.(Index); ok && a.op == "ne" {
-			x.Other = true
-			c = x
-		}
-		return c, err
-	}
 }
 
 // namedSystem writes out a code system that search_filter.html lets a filter name shortly. parts is how many the value has
@@ -108,7 +102,7 @@ func (p *parser) operateText(a ask, par *Parameter) (Condition, error) {
 		return nil, notOffered(a, "string")
 	}
 	values, err := p.read(a, KindString, mode, []string{a.value})
-	return other(a)(Index{Kind: KindString, Params: par.Reads, Mode: mode, Values: values}, err)
+	return Index{Kind: KindString, Params: par.Reads, Mode: mode, Values: values, Other: a.op == "ne"}, err
 }
 
 // operateOrdered reads a comparison; nil values mean that the operation is none. po is true when the
